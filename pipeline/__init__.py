@@ -1,0 +1,1 @@
+"""The library: data, prompts, generation, scores, statistics. It never imports gradio."""

@@ -1,0 +1,141 @@
+"""Families and their checkpoints: what ships, what this machine trained, what is published."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.schema import VARIANTS, Checkpoint, Column, LabError, PromptVariant
+from pipeline.settings import Settings
+
+SIZES = (100, 200, 500, 1000, 1500, 5000, 10000)
+DEFAULT_FAMILY = "smollm2-135m"
+_NAME = re.compile(r"(?P<size>\d+)-(?P<variant>regular|augmented)(?:-seed(?P<seed>\d+))?")
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class Gguf:
+    """A base model inside a PyPI package, as one GGUF file (same bytes on the hub)."""
+
+    package: str
+    file: str
+    sha256: str
+    hub_id: str
+    special_tokens: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One base model, how it is trained and prompted, and the adapters published for it."""
+
+    name: str
+    title: str
+    dataset: str
+    sequence_length: int
+    max_new_tokens: int
+    lora_r: int
+    lora_alpha: int
+    learning_rate: float
+    batch_size: int
+    base: Gguf | str
+    templates: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_families(settings: Settings) -> dict[str, Family]:
+    """Every family of ``assets/families.toml``, in its order."""
+    table = tomllib.loads((settings.assets / "families.toml").read_text(encoding="utf-8"))
+    return {name: _family(name, row) for name, row in table.items()}
+
+
+def get_family(settings: Settings, name: str) -> Family:
+    """One family by name; raises ``LabError`` that lists those there are."""
+    families = load_families(settings)
+    if name not in families:
+        raise LabError(f"There is no model family {name!r}. There are: {', '.join(families)}.")
+    return families[name]
+
+
+def _family(name: str, row: dict[str, Any]) -> Family:
+    base = row["base"]
+    return Family(
+        name=name,
+        title=row["title"],
+        dataset=row["dataset"],
+        sequence_length=row["sequence_length"],
+        max_new_tokens=row["max_new_tokens"],
+        lora_r=row["lora"]["r"],
+        lora_alpha=row["lora"]["alpha"],
+        learning_rate=row["training"]["learning_rate"],
+        batch_size=row["training"]["batch_size"],
+        base=Gguf(**base["gguf"]) if "gguf" in base else base["hub_id"],
+        templates=row.get("templates", {}),
+        published=row.get("published", {}),
+    )
+
+
+def checkpoint_name(size: int, variant: PromptVariant, seed: int) -> str:
+    """``1000-regular``, or ``1000-regular-seed43`` for any seed but the protocol's 42."""
+    return f"{size}-{variant}" + (f"-seed{seed}" if seed != 42 else "")
+
+
+def checkpoints_dir(settings: Settings, family: Family) -> Path:
+    """Where fine-tuning on this machine puts its checkpoints."""
+    return settings.data_dir / "checkpoints" / family.name
+
+
+def list_checkpoints(settings: Settings, family: Family) -> list[Checkpoint]:
+    """The baseline, then every adapter by size, variant and seed; read anew at each call.
+
+    One that was trained here takes the place of the shipped one of its name, and that the published one's.
+    """
+    found = {name: _checkpoint(family, name, hub_id=hub_id) for name, hub_id in family.published.items()}
+    for root in (settings.assets / "checkpoints" / family.name, checkpoints_dir(settings, family)):
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            if _NAME.fullmatch(folder.name) and (folder / _ADAPTER_FILES[0]).is_file():
+                found[folder.name] = _checkpoint(family, folder.name, path=folder)
+    order = sorted(found.values(), key=lambda c: (c.subset_size, VARIANTS.index(c.variant), c.seed or 0))  # type: ignore[arg-type]
+    return [Checkpoint(family.name, "baseline"), *order]
+
+
+def _checkpoint(family: Family, name: str, path: Path | None = None, hub_id: str | None = None) -> Checkpoint:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise LabError(f"{name!r} is no checkpoint name; one looks like 1000-regular.")
+    variant: PromptVariant = "regular" if match["variant"] == "regular" else "augmented"
+    seed = int(match["seed"]) if match["seed"] else 42
+    print_ = fingerprint(path) if path else ""
+    return Checkpoint(family.name, name, int(match["size"]), variant, seed, path, hub_id, print_)
+
+
+def fingerprint(folder: Path) -> str:
+    """First 12 hex digits of the SHA-256 over the adapter's files; empty where there are none."""
+    digest = hashlib.sha256()
+    files = [folder / name for name in _ADAPTER_FILES if (folder / name).is_file()]
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12] if files else ""
+
+
+def columns(settings: Settings, family: Family) -> dict[str, Column]:
+    """Every column that can be shown, by key: the baseline under both variants, each adapter under its own."""
+    every = [
+        Column(checkpoint, variant)
+        for checkpoint in list_checkpoints(settings, family)
+        for variant in ([checkpoint.variant] if checkpoint.variant else VARIANTS)
+    ]
+    return {column.key: column for column in every}
+
+
+def get_column(settings: Settings, family: Family, key: str) -> Column:
+    """One column by key such as ``1000/regular``; raises ``LabError`` that lists those there are."""
+    known = columns(settings, family)
+    if key not in known:
+        raise LabError(f"There is no checkpoint {key!r} of {family.name}. There are: {', '.join(known)}.")
+    return known[key]

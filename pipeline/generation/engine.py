@@ -1,0 +1,48 @@
+"""What every engine does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.prompts import Context, Prompt
+from pipeline.schema import Column, Completion, Decoding, PromptVariant
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt for one column."""
+
+    column: Column
+    prompt: str
+
+
+class Engine(Protocol):
+    """Generates for many columns of one family at once."""
+
+    def describe(self) -> str:
+        """The model, its precision and its device, in a few words."""
+        ...
+
+    def render(self, instruction: str, variant: PromptVariant, context: Context, decoding: Decoding) -> Prompt:
+        """The prompt, trimmed to leave room for ``decoding.max_new_tokens``; raises ``LabError``."""
+        ...
+
+    def stream(
+        self, requests: Sequence[Request], decoding: Decoding, cancel: threading.Event | None = None
+    ) -> Iterator[list[Completion]]:
+        """Generate for all requests in one batch.
+
+        Yields the completions so far, in the order of the requests, after every few tokens; in the last
+        list each has its ``finish_reason``. Closing the iterator, or setting ``cancel``, stops early.
+
+        Raises:
+            LabError: a checkpoint cannot be used (damaged, missing, of another base), in words.
+        """
+        ...
+
+    def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
+        """Bits per UTF-8 byte of each reference given its prompt; lower is better."""
+        ...

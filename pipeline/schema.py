@@ -1,0 +1,136 @@
+"""The nouns of the project, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+PromptVariant = Literal["regular", "augmented"]
+VARIANTS: tuple[PromptVariant, ...] = get_args(PromptVariant)
+FinishReason = Literal["stop", "length", "cancelled"]
+DEFAULT_SEED = 42
+
+
+class LabError(Exception):
+    """Something that the user can understand and mend; its text is shown to them as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One dataset row. ``function`` occurs verbatim in ``full_code``."""
+
+    id: str
+    prompt: str
+    function: str
+    function_name: str
+    full_code: str
+    file_length: int
+    repo: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A family's base model (``baseline``) or a LoRA adapter on it.
+
+    Attributes:
+        family: the family's name.
+        name: unique in the family: ``baseline``, ``1000-regular``, ``1000-regular-seed43``.
+        subset_size: training samples, 0 for the baseline.
+        variant: the prompt variant it was trained under, None for the baseline (it takes both).
+        seed: its training seed, None for the baseline and where unknown.
+        path: the adapter's folder here, None for the baseline and for one that is still on the hub.
+        hub_id: where it is published, if it is.
+        fingerprint: hash of its adapter files; empty for the baseline and before a download.
+    """
+
+    family: str
+    name: str
+    subset_size: int = 0
+    variant: PromptVariant | None = None
+    seed: int | None = None
+    path: Path | None = None
+    hub_id: str | None = None
+    fingerprint: str = ""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the bare base model."""
+        return self.subset_size == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One (checkpoint, prompt variant) that a comparison shows."""
+
+    checkpoint: Checkpoint
+    variant: PromptVariant
+
+    @property
+    def key(self) -> str:
+        """Its name in the API and in stored runs: ``baseline/regular``, ``1000-seed43/augmented``."""
+        return f"{self.checkpoint.name.replace('-' + self.variant, '', 1)}/{self.variant}"
+
+    @property
+    def label(self) -> str:
+        """Its name for people: ``Baseline · regular``, ``1,000 samples (seed 43) · augmented``."""
+        if self.checkpoint.is_baseline:
+            return f"Baseline · {self.variant}"
+        seed = self.checkpoint.seed
+        extra = f" (seed {seed})" if seed not in (None, DEFAULT_SEED) else ""
+        return f"{self.checkpoint.subset_size:,} samples{extra} · {self.variant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How to sample. ``temperature`` 0 is greedy; ``seed`` fixes each column's draw on its own."""
+
+    temperature: float = 0.1
+    min_p: float = 0.1
+    max_new_tokens: int = 256
+    seed: int = DEFAULT_SEED
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Generated text. ``finish_reason`` is None while it is still being written.
+
+    Attributes:
+        column: key of its column.
+        fingerprint: of the checkpoint that wrote it.
+        text: as the model wrote it, the stop token left out.
+        tokens: number of generated tokens.
+        seconds: from the start of the batch to this column's end.
+        seconds_to_first: from the start of the batch to the first token.
+    """
+
+    column: str
+    fingerprint: str
+    text: str
+    tokens: int
+    finish_reason: FinishReason | None
+    seconds: float
+    seconds_to_first: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric's value for one completion, or why there is none.
+
+    Attributes:
+        metric: name with its encoder or judge, such as ``BERTScore F1 (MiniLM-L6)``.
+        value: None where unscored.
+        reason: why it is unscored, in words; None where there is a value.
+        details: what else is worth keeping (precision, recall, votes, a judge's words).
+    """
+
+    metric: str
+    value: float | None
+    reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+Progress = Callable[[float, str], None]
+"""Told how far a piece of work is: a fraction from 0 to 1 and a few words."""

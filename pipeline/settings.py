@@ -1,0 +1,67 @@
+"""One frozen settings object, read from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are written and who may do what.
+
+    Attributes:
+        data_dir: the one folder for everything written at run time (``RCL_DATA_DIR``).
+        assets: shipped files, read only.
+        host: address that the app listens on (``HOST``).
+        port: its port (``PORT``).
+        on_space: whether this is a Hugging Face Space (``SPACE_ID`` is set).
+        jobs_token: what a visitor must give to launch jobs on a public address (``RCL_JOBS_TOKEN``).
+        ray_address: a Ray cluster for the jobs (``RAY_ADDRESS``).
+        share_url: folder or fsspec URL through which a cluster returns results (``RCL_SHARE_URL``).
+        corpus_path: a harvested corpus to read instead of harvesting here (``RCL_CORPUS``), for machines
+            whose installed packages differ from those that the dataset came from.
+    """
+
+    data_dir: Path
+    assets: Path = ASSETS
+    host: str = "127.0.0.1"
+    port: int = 7860
+    on_space: bool = False
+    jobs_token: str | None = None
+    ray_address: str | None = None
+    share_url: str | None = None
+    corpus_path: Path | None = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings; raise ``ValueError`` in the user's words where one makes no sense."""
+        port = env.get("PORT", "7860")
+        if not port.isdigit() or not 0 <= int(port) <= 65535:
+            raise ValueError(f"PORT must be a number from 0 to 65535, not {port!r}.")
+        on_space = bool(env.get("SPACE_ID"))
+        # A Space's attached volume is mounted at /data; without one its disk is lost at each restart.
+        volume = Path("/data")
+        home = volume if on_space and os.access(volume, os.W_OK) else Path.home() / ".cache"
+        data_dir = env.get("RCL_DATA_DIR")
+        corpus = env.get("RCL_CORPUS")
+        return cls(
+            data_dir=Path(data_dir).expanduser().resolve() if data_dir else home / "research-code-lab",
+            host=env.get("HOST") or ("0.0.0.0" if on_space else "127.0.0.1"),
+            port=int(port),
+            on_space=on_space,
+            jobs_token=env.get("RCL_JOBS_TOKEN") or None,
+            ray_address=env.get("RAY_ADDRESS") or None,
+            share_url=env.get("RCL_SHARE_URL") or None,
+            corpus_path=Path(corpus).expanduser() if corpus else None,
+        )
+
+    @property
+    def private(self) -> bool:
+        """Whether only this machine reaches the app, so that everyone who does may launch jobs."""
+        return not self.on_space and self.host in LOOPBACK

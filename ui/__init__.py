@@ -1,0 +1,1 @@
+"""The tabs: one module each, each a build function; callbacks are thin."""
