@@ -100,7 +100,7 @@ def list_checkpoints(settings: Settings, family: Family) -> list[Checkpoint]:
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
             if _NAME.fullmatch(folder.name) and (folder / _ADAPTER_FILES[0]).is_file():
                 found[folder.name] = _checkpoint(family, folder.name, path=folder)
-    order = sorted(found.values(), key=lambda c: (c.subset_size, VARIANTS.index(c.variant), c.seed or 0))  # type: ignore[arg-type]
+    order = sorted(found.values(), key=lambda c: (c.subset_size, VARIANTS.index(c.variant), c.seed or 0))
     return [Checkpoint(family.name, "baseline"), *order]
 
 
@@ -124,7 +124,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def columns(settings: Settings, family: Family) -> dict[str, Column]:
-    """Every column that can be shown, by key: the baseline under both variants, each adapter under its own."""
+    """Every column there is, by key: the baseline under both variants, each adapter under its own."""
     every = [
         Column(checkpoint, variant)
         for checkpoint in list_checkpoints(settings, family)

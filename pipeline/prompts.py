@@ -6,6 +6,8 @@ them in ``families.toml``. Nothing but the file's code is ever trimmed, and what
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -37,11 +39,25 @@ class Context:
 
     @classmethod
     def around(cls, full_code: str, function: str) -> Context:
-        """The file with its one function taken out."""
-        at = full_code.find(function)
-        if at < 0:
-            return cls(before=full_code)
-        return cls(full_code[:at], full_code[at + len(function) :])
+        """The file with the function taken out, wherever it occurs; it may be indented there.
+
+        A method is dedented where it is to be written and indented where it stands. With a function that
+        occurs as it is, ``before + after`` is ``full_code.replace(function, "")``, as the published
+        adapters' prompts were made.
+        """
+        place = function if function in full_code else _indented(full_code, function)
+        before, _, after = full_code.partition(place) if place else (full_code, "", "")
+        return cls(before, after.replace(place, "") if place else after)
+
+
+def _indented(full_code: str, function: str) -> str:
+    """The function as it stands in the file, with its indentation; empty where it is not there."""
+    first = re.escape(function.partition("\n")[0])
+    for match in re.finditer(rf"^([ \t]+){first}$", full_code, re.MULTILINE):
+        place = textwrap.indent(function, match[1])
+        if full_code.startswith(place, match.start()):
+            return place
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +89,27 @@ def render(
         middle, slot, end = tail.partition("{context}")
         return head + instruction + middle + (inner.before + inner.after if slot else "") + end
 
-    whole = fill(context)
-    # A token is at least one character, so a far too long text need not be counted to be refused.
-    if variant == "regular" or (len(whole) < 40 * max_tokens and count_tokens(whole) <= max_tokens):
-        used = count_tokens(whole)
-        if used > max_tokens:
-            raise LabError(_too_long(used, max_tokens))
-        return Prompt(whole)
-    bare = count_tokens(fill(Context()))
-    if bare > max_tokens:
-        raise LabError(_too_long(bare, max_tokens))
+    def fits(inner: Context) -> bool:
+        return count_tokens(fill(inner)) <= max_tokens
+
+    bare = fill(Context())
+    # A token is at least one character, and few are longer than ten: what is far too long is not counted.
+    used = count_tokens(bare) if len(bare) < 40 * max_tokens else len(bare)
+    if used > max_tokens:
+        raise LabError(_too_long(used, max_tokens))
+    if "{context}" not in template:
+        return Prompt(bare)
     before, after = context.before.splitlines(keepends=True), context.after.splitlines(keepends=True)
-    low, high = 0, max(len(before), len(after))  # most lines on each side of the function that fit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if count_tokens(fill(_near(before, after, middle))) <= max_tokens:
-            low = middle
-        else:
-            high = middle - 1
+    low, high, all_lines = 0, 1, max(len(before), len(after))
+    while low < all_lines and fits(_near(before, after, min(high, all_lines))):
+        low, high = min(high, all_lines), 2 * high
+    high = min(high, all_lines)  # most lines on each side that fit: at least low, fewer than high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(_near(before, after, middle)) else (low, middle)
     total, kept = len(before) + len(after), min(low, len(before)) + min(low, len(after))
-    note = f"{total - kept:,} of the file's {total:,} lines were left out to fit {max_tokens:,} tokens"
-    return Prompt(fill(_near(before, after, low)), note)
+    left_out = f"{total - kept:,} of the file's {total:,} lines were left out to fit {max_tokens:,} tokens"
+    return Prompt(fill(_near(before, after, low)), left_out if kept < total else "")
 
 
 def _near(before: list[str], after: list[str], lines: int) -> Context:

@@ -19,7 +19,11 @@ class LabError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One dataset row. ``function`` occurs verbatim in ``full_code``."""
+    """One dataset row.
+
+    ``function`` is what a model is to write. It occurs in ``full_code``, where a method may stand indented
+    and ``function`` does not; ``pipeline.prompts.Context.around`` finds it.
+    """
 
     id: str
     prompt: str

@@ -22,6 +22,8 @@ class Settings:
         port: its port (``PORT``).
         on_space: whether this is a Hugging Face Space (``SPACE_ID`` is set).
         jobs_token: what a visitor must give to launch jobs on a public address (``RCL_JOBS_TOKEN``).
+        jobs_at_once: how many jobs may run at the same time (``RCL_JOBS_AT_ONCE``); None is one for each GPU,
+            or one in all without a GPU.
         ray_address: a Ray cluster for the jobs (``RAY_ADDRESS``).
         share_url: folder or fsspec URL through which a cluster returns results (``RCL_SHARE_URL``).
         corpus_path: a harvested corpus to read instead of harvesting here (``RCL_CORPUS``), for machines
@@ -34,6 +36,7 @@ class Settings:
     port: int = 7860
     on_space: bool = False
     jobs_token: str | None = None
+    jobs_at_once: int | None = None
     ray_address: str | None = None
     share_url: str | None = None
     corpus_path: Path | None = None
@@ -44,6 +47,9 @@ class Settings:
         port = env.get("PORT", "7860")
         if not port.isdigit() or not 0 <= int(port) <= 65535:
             raise ValueError(f"PORT must be a number from 0 to 65535, not {port!r}.")
+        at_once = env.get("RCL_JOBS_AT_ONCE")
+        if at_once and not (at_once.isdigit() and int(at_once)):
+            raise ValueError(f"RCL_JOBS_AT_ONCE must be a number from 1, not {at_once!r}.")
         on_space = bool(env.get("SPACE_ID"))
         # A Space's attached volume is mounted at /data; without one its disk is lost at each restart.
         volume = Path("/data")
@@ -56,6 +62,7 @@ class Settings:
             port=int(port),
             on_space=on_space,
             jobs_token=env.get("RCL_JOBS_TOKEN") or None,
+            jobs_at_once=int(at_once) if at_once else None,
             ray_address=env.get("RAY_ADDRESS") or None,
             share_url=env.get("RCL_SHARE_URL") or None,
             corpus_path=Path(corpus).expanduser() if corpus else None,

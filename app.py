@@ -1,0 +1,54 @@
+"""Research Code Lab: compose the tabs, and serve them."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+from pipeline.settings import Settings
+from training.jobs import Runner, open_runner
+from ui import about, api, compare, dataset, jobs, jobs_api, links, results, theme
+from ui.lab import Lab
+
+
+def build(lab: Lab, runner: Runner) -> gr.Blocks:
+    """The page: one tab a module."""
+    with gr.Blocks(title="Research Code Lab", fill_width=True) as page:
+        api.add(lab, page)
+        jobs_api.add(runner, page)
+        gr.HTML(theme.masthead())
+        with gr.Tabs() as tabs:
+            with gr.Tab("Compare", id="compare"):
+                compare_tab = compare.build(lab, page)
+            with gr.Tab("Results", id="results") as tab:
+                results.build(lab.settings, page, tab)
+            with gr.Tab("Dataset", id="dataset") as tab:
+                dataset.build(lab, tab, tabs, compare_tab)
+            with gr.Tab("Jobs", id="jobs"):
+                jobs_tab = jobs.build(lab, runner, page, tabs)
+            with gr.Tab("About", id="about") as tab:
+                about.build(lab, tab)
+        links.wire(lab, runner, tabs, compare_tab, jobs_tab)
+    return page.queue(default_concurrency_limit=8)
+
+
+def main() -> None:
+    """Serve on ``HOST``:``PORT``; model and dataset load meanwhile, and the queue of jobs goes on."""
+    try:
+        settings = Settings.from_env()
+        lab, runner = Lab(settings), open_runner(settings)
+        page = build(lab, runner)
+        looks = theme.launch()
+        page.launch(server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, **looks)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"Research Code Lab cannot start: {error}") from error
+    lab.start()
+    runner.start()
+    page.block_thread()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""From the runs of one set-up to all that may be said about one metric."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from pipeline import stats
+from pipeline.analysis.pairs import Pair, pairs
+from pipeline.analysis.points import Point, points
+from pipeline.analysis.setups import Arm, Setup, metric_of, score_table
+from pipeline.schema import VARIANTS, PromptVariant
+from pipeline.scoring import Metric
+from pipeline.stats import Codes, ScalingFit
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One metric in one set-up.
+
+    Attributes:
+        binary: whether scores are 0 or 1, so that means are rates.
+        repos: repositories of the samples; ``by_repo`` says whether those of one are kept together.
+        excluded: how many samples were left out because they were asked to be.
+        fits: the scaling fit of each prompt variant that has enough sizes.
+    """
+
+    setup: Setup
+    metric: Metric
+    binary: bool
+    repos: int
+    by_repo: bool
+    excluded: int
+    points: tuple[Point, ...]
+    pairs: tuple[Pair, ...]
+    fits: Mapping[PromptVariant, ScalingFit]
+
+    @property
+    def variants(self) -> list[PromptVariant]:
+        """The prompt variants that there are points of."""
+        return [variant for variant in VARIANTS if self.curve(variant)]
+
+    def curve(self, variant: PromptVariant) -> list[Point]:
+        """The points of one prompt variant by size."""
+        return [point for point in self.points if point.variant == variant]
+
+    def steps(self, variant: PromptVariant) -> list[Pair]:
+        """Each size against the next larger one, then the smallest against the largest."""
+        sizes = [point.size for point in self.curve(variant)]
+        wanted = list(dict.fromkeys([*pairwise(sizes), (sizes[0], sizes[-1])])) if sizes else []
+        inside = {
+            (pair.first.size, pair.second.size): pair
+            for pair in self.pairs
+            if pair.first.variant == pair.second.variant == variant
+        }
+        return [inside[step] for step in wanted if step in inside]
+
+
+def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analysis:
+    """Analyze one metric of a set-up; runs without any score of it are passed over.
+
+    Args:
+        setup: the runs.
+        metric: its name.
+        excluded: ids of samples to leave out, such as those that the training data may hold.
+    """
+    arms = [arm for arm in setup.arms if any(metric in i.scores for r in arm.runs for i in r.items.values())]
+    runs = [run for arm in arms for run in arm.runs]
+    table = score_table(runs, metric)
+    kept = table[~table.index.isin(list(excluded))]
+    repo_of = {item.sample_id: item.repo for run in runs for item in run.items.values()}
+    repos = [repo_of.get(sample) or sample for sample in kept.index]
+    codes = stats.cluster_codes(repos)
+    values = kept.to_numpy()
+    binary = stats.is_binary(values[np.isfinite(values)]) and all(len(arm.runs) == 1 for arm in arms)
+    scores = np.array([_by_seed(arm, kept).mean(axis=1).to_numpy() for arm in arms])
+    known = metric_of(metric)
+    return Analysis(
+        setup=setup,
+        metric=known,
+        binary=binary,
+        repos=len(set(repos)),
+        by_repo=len(np.unique(codes)) < len(codes),
+        excluded=len(table) - len(kept),
+        points=points(arms, scores, kept, codes, binary),
+        pairs=pairs(arms, scores, codes, binary, known.higher_is_better),
+        fits=_fits(arms, kept, codes),
+    )
+
+
+def _by_seed(arm: Arm, table: pd.DataFrame) -> pd.DataFrame:
+    return table[[run.config.id for run in arm.runs]]
+
+
+def _fits(arms: Sequence[Arm], table: pd.DataFrame, codes: Codes) -> dict[PromptVariant, ScalingFit]:
+    found = {}
+    for variant in VARIANTS:
+        scored = [
+            (arm.size, _by_seed(arm, table).to_numpy().T)
+            for arm in arms
+            if arm.variant == variant and _by_seed(arm, table).notna().to_numpy().any()
+        ]
+        fit = stats.fit_scaling([size for size, _ in scored], [scores for _, scores in scored], codes)
+        if fit:
+            found[variant] = fit
+    return found

@@ -1,0 +1,103 @@
+"""Every pair of points, tested on the samples that both have scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from pipeline import stats
+from pipeline.analysis.points import by_mask
+from pipeline.analysis.setups import Arm, test_set
+from pipeline.stats import Codes, Floats
+
+_RESAMPLES = 1_999
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two points on the same samples; ``difference`` is the second less the first.
+
+    Attributes:
+        low: lower limit of the difference's 95% interval, ``high`` the upper one.
+        p: two-sided, and ``p_holm`` after Holm's correction over all pairs of the table.
+        wins: samples on which the second is better, whichever way is better; ``losses`` the reverse.
+        n: samples that both have scored.
+        detectable: the smallest true difference that is found with 80% power, NaN where none would be.
+        test: its name.
+    """
+
+    first: Arm
+    second: Arm
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    wins: int
+    ties: int
+    losses: int
+    n: int
+    detectable: float
+    test: str
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the difference stands out from noise at the 5% level, all pairs considered."""
+        return self.p_holm <= stats.ALPHA
+
+
+def pairs(
+    arms: Sequence[Arm], scores: Floats, codes: Codes, binary: bool, higher_is_better: bool
+) -> tuple[Pair, ...]:
+    """All pairs that differ in one thing, size or prompt variant, and answered the same samples.
+
+    ``scores`` is (arms, samples), NaN where unscored; ``codes`` has the cluster of each sample.
+    """
+    chosen = [
+        (i, j)
+        for i, j in combinations(range(len(arms)), 2)
+        if (arms[i].variant == arms[j].variant or arms[i].size == arms[j].size)
+        and test_set(arms[i].runs[0]) == test_set(arms[j].runs[0])
+        and np.isfinite(scores[i] + scores[j]).any()
+    ]
+    differences = np.array([scores[j] - scores[i] for i, j in chosen])
+    found: dict[int, Pair] = {}
+    for mask, members in by_mask(np.isfinite(differences)):
+        inside, own = differences[members][:, mask], codes[mask]
+        p, test = _test(inside, own, binary)
+        limits = stats.difference_interval(inside, own, binary, _RESAMPLES)
+        for at, member in enumerate(members):
+            row = inside[at]
+            up, down = int((row > 0).sum()), int((row < 0).sum())
+            first, second = chosen[member]
+            found[member] = Pair(
+                first=arms[first],
+                second=arms[second],
+                difference=float(row.mean()),
+                low=float(limits.low[at]),
+                high=float(limits.high[at]),
+                p=float(p[at]),
+                p_holm=float("nan"),
+                wins=up if higher_is_better else down,
+                ties=len(row) - up - down,
+                losses=down if higher_is_better else up,
+                n=len(row),
+                detectable=stats.smallest_detectable(row, own, binary, tests=len(chosen)),
+                test=test,
+            )
+    ordered = [found[member] for member in range(len(chosen))]
+    corrected = stats.holm([pair.p for pair in ordered])
+    return tuple(replace(pair, p_holm=float(p)) for pair, p in zip(ordered, corrected, strict=True))
+
+
+def _test(differences: Floats, codes: Codes, binary: bool) -> tuple[Floats, str]:
+    """p-values and the test's name: McNemar for independent rates, otherwise flips of whole clusters."""
+    sums, counts = stats.cluster_sums(differences, codes)
+    if len(counts) < len(codes):
+        return stats.sign_flip(sums), "paired permutation by repository"
+    if binary:
+        return stats.mcnemar((differences > 0).sum(-1), (differences < 0).sum(-1)), "exact McNemar"
+    return stats.sign_flip(sums), "paired permutation"

@@ -1,0 +1,105 @@
+"""Each training-set size as a point with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline import stats
+from pipeline.analysis.setups import Arm
+from pipeline.schema import PromptVariant
+from pipeline.stats import Codes, Floats
+from pipeline.store import Item
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training-set size under one prompt variant.
+
+    Attributes:
+        name: ``baseline`` or the size, ``1,000``.
+        value: mean over the samples, of several training seeds their mean; NaN where nothing is scored.
+        low: lower limit of its 95% interval (noise of evaluation alone), ``high`` the upper one.
+        n: samples with a score; only they count.
+        unscored: items that the metric could not score.
+        missing: items that are not there yet.
+        by_seed: each training seed with its mean.
+        truncated: share of the outputs that the token limit cut off.
+        windowed: share of the outputs longer than the encoder's 512 tokens, None where that is not known.
+    """
+
+    variant: PromptVariant
+    size: int
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    unscored: int
+    missing: int
+    by_seed: tuple[tuple[int | None, float], ...]
+    truncated: float
+    windowed: float | None
+
+
+def points(
+    arms: Sequence[Arm], scores: Floats, table: pd.DataFrame, codes: Codes, binary: bool
+) -> tuple[Point, ...]:
+    """A point for each arm from its scores, (arms, samples), NaN where unscored.
+
+    ``table`` has the runs' own scores, samples by run id, and ``codes`` the cluster of each sample.
+    """
+    found: dict[int, Point] = {}
+    for mask, members in by_mask(np.isfinite(scores)):
+        values = scores[members][:, mask]
+        limits = stats.interval(values, codes[mask], binary) if mask.any() else None
+        for at, member in enumerate(members):
+            value, low, high = (
+                (float(values[at].mean()), float(limits.low[at]), float(limits.high[at]))
+                if limits
+                else (float("nan"),) * 3
+            )
+            found[member] = _point(arms[member], table, value, low, high, int(mask.sum()))
+    return tuple(found[member] for member in range(len(arms)))
+
+
+def by_mask(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], list[int]]]:
+    """The rows that have the same samples, together, so that they are worked on at once."""
+    groups: dict[bytes, list[int]] = {}
+    for row, mask in enumerate(there):
+        groups.setdefault(mask.tobytes(), []).append(row)
+    for members in groups.values():
+        yield there[members[0]], members
+
+
+def _point(arm: Arm, table: pd.DataFrame, value: float, low: float, high: float, n: int) -> Point:
+    items = [item for run in arm.runs for item in run.items.values() if item.sample_id in table.index]
+    asked = sum(sample in table.index for run in arm.runs for sample in run.config.sample_ids)
+    scored = sum(int(table[run.config.id].notna().sum()) for run in arm.runs)
+    return Point(
+        variant=arm.variant,
+        size=arm.size,
+        name=arm.name,
+        value=value,
+        low=low,
+        high=high,
+        n=n,
+        unscored=len(items) - scored,
+        missing=asked - len(items),
+        by_seed=tuple((run.config.training_seed, float(table[run.config.id].mean())) for run in arm.runs),
+        truncated=_share([item.completion.finish_reason == "length" for item in items]) or 0.0,
+        windowed=_share([windows > 1 for item in items if (windows := _windows(item))]),
+    )
+
+
+def _windows(item: Item) -> int | None:
+    """How many 512-token windows the encoder took for the output."""
+    return next((s.details["windows"] for s in item.scores.values() if "windows" in s.details), None)
+
+
+def _share(hits: Sequence[bool]) -> float | None:
+    return sum(hits) / len(hits) if hits else None

@@ -1,0 +1,132 @@
+"""Sample by sample: what flips between checkpoints, what is never solved, where two metrics disagree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats as scipy_stats
+
+from pipeline.analysis.setups import Setup, metric_of, score_table
+from pipeline.schema import VARIANTS
+from pipeline.stats import is_binary
+from pipeline.store import Item, Run
+
+Kind = Literal["all", "flips", "regressions", "never solved", "always solved"]
+
+
+@dataclass(frozen=True)
+class SampleMatrix:
+    """Samples by run.
+
+    Attributes:
+        scores: samples by run id, NaN where unscored.
+        states: the same shape. Binary metrics: 1 solved, 0 not. Others: 1 better than the baseline of the
+            same prompt variant by ``threshold`` or more, −1 worse, 0 neither. NaN where unknown.
+        kinds: for each sample whether it is a ``flips``, ``regressions`` and so on.
+        threshold: None for a binary metric.
+    """
+
+    scores: pd.DataFrame
+    states: pd.DataFrame
+    kinds: pd.DataFrame
+    threshold: float | None
+
+    def of_kind(self, kind: Kind) -> list[str]:
+        """The samples of one kind, in order."""
+        return list(self.scores.index if kind == "all" else self.kinds.index[self.kinds[kind]])
+
+
+def default_threshold(metric: str) -> float:
+    """A tenth of the metric's range; .1 where it has no end."""
+    low, high = metric_of(metric).range
+    return round((high - low) / 10, 3) if math.isfinite(high - low) else 0.1
+
+
+def sample_matrix(
+    setup: Setup, metric: str, threshold: float | None = None, excluded: Collection[str] = ()
+) -> SampleMatrix:
+    """Every sample under every checkpoint that the metric scored."""
+    scores = score_table(setup.runs, metric).dropna(axis=1, how="all")
+    scores = scores[~scores.index.isin(list(excluded))]
+    runs = [run for run in setup.runs if run.config.id in scores.columns]
+    values = scores.to_numpy()
+    if is_binary(values[np.isfinite(values)]):
+        return SampleMatrix(scores, scores, _kinds(scores, runs, binary=True), None)
+    threshold = default_threshold(metric) if threshold is None else threshold
+    states = _against_baseline(scores, runs, threshold, metric_of(metric).higher_is_better)
+    return SampleMatrix(scores, states, _kinds(states, runs, binary=False), threshold)
+
+
+def _against_baseline(scores: pd.DataFrame, runs: list[Run], threshold: float, higher: bool) -> pd.DataFrame:
+    states = pd.DataFrame(np.nan, index=scores.index, columns=scores.columns)
+    for variant in VARIANTS:
+        group = [run.config for run in runs if run.config.variant == variant]
+        base = next((config.id for config in group if config.subset_size == 0), None)
+        for config in group if base else ():
+            gain = (scores[config.id] - scores[base]) * (1 if higher else -1)
+            states[config.id] = np.sign(gain).where((gain.abs() >= threshold) | gain.isna(), 0.0)
+    return states
+
+
+def _kinds(states: pd.DataFrame, runs: list[Run], binary: bool) -> pd.DataFrame:
+    """What happens to each sample as the training set grows; of several training seeds the first counts.
+
+    A metric that is not binary is held against the baseline, so the baseline itself solves nothing.
+    """
+    flips, drops = (pd.Series(False, index=states.index) for _ in range(2))
+    for variant in VARIANTS:
+        by_size = {
+            run.config.subset_size: run.config.id for run in reversed(runs) if run.config.variant == variant
+        }
+        ordered = states[[by_size[size] for size in sorted(by_size)]]
+        filled = ordered.ffill(axis=1)  # an unscored checkpoint is no change
+        change = filled.diff(axis=1)
+        flips |= (change.fillna(0) != 0).any(axis=1)
+        drops |= (change < 0).any(axis=1)
+    judged = states[[run.config.id for run in runs if binary or run.config.subset_size]]
+    solved = judged == 1
+    return pd.DataFrame(
+        {
+            "flips": flips,
+            "regressions": drops,
+            "never solved": states.notna().any(axis=1) & ~solved.any(axis=1),
+            "always solved": solved.any(axis=1) & (solved | judged.isna()).all(axis=1),
+        }
+    )
+
+
+def disagreement(setup: Setup, first: str, second: str, excluded: Collection[str] = ()) -> pd.DataFrame:
+    """Where two metrics rank the same output differently, the widest gap first.
+
+    Each metric's outputs are ranked from 0 (worst) to 1 (best) among all that both have scored; a binary
+    metric's verdict is its rank, as half of the outputs being tied says nothing against any of them.
+    ``gap`` is the first rank less the second. Columns: sample, run, first, second, rank_first,
+    rank_second, gap.
+    """
+    tables = [score_table(setup.runs, name).stack().rename(name) for name in (first, second)]
+    both = pd.concat(tables, axis=1, join="inner").dropna()
+    both.columns, both.index.names = pd.Index(["first", "second"]), ["sample", "run"]
+    both = both[~both.index.get_level_values("sample").isin(list(excluded))].reset_index()
+    for side, name in (("first", first), ("second", second)):
+        ranks = both[side].rank(method="average", ascending=metric_of(name).higher_is_better)
+        ranks = (ranks - 1) / max(len(both) - 1, 1)
+        both[f"rank_{side}"] = both[side] if is_binary(both[side]) else ranks
+    both["gap"] = both["rank_first"] - both["rank_second"]
+    return both.sort_values("gap", key=abs, ascending=False, kind="stable", ignore_index=True)
+
+
+def agreement(table: pd.DataFrame) -> float:
+    """Kendall's tau-b between the two metrics over those outputs; NaN where one of them is constant."""
+    if len(table) < 2:
+        return float("nan")
+    return float(scipy_stats.kendalltau(table["rank_first"], table["rank_second"]).statistic)
+
+
+def items_of(setup: Setup, sample: str) -> list[tuple[Run, Item]]:
+    """A sample's outputs, one of each run that has it."""
+    return [(run, run.items[sample]) for run in setup.runs if sample in run.items]

@@ -1,0 +1,164 @@
+"""Which stored runs may be compared, and their scores as one table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import pandas as pd
+
+from pipeline.schema import VARIANTS, Checkpoint, Column, Decoding, PromptVariant
+from pipeline.scoring import METRICS, Metric
+from pipeline.store import Item, Run, RunConfig
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs of one training-set size under one prompt variant: one, or one for each training seed."""
+
+    variant: PromptVariant
+    size: int
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        """``baseline`` or ``1,000``."""
+        return f"{self.size:,}" if self.size else "baseline"
+
+    @property
+    def label(self) -> str:
+        """``1,000 · regular``."""
+        return f"{self.name} · {self.variant}"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """An evaluation set-up: runs of one family on the same samples with the same decoding.
+
+    Where a dataset has other test samples under each prompt variant, both variants' runs are still shown
+    together, but only runs of the same samples are tested against each other.
+
+    Attributes:
+        runs: one of each checkpoint and prompt variant, by variant, size and training seed.
+        set_aside: how many older runs of the same columns are not among them.
+    """
+
+    family: str
+    dataset: str
+    decoding: Decoding
+    runs: tuple[Run, ...]
+    set_aside: int = 0
+
+    @property
+    def samples(self) -> int:
+        """Test samples of each run."""
+        return len(self.runs[0].config.sample_ids)
+
+    @property
+    def label(self) -> str:
+        """What the picker shows."""
+        d = self.decoding
+        how = (
+            "greedy"
+            if d.temperature == 0
+            else f"temperature {d.temperature:g}, min-p {d.min_p:g}, seed {d.seed}"
+        )
+        versions = sorted({run.config.dataset_fingerprint for run in self.runs})
+        return (
+            f"{self.family} · {self.dataset} {' and '.join(versions)} · {self.samples:,} samples · {how}, "
+            f"at most {d.max_new_tokens:,} tokens"
+        )
+
+    @property
+    def key(self) -> str:
+        """A short name that stays the same as runs are added."""
+        digest = hashlib.sha256(self.label.encode()).hexdigest()[:8]
+        return f"{self.family}-{digest}"
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The runs by prompt variant and training-set size."""
+        grouped = groupby(self.runs, lambda run: (run.config.variant, run.config.subset_size))
+        return [Arm(variant, size, tuple(runs)) for (variant, size), runs in grouped]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every metric that some item was scored with, CodeJudge and CodeBERTScore first."""
+        found = {name: None for run in self.runs for item in run.items.values() for name in item.scores}
+        return sorted(found, key=lambda name: (_RANK.get(name.split()[0], 2), list(found).index(name)))
+
+
+_RANK = {"CodeJudge": 0, "CodeBERTScore": 1, "BERTScore": 1}
+
+
+def find_setups(runs: Iterable[Run]) -> list[Setup]:
+    """Group the runs; the set-up with the most runs first."""
+    alike: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        alike.setdefault(
+            (run.config.family, run.config.dataset, run.config.decoding, *test_set(run)), []
+        ).append(run)
+    by_place: dict[tuple[object, ...], list[list[Run]]] = {}
+    for (*place, _, ids), group in alike.items():
+        by_place.setdefault((*place, len(ids)), []).append(group)  # type: ignore[arg-type]
+    found = [_setup(group) for groups in by_place.values() for group in _join_variants(groups)]
+    return sorted(found, key=lambda setup: (-len(setup.runs), setup.key))
+
+
+def test_set(run: Run) -> tuple[str, tuple[str, ...]]:
+    """What two runs must share to be tested against each other."""
+    return run.config.dataset_fingerprint, run.config.sample_ids
+
+
+def _join_variants(groups: list[list[Run]]) -> list[list[Run]]:
+    """Put the one group of the regular prompt beside the one of the augmented prompt, if that is all."""
+    variants = [{run.config.variant for run in group} for group in groups]
+    if len(groups) == 2 and variants[0].isdisjoint(variants[1]):
+        return [groups[0] + groups[1]]
+    return groups
+
+
+def _setup(runs: list[Run]) -> Setup:
+    newest: dict[tuple[str, str], Run] = {}
+    for run in sorted(runs, key=lambda run: run.config.created):
+        newest[run.config.column, run.config.variant] = run
+    first = runs[0].config
+    ordered = sorted(newest.values(), key=lambda run: _order(run.config))
+    return Setup(first.family, first.dataset, first.decoding, tuple(ordered), len(runs) - len(newest))
+
+
+def _order(config: RunConfig) -> tuple[int, int, int]:
+    return VARIANTS.index(config.variant), config.subset_size, config.training_seed or 0
+
+
+def run_label(config: RunConfig) -> str:
+    """A run's checkpoint for people: ``1,000 samples (seed 43) · regular``."""
+    checkpoint = Checkpoint(
+        config.family, config.checkpoint, config.subset_size, config.variant, config.training_seed
+    )
+    return Column(checkpoint, config.variant).label
+
+
+def metric_of(name: str) -> Metric:
+    """What there is to know of a metric; a CodeJudge is named after its judge and so in no list."""
+    if name in METRICS:
+        return METRICS[name]
+    if name.startswith("CodeJudge taxonomy"):
+        return Metric(name, True, "", (0.0, 1.0), "1 less the weight of the faults that the judge found.")
+    if name.startswith("CodeJudge"):
+        return Metric(name, True, "", (0.0, 1.0), "Whether the judge holds the code to be correct.")
+    return Metric(name, True, "", (float("-inf"), float("inf")), "")
+
+
+def score_table(runs: Sequence[Run], metric: str) -> pd.DataFrame:
+    """Samples by run id, NaN where a sample is unscored or not there yet."""
+    samples = list(dict.fromkeys(sample for run in runs for sample in run.config.sample_ids))
+    columns = {run.config.id: [_value(run.items.get(sample), metric) for sample in samples] for run in runs}
+    return pd.DataFrame(columns, index=pd.Index(samples, name="sample"), dtype=float)
+
+
+def _value(item: Item | None, metric: str) -> float | None:
+    score = item.scores.get(metric) if item else None
+    return score.value if score else None

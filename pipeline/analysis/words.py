@@ -1,0 +1,148 @@
+"""What the figures say, in plain sentences."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline import stats
+from pipeline.analysis.comparison import Analysis
+from pipeline.analysis.pairs import Pair
+from pipeline.schema import PromptVariant
+from pipeline.scoring import Metric
+from pipeline.scoring.text import PARSES, SAME_SIGNATURE
+
+
+def number(value: float | None, metric: Metric, signed: bool = False) -> str:
+    """A score in its own scale: ``.085``, ``26.1``; ``–`` where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    decimals = 1 if metric.range[1] == 100 else 3
+    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
+    if decimals == 3 and abs(value) < 1:
+        text = text.replace("0.", ".", 1)
+    return text.replace("-", "−")
+
+
+def verdict(value: float, metric: Metric) -> str:
+    """One output's score: ``yes`` or ``no`` where that is what the metric asks, else the number."""
+    if metric.name in (PARSES, SAME_SIGNATURE):
+        return "yes" if value else "no"
+    if metric.name.startswith("CodeJudge") and value in (0, 1) and "taxonomy" not in metric.name:
+        return "correct" if value else "not correct"
+    return number(value, metric)
+
+
+def p_value(p: float) -> str:
+    """``p < .001``, ``p .21``."""
+    if not math.isfinite(p):
+        return "p –"
+    if p < 0.001:
+        return "p < .001"
+    text = f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return f"p {text.removeprefix('0')}"
+
+
+def correlation(value: float) -> str:
+    """``.42``, ``−.10``; ``–`` where there is none."""
+    return f"{value:.2f}".replace("0.", ".", 1).replace("-", "−") if math.isfinite(value) else "–"
+
+
+def headlines(analysis: Analysis) -> list[str]:
+    """Which steps are distinguishable, in one sentence for each prompt variant."""
+    sentences = [_headline(analysis, variant) for variant in analysis.variants if analysis.steps(variant)]
+    return sentences or [
+        "There is only one training-set size in this set-up, so there is no step to test yet."
+    ]
+
+
+def _headline(analysis: Analysis, variant: PromptVariant) -> str:
+    steps = analysis.steps(variant)
+    kinds = (
+        ("these steps are distinguishable: ", [step for step in steps if step.distinguishable]),
+        ("these cannot be told from noise: ", [step for step in steps if not step.distinguishable]),
+    )
+    parts = [says + _list([_step(step, analysis.metric) for step in kind]) for says, kind in kinds if kind]
+    return (
+        f"With the {variant} prompt {'; '.join(parts)} "
+        f"({steps[0].test}, Holm's correction over {_count(len(analysis.pairs), 'pair')})."
+    )
+
+
+def _step(pair: Pair, metric: Metric) -> str:
+    return f"{pair.first.name} to {pair.second.name} ({number(pair.difference, metric, signed=True)})"
+
+
+def step_sentence(pair: Pair, metric: Metric) -> str:
+    """One pair in words, with the test, the corrected p and, for no difference, what could have been seen."""
+    names = f"From {pair.first.name} to {pair.second.name} samples"
+    size = number(pair.difference, metric, signed=True)
+    interval = f"95% interval {number(pair.low, metric, True)} to {number(pair.high, metric, True)}"
+    tested = f"{pair.test}, {_count(pair.n, 'sample')}, {p_value(pair.p_holm)} after Holm"
+    if pair.distinguishable:
+        way = "improves" if (pair.difference > 0) == metric.higher_is_better else "gets worse"
+        return f"{names} the score {way}: {size} ({interval}; {tested})."
+    if pair.wins + pair.losses == 0:
+        return f"{names} nothing changes: all {_count(pair.n, 'sample')} score the same."
+    seen = (
+        f"the smallest difference this test could see is {number(pair.detectable, metric)}"
+        if math.isfinite(pair.detectable)
+        else "with so few samples this test could see no difference at all"
+    )
+    return f"{names} the difference of {size} cannot be told from noise ({interval}; {tested}); {seen}."
+
+
+def fit_sentence(analysis: Analysis, variant: PromptVariant) -> str:
+    """What the next doubling is expected to bring, and which noise the band holds."""
+    fit, metric = analysis.fits.get(variant), analysis.metric
+    if fit is None:
+        return f"Fitting a curve to the {variant} prompt takes {stats.MIN_SIZES} sizes, baseline included."
+    noise = (
+        "The band holds the noise of evaluation and of training, for the sizes trained with several seeds."
+        if fit.training_noise
+        else "The band holds the noise of evaluation only, since each size was trained once."
+    )
+    return (
+        f"Under the fitted power law, going from {fit.largest:,} to {2 * fit.largest:,} samples with the "
+        f"{variant} prompt is expected to bring {number(fit.gain, metric, True)} (95% band "
+        f"{number(fit.gain_low, metric, True)} to {number(fit.gain_high, metric, True)}). {noise}"
+    )
+
+
+def caveats(analysis: Analysis) -> list[str]:
+    """What a reader must know beside the figures; empty where there is nothing."""
+    found = []
+    if analysis.by_repo:
+        found.append(f"Samples of one repository are kept together ({analysis.repos:,} repositories).")
+    elif analysis.repos < stats.MIN_REPOS and analysis.points and analysis.points[0].n > analysis.repos:
+        found.append(
+            f"The samples come from {_count(analysis.repos, 'repository', 'repositories')}, too few to stand "
+            "for others: intervals and tests speak about code of these alone."
+        )
+    if any(len(point.by_seed) == 1 and point.size for point in analysis.points):
+        found.append(
+            "Tests compare these checkpoints. Another training seed would give another checkpoint; "
+            "that noise shows only where a size was trained with several seeds."
+        )
+    unscored, missing = (sum(getattr(p, what) for p in analysis.points) for what in ("unscored", "missing"))
+    if unscored:
+        found.append(f"{_count(unscored, 'output')} could not be scored: left out, not counted as 0.")
+    if missing:
+        found.append(
+            f"{_count(missing, 'output')} not generated yet: an evaluation is under way or was stopped."
+        )
+    if analysis.excluded:
+        found.append(f"{_count(analysis.excluded, 'flagged sample')} left out.")
+    if analysis.setup.set_aside:
+        found.append(f"{_count(analysis.setup.set_aside, 'older run')} of the same checkpoints left aside.")
+    judges = {str(run.config.judge) for run in analysis.setup.runs if run.config.judge}
+    if analysis.metric.name.startswith("CodeJudge") and len(judges) > 1:
+        found.append("The runs were judged under different settings: see the runs below.")
+    return found
+
+
+def _count(n: int, what: str, many: str = "") -> str:
+    return f"{n:,} {what if n == 1 else many or what + 's'}"
+
+
+def _list(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,247 @@
+"""The local engine: transformers, one base model in memory, every checkpoint a LoRA adapter on it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.families import Family
+from pipeline.generation.engine import Request
+from pipeline.generation.lora import Adapter, AdapterStack, read_adapter
+from pipeline.generation.sampling import draw_plan, pick
+from pipeline.generation.tokens import encode_completion, encode_prompt
+from pipeline.generation.weights import base_model_dir
+from pipeline.prompts import Context, Prompt, render
+from pipeline.schema import Checkpoint, Completion, Decoding, FinishReason, LabError, Progress, PromptVariant
+from pipeline.settings import Settings
+
+_UPDATE_SECONDS = 0.08
+_LIKELIHOOD_TOKENS = 8_192  # in one forward pass
+_PROBE = "def attention(query, key, value):"
+
+
+def load_engine(
+    settings: Settings, family: Family, progress: Progress | None = None, dtype: torch.dtype | None = None
+) -> LocalEngine:
+    """Load the family's base model on the best device here.
+
+    Raises:
+        LabError: the base model cannot be had or does not run on this machine.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    say = progress or (lambda fraction, message: None)
+    cuda = torch.cuda.is_available()
+    source = base_model_dir(settings, family, progress)
+    if isinstance(source, str) and not cuda:
+        raise LabError(
+            f"{family.title} needs a CUDA GPU, and this machine has none. The embedded family runs on a CPU."
+        )
+    say(0.9, "Loading the base model")
+    # bf16 halves the memory traffic that bounds decoding; CPUs without it would emulate it slowly.
+    fast_bf16 = cuda or (
+        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+    dtype = dtype or (torch.bfloat16 if fast_bf16 else torch.float32)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, device_map="cuda" if cuda else None)
+    except (OSError, ValueError, ImportError) as error:
+        raise LabError(
+            f"The base model of {family.name} could not be loaded from {source}: {error}"
+        ) from error
+    return LocalEngine(family, model, tokenizer)
+
+
+class LocalEngine:
+    """Generates for many columns in one batch, each row under its own adapter (see ``Engine``)."""
+
+    def __init__(self, family: Family, model: Any, tokenizer: Any) -> None:
+        self.family, self.model, self.tokenizer = family, model.eval(), tokenizer
+        self.dtype, self.device = model.dtype, model.device
+        self.batch_rows = 384 if self.device.type == "cuda" else 32
+        self.stack = AdapterStack(model)
+        self._adapters: dict[str, Adapter] = {}
+        eos = model.generation_config.eos_token_id
+        self._stop_ids = torch.tensor(eos if isinstance(eos, list) else [eos], device=self.device)
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else int(self._stop_ids[0])
+
+    def describe(self) -> str:
+        """The model, its precision and its device."""
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        return f"{self.family.title.partition(' (')[0]} · {str(self.dtype).removeprefix('torch.')} · {device}"
+
+    def render(
+        self, instruction: str, variant: PromptVariant, context: Context, decoding: Decoding
+    ) -> Prompt:
+        """The prompt, trimmed to leave room for the completion."""
+        room = self.family.sequence_length - decoding.max_new_tokens
+        if room < 1:
+            raise LabError(
+                f"At most {self.family.sequence_length - 1:,} new tokens fit this model, "
+                f"not {decoding.max_new_tokens:,}."
+            )
+        return render(instruction, variant, context, room, self.count_tokens, self.family.templates)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a prompt takes."""
+        return len(encode_prompt(self.tokenizer, text))
+
+    @torch.inference_mode()
+    def stream(
+        self, requests: Sequence[Request], decoding: Decoding, cancel: threading.Event | None = None
+    ) -> Iterator[list[Completion]]:
+        """Generate for all requests in one batch, streaming; see ``Engine.stream``."""
+        adapters = [self._adapter(request.column.checkpoint) for request in requests]
+        prompts = [encode_prompt(self.tokenizer, request.prompt) for request in requests]
+        batch = _Batch(requests, decoding, self.tokenizer)
+        uniform = draw_plan(
+            decoding.seed, [f"{r.column.key}\0{r.prompt}" for r in requests], decoding.max_new_tokens
+        )
+        self.stack.assign(adapters, self.dtype, self.device)
+        ids, mask = self._pad_left(prompts)
+        alive = torch.arange(len(requests), device=self.device)
+        uniform, cache = uniform.to(self.device), None
+        shown = 0.0
+        for step in range(decoding.max_new_tokens):
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            output = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache = output.past_key_values
+            token = pick(output.logits[:, -1], decoding.temperature, decoding.min_p, uniform[alive, step])
+            stopped = torch.isin(token, self._stop_ids)
+            batch.add(alive.tolist(), token.tolist(), stopped.tolist())
+            if cancel is not None and cancel.is_set():
+                break
+            if stopped.any():
+                rows = (~stopped).nonzero()[:, 0]
+                if not len(rows):
+                    break
+                alive, token, mask = alive[rows], token[rows], mask[rows]
+                cache.batch_select_indices(rows)
+                self.stack.keep(rows)
+            ids = token[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+            if time.perf_counter() - shown > _UPDATE_SECONDS:
+                yield batch.snapshot()
+                shown = time.perf_counter()
+        batch.close("cancelled" if cancel is not None and cancel.is_set() else "length")
+        yield batch.snapshot()
+
+    @torch.inference_mode()
+    def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
+        """Bits per UTF-8 byte of each reference given its prompt, under the request's checkpoint.
+
+        The sum of -log2 p over the reference's tokens (the end token is not counted), over its bytes.
+        """
+        prompts = [encode_prompt(self.tokenizer, request.prompt) for request in requests]
+        targets = [encode_completion(self.tokenizer, reference) for reference in references]
+        result = [math.nan] * len(requests)
+        order = sorted(range(len(requests)), key=lambda i: len(prompts[i]) + len(targets[i]))
+        while order:
+            longest = len(prompts[order[-1]]) + len(targets[order[-1]])
+            rows = [order.pop() for _ in range(min(len(order), max(1, _LIKELIHOOD_TOKENS // longest)))]
+            self.stack.assign(
+                [self._adapter(requests[i].column.checkpoint) for i in rows], self.dtype, self.device
+            )
+            ids, mask = self._pad_left([prompts[i] + targets[i] for i in rows])
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            hidden = self.model.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
+            ).last_hidden_state
+            for row, i in enumerate(rows):
+                n = len(targets[i])
+                logits = self.model.lm_head(hidden[row, -n - 1 : -1]).float()
+                nats = torch.nn.functional.cross_entropy(logits, ids[row, -n:], reduction="sum")
+                result[i] = float(nats) / math.log(2) / len(references[i].encode())
+        return result
+
+    def _pad_left(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
+        longest = max(map(len, sequences))
+        ids = [[self._pad] * (longest - len(s)) + s for s in sequences]
+        mask = [[0] * (longest - len(s)) + [1] * len(s) for s in sequences]
+        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
+
+    def _adapter(self, checkpoint: Checkpoint) -> Adapter | None:
+        if checkpoint.is_baseline:
+            return None
+        # By fingerprint, so that one trained again under the same name is read again.
+        key = checkpoint.fingerprint
+        if key not in self._adapters:
+            adapter = read_adapter(checkpoint, self.stack.layers)
+            self.prove(adapter)
+            self._adapters[key] = adapter
+        return self._adapters[key]
+
+    @torch.inference_mode()
+    def prove(self, adapter: Adapter) -> None:
+        """Check on a short probe that the adapter changes the logits and that the baseline beside it is bare.
+
+        Raises:
+            LabError: one of them does not hold; nothing may be generated with it.
+        """
+        ids = torch.tensor([encode_prompt(self.tokenizer, _PROBE)] * 2, device=self.device)
+        self.stack.assign([None, None], self.dtype, self.device)
+        bare = self.model(input_ids=ids).logits
+        self.stack.assign([None, adapter], self.dtype, self.device)
+        stacked = self.model(input_ids=ids).logits
+        if not torch.equal(stacked[0], bare[0]):
+            raise LabError(
+                f"The baseline's answers change when {adapter.name} is loaded beside it. This is a bug."
+            )
+        if torch.equal(stacked[1], bare[1]):
+            raise LabError(f"Checkpoint {adapter.name} changes nothing: its answers are the baseline's.")
+
+
+class _Batch:
+    """The completions of one batch as they grow."""
+
+    def __init__(self, requests: Sequence[Request], decoding: Decoding, tokenizer: Any) -> None:
+        self.requests, self.tokenizer = requests, tokenizer
+        self.tokens: list[list[int]] = [[] for _ in requests]
+        self.reasons: list[FinishReason | None] = [None] * len(requests)
+        self.seconds = [0.0] * len(requests)
+        self.start, self.first = time.perf_counter(), 0.0
+
+    def add(self, rows: list[int], tokens: list[int], stopped: list[bool]) -> None:
+        now = time.perf_counter() - self.start
+        self.first = self.first or now
+        for row, token, stop in zip(rows, tokens, stopped, strict=True):
+            self.seconds[row] = now
+            if stop:
+                self.reasons[row] = "stop"
+            else:
+                self.tokens[row].append(token)
+
+    def close(self, reason: FinishReason) -> None:
+        self.reasons = [known or reason for known in self.reasons]
+
+    def snapshot(self) -> list[Completion]:
+        texts = self.tokenizer.batch_decode(self.tokens, skip_special_tokens=True)
+        return [
+            Completion(
+                column=request.column.key,
+                fingerprint=request.column.checkpoint.fingerprint,
+                # A character whose last bytes are still to come decodes to the replacement character.
+                text=text if reason else text.rstrip("\ufffd"),
+                tokens=len(tokens),
+                finish_reason=reason,
+                seconds=seconds,
+                seconds_to_first=self.first,
+            )
+            for request, text, tokens, reason, seconds in zip(
+                self.requests, texts, self.tokens, self.reasons, self.seconds, strict=True
+            )
+        ]

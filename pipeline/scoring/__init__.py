@@ -1,0 +1,123 @@
+"""Metrics: one module each, behind one interface (``Scorer``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from pipeline.generation.engine import Engine
+from pipeline.schema import LabError, Score
+from pipeline.scoring.bertscore import BertScore, Matcher
+from pipeline.scoring.encoder import CODEBERT, MINILM, EncoderKind, load_encoder
+from pipeline.scoring.extract import RULE, extract_code
+from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
+from pipeline.scoring.scorer import Candidate, Scorer
+from pipeline.scoring.text import CHRF, EDIT_SIMILARITY, PARSES, SAME_SIGNATURE, Overlap, Parses
+
+__all__ = [
+    "METRICS",
+    "RULE",
+    "Candidate",
+    "Metric",
+    "Scorer",
+    "extract_code",
+    "offline_scorers",
+    "score_all",
+    "shared_matcher",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a reader needs to know of a metric: which way is better, its unit and range, what it says."""
+
+    name: str
+    higher_is_better: bool
+    unit: str
+    range: tuple[float, float]
+    description: str
+
+
+def _bert_metrics(kind: EncoderKind, raw_text: str) -> list[Metric]:
+    what = f"Token by token similarity to the reference in {kind.model}, layer {kind.layer}"
+    plain, rescaled, raw, raw_rescaled = kind.metrics
+    return [
+        Metric(plain, True, "", (0.0, 1.0), f"{what}; the prompt's tokens left out exactly."),
+        Metric(rescaled, True, "", (-1.0, 1.0), "The same F1 as 2·F1 − 1, the package's rescaling."),
+        Metric(raw, True, "", (0.0, 1.0), f"{what}, of the completion as written; {raw_text}."),
+        Metric(raw_rescaled, True, "", (-1.0, 1.0), f"2·F1 − 1 of the completion as written; {raw_text}."),
+    ]
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        *_bert_metrics(CODEBERT, "as code-bert-score does it, to be held against published figures"),
+        *_bert_metrics(MINILM, "a stand-in with no published figures"),
+        Metric(CHRF, True, "", (0.0, 100.0), "Character n-gram F-score against the reference (sacrebleu)."),
+        Metric(
+            EDIT_SIMILARITY,
+            True,
+            "",
+            (0.0, 1.0),
+            "1 minus the normalized Levenshtein distance to the reference.",
+        ),
+        Metric(PARSES, True, "", (0.0, 1.0), "Whether Python's parser takes the code."),
+        Metric(SAME_SIGNATURE, True, "", (0.0, 1.0), "Whether name and parameters are the reference's."),
+        Metric(
+            BITS_PER_BYTE,
+            False,
+            "bits/byte",
+            (0.0, float("inf")),
+            "How surprised the model is by the reference.",
+        ),
+    )
+}
+"""The metrics that need no judge, by name. A CodeJudge's are named after the judge, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class _Unavailable:
+    """Stands where a metric cannot be had on this machine, so that its absence is seen and counted."""
+
+    metrics: tuple[str, ...]
+    reason: str
+
+    needs_reference = True
+
+    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
+        return [[Score(metric, None, self.reason) for metric in self.metrics] for _ in candidates]
+
+
+@cache
+def shared_matcher() -> Matcher:
+    """The process's one encoder and the references that it keeps; raises ``LabError`` where there is none."""
+    return Matcher(load_encoder())
+
+
+def offline_scorers(*, engine: Engine | None = None, reference: bool = True) -> list[Scorer]:
+    """Every metric that needs no judge.
+
+    Args:
+        engine: to ask for the reference's likelihood too.
+        reference: False for a free instruction; then only what needs none, and no encoder is loaded.
+    """
+    if not reference:
+        return [Parses()]
+    bert: Scorer
+    try:
+        bert = BertScore(shared_matcher())
+    except LabError as error:
+        bert = _Unavailable(CODEBERT.metrics[:1], str(error))
+    return [bert, Overlap(), Parses(), *([Likelihood(engine)] if engine else [])]
+
+
+def score_all(candidates: Sequence[Candidate], scorers: Sequence[Scorer]) -> list[dict[str, Score]]:
+    """Each candidate's scores by metric name. What needs a reference is not asked of one that has none."""
+    scores: list[dict[str, Score]] = [{} for _ in candidates]
+    for scorer in scorers:
+        asked = [i for i, c in enumerate(candidates) if c.reference is not None or not scorer.needs_reference]
+        for i, row in zip(asked, scorer.score([candidates[i] for i in asked]), strict=True):
+            scores[i].update((score.metric, score) for score in row)
+    return scores

@@ -1,0 +1,253 @@
+"""CodeBERTScore: how well two programs match, token by token, in an encoder's vector space.
+
+The maths are those of the ``code-bert-score`` package (Zhou et al. 2023, arXiv 2302.05527), whose functions
+do the matching here. What is ours: the encoder is loaded once instead of at every call, equal texts are
+embedded once, references are kept, and windows are batched by length. Every text is laid out and matched on
+its own, so that a score does not depend on its neighbors: the package's number for ``batch_size=1``. (In a
+larger batch its own number moves where a text goes beyond three quarters of a window.)
+
+The prompt stands before both texts as context, and its tokens are left out of the matching. Two modes:
+
+* ``package`` finds them as the package does, by decoding growing prefixes until the prompt no longer starts
+  with one. A character of several tokens (θ, ∈, ’) ends that early, and the rest of the prompt is matched
+  with itself. Published figures carry this error; compare them with this mode only.
+* ``exact`` finds them by character offsets, and reads every kind of line end alike.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.schema import Score
+from pipeline.scoring.encoder import Embedded, Encoder
+from pipeline.scoring.extract import normalize_line_ends
+from pipeline.scoring.scorer import Candidate
+
+if TYPE_CHECKING:
+    import torch
+
+Mode = Literal["package", "exact"]
+_PAIRS_PER_BATCH = 64
+_MAX_MATCHES = 2**25  # pairs of tokens in one match: 128 MB a matrix, of which the package makes a few
+_KEPT_TOKENS = 100_000  # of references: 150 MB at 384 dimensions
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts to be matched; ``source`` is the prompt that both answer, None to match without one."""
+
+    candidate: str
+    reference: str
+    source: str | None = None
+    mode: Mode = "exact"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A pair's figures, each from -1 to 1; ``windows`` is what the candidate took (1 up to 512 tokens)."""
+
+    precision: float
+    recall: float
+    f1: float
+    f3: float
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What of a text takes part: vectors [T, d] and weights [T], 0 for the tokens that frame it."""
+
+    vectors: torch.Tensor
+    weights: torch.Tensor
+    windows: int
+
+
+_Key = tuple[Mode, str | None, str]  # mode, source, text
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Matches pairs with one encoder, and keeps the references that it has seen, within a bound."""
+
+    encoder: Encoder
+    _kept: dict[_Key, _Side | str] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def match(self, pairs: Sequence[Pair]) -> list[Match | str]:
+        """Match each pair; where that cannot be done, the reason stands in place of the figures."""
+        results: dict[Pair, Match | str] = {}
+        by_length = sorted(set(pairs), key=lambda pair: (len(pair.candidate.strip()), pair.candidate.strip()))
+        with self._lock:  # the model's threads use every core already
+            for start in range(0, len(by_length), _PAIRS_PER_BATCH):
+                batch = by_length[start : start + _PAIRS_PER_BATCH]
+                candidates: list[_Key] = [(pair.mode, pair.source, pair.candidate) for pair in batch]
+                references: list[_Key] = [(pair.mode, pair.source, pair.reference) for pair in batch]
+                sides = self._sides([*candidates, *references])
+                for pair, ours, theirs in zip(batch, candidates, references, strict=True):
+                    results[pair] = _match(sides[ours], sides[theirs])
+                self._keep({key: sides[key] for key in references})
+        return [results[pair] for pair in pairs]
+
+    def _sides(self, keys: Iterable[_Key]) -> dict[_Key, _Side | str]:
+        sides: dict[_Key, _Side | str] = {}
+        texts: dict[_Key, tuple[str, str]] = {}
+        for key in keys:
+            if key in self._kept:
+                sides[key] = self._kept[key] = self._kept.pop(key)  # the last used is the last to go
+            elif refused := _refused(key):
+                sides[key] = refused
+            else:
+                texts[key] = _joined(key)
+        embedded = self.encoder.embed({text for _, text in texts.values()})
+        for key, (prompt, text) in texts.items():
+            sides[key] = self._side(key, prompt, embedded[text])
+        return sides
+
+    def _side(self, key: _Key, prompt: str, text: Embedded) -> _Side | str:
+        import torch
+
+        mode, source, _ = key
+        tokenizer = self.encoder.tokenizer
+        if source is None:
+            behind = 1
+        elif mode == "exact":
+            behind = 1 + sum(0 < end <= len(prompt) for end in text.ends)
+        elif tokenizer.bos_token is None:
+            return (
+                "code-bert-score takes no prompts with this encoder, whose tokenizer has no beginning-of-text"
+            )
+        else:
+            behind = max(1, _package_prompt_length(tokenizer, prompt, text.ids))
+        # As in the package: the first token stays, the prompt goes, then all that is punctuation only.
+        places = torch.tensor([0, *range(behind, len(text.ids))])
+        ids = torch.tensor(text.ids)[places]
+        places, ids = places[self._counts[ids]], ids[self._counts[ids]]
+        weights = (ids != tokenizer.sep_token_id) & (ids != tokenizer.cls_token_id)
+        if mode == "exact" and not weights.any():
+            return "it is nothing but punctuation"
+        vectors = text.vectors[places.to(text.vectors.device)]
+        return _Side(vectors, weights.to(vectors), text.windows)
+
+    @cached_property
+    def _counts(self) -> torch.Tensor:
+        """For each token of the vocabulary, whether it is more than punctuation: bool [V]."""
+        from code_bert_score.utils import mark_all_punc_tokens
+
+        tokenizer = self.encoder.tokenizer
+        marks: torch.Tensor = mark_all_punc_tokens(
+            tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        )
+        return marks
+
+    def _keep(self, references: Mapping[_Key, _Side | str]) -> None:
+        self._kept.update(references)
+        sizes = {key: 1 if isinstance(side, str) else len(side.weights) for key, side in self._kept.items()}
+        excess = sum(sizes.values()) - _KEPT_TOKENS
+        for key, size in sizes.items():
+            if excess <= 0:
+                break
+            del self._kept[key]
+            excess -= size
+
+
+def _match(candidate: _Side | str, reference: _Side | str) -> Match | str:
+    import torch
+    from code_bert_score.utils import greedy_cos_idf
+
+    if isinstance(reference, str):
+        return f"the reference: {reference}"
+    if isinstance(candidate, str):
+        return candidate
+    if len(candidate.weights) * len(reference.weights) > _MAX_MATCHES:
+        return f"{len(candidate.weights):,} by {len(reference.weights):,} tokens are too many to match"
+    theirs, ours = (
+        (side.vectors[None].clone(), torch.ones_like(side.weights[None]), side.weights[None].clone())
+        for side in (reference, candidate)  # copies, since the package works in place
+    )
+    precision, recall, f1, f3 = (float(figure) for figure in greedy_cos_idf(*theirs, *ours))
+    return Match(precision, recall, f1, f3, candidate.windows)
+
+
+def _joined(key: _Key) -> tuple[str, str]:
+    """The prompt as it stands before the text, and both together, as the package puts them."""
+    mode, source, text = key
+    if mode == "exact":
+        source, text = source and normalize_line_ends(source), normalize_line_ends(text)
+    prompt = "" if source is None else f"{source.strip()} \n"
+    joined = f"{prompt}{text.strip()}".strip()
+    # An empty prompt's line end is stripped away with it; only the package goes on looking for it.
+    return ("" if mode == "exact" and not prompt.strip() else prompt), joined
+
+
+def _refused(key: _Key) -> str | None:
+    """Why a text cannot even be tokenized; what the package cannot do either."""
+    mode, _, text = key
+    joined = _joined(key)[1]
+    if not joined or (mode == "exact" and not text.strip()):
+        return "it is empty"
+    try:
+        joined.encode()
+    except UnicodeEncodeError:
+        return "it is not valid Unicode"
+    return None
+
+
+def _package_prompt_length(tokenizer: Any, prompt: str, ids: list[int]) -> int:
+    """How many leading tokens the package takes for the first and the prompt's, its error included."""
+    length = 0
+    for end in range(len(ids)):
+        if not prompt.startswith(tokenizer.decode(ids[:end]).removeprefix(tokenizer.bos_token)):
+            break
+        length = end
+    return length
+
+
+@dataclass(frozen=True)
+class BertScore:
+    """F1 and rescaled F1 (2·F1 - 1) of the extracted code, and of the raw completion.
+
+    The code is scored in ``exact`` mode. The raw text is scored in ``package`` mode, to be held against
+    published figures; where the package takes no prompts with the encoder's tokenizer there can be none to
+    hold it against, and it is scored in ``exact`` mode too. Details name the mode. The source is the
+    instruction, not the rendered prompt.
+    """
+
+    matcher: Matcher
+
+    needs_reference = True
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """F1 and rescaled F1 of the code, then of the raw text."""
+        return self.matcher.encoder.kind.metrics
+
+    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
+        """See ``Scorer``."""
+        raw_mode: Mode = "exact" if self.matcher.encoder.tokenizer.bos_token is None else "package"
+        pairs = [
+            pair
+            for c in candidates
+            if c.reference is not None
+            for pair in (
+                Pair(c.code, c.reference, c.instruction),
+                Pair(c.text, c.reference, c.instruction, raw_mode),
+            )
+        ]
+        matches = iter(self.matcher.match(pairs))
+        return [
+            [Score(metric, None, "there is no reference") for metric in self.metrics]
+            if c.reference is None
+            else [*self._scores(0, next(matches), "exact"), *self._scores(2, next(matches), raw_mode)]
+            for c in candidates
+        ]
+
+    def _scores(self, first: int, match: Match | str, mode: Mode) -> list[Score]:
+        plain, rescaled = self.metrics[first : first + 2]
+        if isinstance(match, str):
+            return [Score(plain, None, match), Score(rescaled, None, match)]
+        details = {**asdict(match), "mode": mode}
+        return [Score(plain, details.pop("f1"), details=details), Score(rescaled, 2 * match.f1 - 1)]

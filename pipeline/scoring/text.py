@@ -1,0 +1,123 @@
+"""Metrics of the text alone: cheap, deterministic, on the extracted code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+import warnings
+from collections.abc import Sequence
+
+from pipeline.schema import Score
+from pipeline.scoring.extract import normalize_line_ends
+from pipeline.scoring.scorer import Candidate
+
+CHRF, EDIT_SIMILARITY, PARSES, SAME_SIGNATURE = "chrF", "edit similarity", "parses", "same signature"
+_HEADER = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w", re.MULTILINE)
+_MAX_HEADER_LINES = 60
+
+
+class Overlap:
+    """How close the code is to the reference: chrF, edit similarity, same signature."""
+
+    metrics = (CHRF, EDIT_SIMILARITY, SAME_SIGNATURE)
+    needs_reference = True
+
+    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
+        """See ``Scorer``."""
+        return [self._score(c.code, c.reference) for c in candidates]
+
+    def _score(self, code: str, reference: str | None) -> list[Score]:
+        if reference is None:
+            return [Score(metric, None, "there is no reference") for metric in self.metrics]
+        reference = normalize_line_ends(reference).strip()
+        return [
+            Score(CHRF, chrf(code, reference)),
+            Score(EDIT_SIMILARITY, edit_similarity(code, reference)),
+            same_signature(code, reference),
+        ]
+
+
+class Parses:
+    """Whether the code is Python."""
+
+    metrics = (PARSES,)
+    needs_reference = False
+
+    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
+        """See ``Scorer``."""
+        return [[parses(candidate.code)] for candidate in candidates]
+
+
+def chrf(code: str, reference: str) -> float:
+    """Character n-gram F-score, 0 to 100 (Popović 2015; sacrebleu's defaults: order 6, beta 2)."""
+    import sacrebleu
+
+    return float(sacrebleu.sentence_chrf(code, [reference]).score)
+
+
+def edit_similarity(code: str, reference: str) -> float:
+    """1 minus the Levenshtein distance over the longer length: 0 to 1."""
+    from rapidfuzz.distance import Levenshtein
+
+    return float(Levenshtein.normalized_similarity(code.strip(), reference))
+
+
+def parses(code: str) -> Score:
+    """1 where Python's parser takes the code and finds a statement in it, else 0."""
+    try:
+        tree = _parse(code)
+    except (RecursionError, MemoryError):
+        return Score(PARSES, None, "it is nested too deeply for Python's parser to say")
+    except (SyntaxError, ValueError) as error:
+        return Score(PARSES, 0.0, details={"error": str(error)})
+    return Score(PARSES, 1.0) if tree.body else Score(PARSES, 0.0, details={"error": "no statement"})
+
+
+def same_signature(code: str, reference: str) -> Score:
+    """1 where the first def or class has the reference's name and parameters (of a class: bases), else 0.
+
+    Only the header is read, so that code cut short by the token limit is still measured.
+    """
+    theirs, ours = signature(reference), signature(code)
+    if theirs is None:
+        return Score(SAME_SIGNATURE, None, "the reference defines no function or class")
+    return Score(SAME_SIGNATURE, float(ours == theirs), details={"signature": ours, "reference": theirs})
+
+
+def signature(code: str) -> str | None:
+    """The first def or class as ``name(a, *rest, key)``, without annotations and defaults, or None."""
+    found = _HEADER.search(code)
+    if found is None:
+        return None
+    lines = code[found.start() :].lstrip().split("\n", _MAX_HEADER_LINES)[:_MAX_HEADER_LINES]
+    for end in range(1, len(lines) + 1):
+        header = "\n".join(lines[:end])
+        for whole in (f"{header}\n pass", header):  # the body follows, or stands on the same line
+            try:
+                node = _parse(whole).body[0]
+            except (SyntaxError, ValueError, RecursionError, MemoryError, IndexError):
+                continue
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                return f"{node.name}({', '.join(_parameters(node.args))})"
+            if isinstance(node, ast.ClassDef):
+                return f"{node.name}({', '.join(map(ast.unparse, node.bases))})"
+    return None
+
+
+def _parameters(arguments: ast.arguments) -> list[str]:
+    star = ["*" + arguments.vararg.arg] if arguments.vararg else ["*"] if arguments.kwonlyargs else []
+    double_star = ["**" + arguments.kwarg.arg] if arguments.kwarg else []
+    positional = [a.arg for a in [*arguments.posonlyargs, *arguments.args]]
+    return [*positional, *star, *(a.arg for a in arguments.kwonlyargs), *double_star]
+
+
+def _parse(code: str) -> ast.Module:
+    """Parse code that may have been cut out of an indented block, with or without its first indentation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes are the model's business, not the log's
+        try:
+            return ast.parse(textwrap.dedent(code))
+        except IndentationError:
+            first, newline, rest = code.lstrip(" \t").partition("\n")
+            return ast.parse(first + newline + textwrap.dedent(rest))

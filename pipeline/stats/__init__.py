@@ -1,0 +1,43 @@
+"""Intervals, paired tests and the scaling fit: what may be said about a difference, and what may not."""
+
+from pipeline.stats.compare import ALPHA, holm, mcnemar, sign_flip, smallest_detectable
+from pipeline.stats.intervals import (
+    MIN_REPOS,
+    Codes,
+    Floats,
+    Interval,
+    cluster_codes,
+    cluster_sums,
+    difference_interval,
+    interval,
+    is_binary,
+    mean_interval,
+    rate_difference_interval,
+    rate_interval,
+    wilson,
+)
+from pipeline.stats.scaling import MIN_SIZES, ScalingFit, fit_scaling
+
+__all__ = [
+    "ALPHA",
+    "MIN_REPOS",
+    "MIN_SIZES",
+    "Codes",
+    "Floats",
+    "Interval",
+    "ScalingFit",
+    "cluster_codes",
+    "cluster_sums",
+    "difference_interval",
+    "fit_scaling",
+    "holm",
+    "interval",
+    "is_binary",
+    "mcnemar",
+    "mean_interval",
+    "rate_difference_interval",
+    "rate_interval",
+    "sign_flip",
+    "smallest_detectable",
+    "wilson",
+]

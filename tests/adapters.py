@@ -1,0 +1,24 @@
+"""Real PEFT adapters with random weights, made in a second: for what only needs adapters that differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from training.backends import TARGETS
+
+
+def write_random_adapters(base: Path, folders: list[Path], rank: int = 8) -> None:
+    """Save one adapter a folder, each from its own seed, strong enough to change greedy text."""
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
+    peft_model = get_peft_model(model, config)
+    for seed, folder in enumerate(folders):
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in peft_model.named_parameters():
+            if "lora_" in name:
+                parameter.data = torch.randn(parameter.shape, generator=generator) * 0.05
+        peft_model.save_pretrained(folder)

@@ -1,0 +1,135 @@
+"""Unsloth against TRL + PEFT on one GPU: speed, memory and loss on the same rows, in one run.
+
+Run on a CUDA machine:  python -m tests.bench.training
+The 8B model has Llama-3.1-8B's shape and random weights (quantized to NF4): speed and memory do not
+depend on the values, its loss says nothing. The embedded model is the real one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.dataset import load_dataset
+from pipeline.families import get_family
+from pipeline.generation.weights import base_model_dir
+from pipeline.settings import Settings
+from training.backends import load
+from training.examples import encode_all
+from training.finetune import build_trainer
+from training.progress import Reporter
+
+STEPS, WARM = 30, 12
+MODELS = ("smollm2-135m", "llama-3.1-8b")
+
+
+def main() -> None:
+    """Run every backend and model in a process of its own; print one JSON line."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--one", nargs=3, metavar=("BACKEND", "MODEL", "FOLDER"))
+    arguments.add_argument("--models", nargs="+", default=list(MODELS))
+    given = arguments.parse_args()
+    if given.one:
+        print(json.dumps(_measure(*given.one)))
+        return
+    results: dict[str, Any] = {"bench": "training", "steps": STEPS, "warm_up": WARM}
+    with tempfile.TemporaryDirectory() as folder:
+        for model in given.models:
+            if model == MODELS[1]:
+                subprocess.run([sys.executable, "-c", f"{_MAKE_8B}make({folder!r})"], check=True)
+            for backend in ("peft", "unsloth"):
+                command = [sys.executable, "-m", "tests.bench.training", "--one", backend, model, folder]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    results[f"{model} {backend}"] = {"failed": done.stderr[-1500:]}
+                else:
+                    results[f"{model} {backend}"] = json.loads(done.stdout.strip().splitlines()[-1])
+                print(model, backend, results[f"{model} {backend}"], file=sys.stderr, flush=True)
+    for model in given.models:
+        speeds = [results[f"{model} {backend}"].get("tokens_per_second") for backend in ("unsloth", "peft")]
+        if all(speeds):
+            results[f"{model} unsloth to peft"] = round(speeds[0] / speeds[1], 2)
+    print(json.dumps(results))
+
+
+def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
+    settings = Settings.from_env()
+    embedded = get_family(settings, MODELS[0])
+    if backend == "unsloth":
+        import unsloth  # noqa: F401 - must come before transformers
+    import torch
+    from transformers import AutoTokenizer, TrainerCallback
+
+    family = embedded if model_name == MODELS[0] else replace(get_family(settings, model_name), base=folder)
+    tokenizer = AutoTokenizer.from_pretrained(base_model_dir(settings, embedded))
+    samples = load_dataset(settings, embedded.dataset, "regular").subset(family.batch_size * STEPS * 2)
+    rows = encode_all(samples, "regular", family, tokenizer)
+    model, _ = load(settings, family, backend, 42, lambda fraction, message: None)  # type: ignore[arg-type]
+
+    class Clock(TrainerCallback):
+        seen: list[tuple[float, int]] = []
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            torch.cuda.synchronize()
+            self.seen.append((time.perf_counter(), counted["tokens"]))
+
+    clock, counted = Clock(), {"tokens": 0, "samples": 0}
+    trainer = build_trainer(model, tokenizer, rows, family, Path(folder) / "out", 3, 42, STEPS, Reporter())
+    trainer.add_callback(clock)
+    collate = trainer.data_collator
+
+    def counting(examples: list[dict[str, Any]]) -> Any:
+        counted["tokens"] += sum(len(example["input_ids"]) for example in examples)
+        counted["samples"] += sum(len(example.get("seq_lengths", [0])) for example in examples)
+        return collate(examples)
+
+    trainer.data_collator = counting
+    torch.cuda.reset_peak_memory_stats()
+    trainer.train()
+    (start, before), (end, after) = clock.seen[WARM], clock.seen[-1]
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return {
+        "tokens_per_second": round((after - before) / (end - start)),
+        "samples_per_second": round(
+            counted["samples"] / counted["tokens"] * (after - before) / (end - start), 1
+        ),
+        "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2),
+        "tokens_per_step": round(counted["tokens"] / STEPS),
+        "first_loss": losses[0],
+        "mean_loss_last_10": round(sum(losses[-10:]) / 10, 4),
+    }
+
+
+_MAKE_8B = '''
+import torch
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+
+def make(folder):
+    config = LlamaConfig(vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
+        num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=131072, rms_norm_eps=1e-5,
+        bos_token_id=128000, eos_token_id=128009, rope_parameters={"rope_type": "default", "rope_theta": 500000.0})
+    with torch.device("cuda"):
+        torch.set_default_dtype(torch.bfloat16)
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(folder + "/bf16")
+    del model
+    torch.cuda.empty_cache()
+    torch.set_default_dtype(torch.float32)
+    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_use_double_quant=True)
+    model = AutoModelForCausalLM.from_pretrained(folder + "/bf16", quantization_config=nf4, device_map={"": 0})
+    model.save_pretrained(folder)
+    import shutil, os
+    shutil.rmtree(folder + "/bf16")
+
+'''
+
+if __name__ == "__main__":
+    main()

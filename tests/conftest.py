@@ -1,0 +1,110 @@
+"""What the tests share: the converted base model and the corpus, made once and kept in ``build/``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+from pipeline.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.settings import Settings
+
+SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """Settings whose data folder keeps what is dear to make, models and datasets; write nothing else there."""
+    SHARED.mkdir(parents=True, exist_ok=True)
+    return Settings(data_dir=SHARED)
+
+
+@pytest.fixture
+def fresh(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings with a data folder of the test's own, in which the shared models and datasets are linked."""
+    return isolated(settings, tmp_path / "data")
+
+
+def isolated(settings: Settings, data_dir: Path) -> Settings:
+    """Settings for a new data folder, in which the shared models and datasets are linked."""
+    data_dir.mkdir()
+    for name in ("models", "datasets"):
+        (settings.data_dir / name).mkdir(exist_ok=True)
+        (data_dir / name).symlink_to(settings.data_dir / name)
+    return Settings(data_dir=data_dir)
+
+
+@pytest.fixture(scope="session")
+def family(settings: Settings) -> Family:
+    """The embedded family."""
+    return get_family(settings, DEFAULT_FAMILY)
+
+
+@contextmanager
+def serve(settings: Settings) -> Iterator[str]:
+    """The whole app on a free port, loading as it does for a user; gives its URL."""
+    import app
+    from training.jobs import open_runner
+    from ui import theme
+    from ui.lab import Lab
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lab, runner = Lab(settings), open_runner(settings)
+    page = app.build(lab, runner)
+    _, url, _ = page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **theme.launch())
+    lab.start()
+    runner.start()
+    try:
+        yield url
+    finally:
+        runner.close()
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def app_settings(settings: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A data folder with one good adapter, the largest of its family, and a damaged one."""
+    from pipeline.families import checkpoints_dir
+    from pipeline.generation.weights import base_model_dir
+    from tests.adapters import write_random_adapters
+
+    own = isolated(settings, tmp_path_factory.mktemp("app") / "data")
+    folder = checkpoints_dir(own, family)
+    good, damaged = folder / "10000-regular", folder / "100-regular"
+    write_random_adapters(Path(base_model_dir(own, family)), [good])
+    shutil.copytree(good, damaged)
+    (damaged / "adapter_model.safetensors").write_bytes(b"not a tensor in sight")
+    return own
+
+
+@pytest.fixture(scope="module")
+def app_url(app_settings: Settings) -> Iterator[str]:
+    """Where the app runs for a module's tests."""
+    with serve(app_settings) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser: the one on the PATH, else Playwright's own. Ends with its module, as its event loop must."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = next(filter(None, map(shutil.which, names)), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()

@@ -1,0 +1,60 @@
+"""What the tests of the jobs share: a runner on a data folder of their own, an app to kill, and patience."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.settings import ASSETS, Settings
+from tests.verbs import VERBS
+from training.jobs import Job, Records, Runner
+from training.jobs.local import LocalBackend
+
+ROOT = Path(__file__).resolve().parents[1]
+T = TypeVar("T")
+
+
+def settings_in(folder: Path, **changes: object) -> Settings:
+    """Settings of an app on this data folder, with the families but no shipped checkpoints and runs."""
+    assets = folder / "assets"
+    if not assets.exists():
+        assets.mkdir(parents=True)
+        (assets / "families.toml").write_bytes((ASSETS / "families.toml").read_bytes())
+    return dataclasses.replace(Settings(data_dir=folder), assets=assets, **changes)
+
+
+def local_runner(folder: Path, at_once: int = 2, grace: float = 1.0) -> Runner:
+    """A runner with the tests' own verbs; it does nothing before ``start`` or ``tick``."""
+    settings = settings_in(folder)
+    records = Records(folder / "jobs")
+    return Runner(settings, records, LocalBackend(records, at_once, grace), VERBS)
+
+
+def until(ready: Callable[[], T], seconds: float = 20) -> T:
+    """Wait for a true answer and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+def ended(runner: Runner, job: Job, seconds: float = 20) -> Job:
+    """The job as it is when it has ended."""
+    until(lambda: not runner.status(job.id).active, seconds)
+    return runner.status(job.id)
+
+
+def app_process(folder: Path, to: int = 200, **arguments: object) -> subprocess.Popen[str]:
+    """A process that does what the app does: it submits a job, drives the queue, and prints the job's id."""
+    code = (
+        "import sys, time; from pathlib import Path; from tests.jobs_kit import local_runner\n"
+        f"runner = local_runner(Path({str(folder)!r})); runner.start()\n"
+        f"print(runner.submit('count', {{'to': {to}, **{arguments!r}}}).id, flush=True); time.sleep(600)"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -1,0 +1,362 @@
+"""From stored runs to figures and sentences: what is compared, what counts, what is said."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline import dataset as datasets
+from pipeline import stats
+from pipeline.analysis import analyze, find_setups, words
+from pipeline.analysis.contaminated import contaminated
+from pipeline.analysis.library import Library
+from pipeline.analysis.samples import agreement, disagreement, sample_matrix
+from pipeline.analysis.tables import as_json, curve_table, load_published, long_table
+from pipeline.schema import Decoding, LabError, Sample
+from pipeline.store import append_items
+from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
+
+
+@pytest.fixture
+def own(tmp_path):
+    return bare_settings(tmp_path)
+
+
+def judged(settings, size, *verdicts, **more):
+    return make_run(settings, size, values={JUDGE: verdicts}, **more)
+
+
+def only(runs):
+    (setup,) = find_setups(runs)
+    return setup
+
+
+# What is compared
+
+
+def test_runs_of_other_samples_data_or_decoding_are_never_compared(own):
+    runs = [
+        make_run(own, 0),
+        make_run(own, 200, samples=40),
+        make_run(own, 200, fingerprint="0123456789ab"),
+        make_run(own, 200, decoding=Decoding(0.0, 0.0, 128, 42)),
+    ]
+    assert [len(setup.runs) for setup in find_setups(runs)] == [1, 1, 1, 1]
+
+
+def test_variants_with_other_test_samples_are_shown_together_but_not_paired(own):
+    regular = [make_run(own, size) for size in (0, 200)]
+    augmented = [make_run(own, size, "augmented", fingerprint="0123456789ab") for size in (0, 200)]
+    analysis = analyze(only(regular + augmented), CHRF)
+    assert analysis.variants == ["regular", "augmented"]
+    assert [(p.first.label, p.second.label) for p in analysis.pairs] == [
+        ("baseline · regular", "200 · regular"),
+        ("baseline · augmented", "200 · augmented"),
+    ]
+
+
+def test_pairs_differ_in_one_thing_only(own):
+    pairs = analyze(only(make_ladder(own)), BERT).pairs
+    assert len(pairs) == 10 + 10 + len(SIZES)
+    assert all((p.first.size == p.second.size) != (p.first.variant == p.second.variant) for p in pairs)
+
+
+def test_of_two_runs_of_one_checkpoint_the_newer_counts_and_the_older_is_told(own):
+    old = judged(own, 200, 0, 0, 0, created="2026-01-01T00:00:00+00:00")
+    new = judged(own, 200, 1, 1, 1, created="2026-02-01T00:00:00+00:00")
+    setup = only([new, old])
+    analysis = analyze(setup, JUDGE)
+    assert [point.value for point in analysis.points] == [1.0]
+    assert "1 older run of the same checkpoints left aside." in words.caveats(analysis)
+
+
+# What counts
+
+
+def test_unscored_outputs_are_left_out_pairwise_and_counted(own):
+    runs = [judged(own, 0, 1, 0, None, 0, 0), judged(own, 200, 1, None, 1, 1, 0)]
+    analysis = analyze(only(runs), JUDGE)
+    assert [(p.value, p.n, p.unscored) for p in analysis.points] == [(0.25, 4, 1), (0.75, 4, 1)]
+    (pair,) = analysis.pairs
+    assert (pair.n, pair.wins, pair.ties, pair.losses) == (3, 1, 2, 0)
+    assert pair.difference == pytest.approx(1 / 3)
+
+
+def test_an_unfinished_run_is_shown_with_what_it_lacks(own):
+    (point,) = analyze(only([make_run(own, 200, samples=30, items=12)]), CHRF).points
+    assert (point.n, point.missing, point.unscored) == (12, 18, 0)
+
+
+def test_a_run_without_any_score_of_the_metric_is_passed_over(own):
+    setup = only([judged(own, 0, 1, 0), make_run(own, 200, samples=2, values={CHRF: [3.0, 4.0]})])
+    assert [point.size for point in analyze(setup, JUDGE).points] == [0]
+
+
+def test_a_metric_that_scored_nothing_has_no_value_and_breaks_nothing(own):
+    analysis = analyze(only([judged(own, 0, None, None), judged(own, 200, 1, 0)]), JUDGE)
+    assert np.isnan(analysis.points[0].value)
+    assert analysis.pairs == ()
+    assert curve_table(analysis)["Score"].tolist() == ["–", ".500"]
+
+
+def test_lower_is_better_turns_wins_around(own):
+    runs = [
+        make_run(own, 0, values={BITS: [0.9, 0.9, 0.9, 0.5]}),
+        make_run(own, 200, values={BITS: [0.6, 0.6, 0.9, 0.6]}),
+    ]
+    (pair,) = analyze(only(runs), BITS).pairs
+    assert (pair.wins, pair.ties, pair.losses) == (2, 1, 1)
+    assert pair.difference < 0
+
+
+def test_p_values_are_corrected_over_the_whole_table(own):
+    pairs = analyze(only(make_ladder(own)), BERT).pairs
+    np.testing.assert_allclose([p.p_holm for p in pairs], stats.holm([p.p for p in pairs]))
+
+
+def test_samples_left_out_change_every_figure(own):
+    setup = only([judged(own, 0, 1, 0, 0, 0), judged(own, 200, 1, 1, 0, 0)])
+    analysis = analyze(setup, JUDGE, excluded=[setup.runs[0].config.sample_ids[0]])
+    assert [(p.value, p.n) for p in analysis.points] == [(0.0, 3), (pytest.approx(1 / 3), 3)]
+    assert analysis.excluded == 1
+    assert analysis.pairs[0].n == 3
+
+
+def test_training_seeds_are_averaged_sample_by_sample_and_listed(own):
+    runs = [judged(own, 0, 0, 0, 0), judged(own, 200, 1, 0, 0), judged(own, 200, 1, 1, 0, seed=43)]
+    analysis = analyze(only(runs), JUDGE)
+    point = analysis.points[1]
+    assert point.value == pytest.approx(0.5)
+    assert point.by_seed == ((42, pytest.approx(1 / 3)), (43, pytest.approx(2 / 3)))
+    assert analysis.pairs[0].test == "paired permutation"
+
+
+def test_shared_repositories_are_kept_together_where_there_are_enough(own):
+    many = analyze(only(make_ladder(own, ["regular"], samples=90, repos=40)), JUDGE)
+    assert {pair.test for pair in many.pairs} == {"paired permutation by repository"}
+    assert "Samples of one repository are kept together (40 repositories)." in words.caveats(many)
+
+
+def test_few_repositories_are_said_to_stand_for_themselves_only(own):
+    few = analyze(only(make_ladder(own, ["regular"], repos=5)), JUDGE)
+    assert {pair.test for pair in few.pairs} == {"exact McNemar"}
+    assert any("5 repositories, too few" in caveat for caveat in words.caveats(few))
+
+
+def test_cut_off_and_long_outputs_are_counted(own):
+    run = make_run(own, 0, samples=70)
+    (point,) = analyze(only([run]), BERT).points
+    cut = sum(item.completion.finish_reason == "length" for item in run.items.values())
+    assert point.truncated == cut / 70 > 0
+    assert point.windowed == pytest.approx(10 / 70)
+
+
+# What is said
+
+
+def test_a_difference_that_is_none_comes_with_the_smallest_that_could_be_seen(own):
+    runs = [judged(own, 0, *[1, 0] * 20), judged(own, 200, *[1, 0] * 19, 0, 1)]
+    analysis = analyze(only(runs), JUDGE)
+    sentence = words.step_sentence(analysis.pairs[0], analysis.metric)
+    assert sentence.startswith(
+        "From baseline to 200 samples the difference of +.000 cannot be told from noise"
+    )
+    assert "exact McNemar, 40 samples, p 1.00 after Holm" in sentence
+    least = words.number(analysis.pairs[0].detectable, analysis.metric)
+    assert sentence.endswith(f"the smallest difference this test could see is {least}.")
+
+
+def test_a_difference_is_said_to_be_for_better_or_worse_by_the_metric_s_own_direction(own):
+    rng = np.random.default_rng(3)
+    base = rng.uniform(0.6, 0.9, 50)
+    runs = [make_run(own, 0, values={BITS: list(base)}), make_run(own, 200, values={BITS: list(base - 0.1)})]
+    analysis = analyze(only(runs), BITS)
+    assert words.step_sentence(analysis.pairs[0], analysis.metric).startswith(
+        "From baseline to 200 samples the score improves: −.100"
+    )
+    assert words.headlines(analysis)[0].startswith(
+        "With the regular prompt these steps are distinguishable: baseline to 200 (−.100)"
+    )
+
+
+def test_identical_outputs_are_said_to_be_identical(own):
+    analysis = analyze(only([judged(own, 0, 1, 0, 1), judged(own, 200, 1, 0, 1)]), JUDGE)
+    assert "nothing changes: all 3 samples score the same" in words.step_sentence(
+        analysis.pairs[0], analysis.metric
+    )
+
+
+def test_a_single_size_has_no_step(own):
+    assert "only one training-set size" in words.headlines(analyze(only([make_run(own, 0)]), CHRF))[0]
+
+
+def test_the_next_doubling_is_marked_as_evaluation_noise_only_with_one_seed_a_size(own):
+    ladder = make_ladder(own, ["regular"])
+    one = analyze(only(ladder), BERT)
+    assert "from 5,000 to 10,000" in words.fit_sentence(one, "regular")
+    assert "evaluation only" in words.fit_sentence(one, "regular")
+    several = analyze(only([*ladder, make_run(own, 200, seed=43)]), BERT)
+    assert "evaluation and of training" in words.fit_sentence(several, "regular")
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "signed", "text"),
+    [
+        (0.0849, JUDGE, False, ".085"),
+        (-0.007, JUDGE, True, "−.007"),
+        (26.14, CHRF, False, "26.1"),
+        (-0.12, CHRF, True, "−0.1"),
+        (1.0, JUDGE, False, "1.000"),
+        (float("nan"), JUDGE, False, "–"),
+    ],
+)
+def test_numbers_are_written_in_their_metric_s_scale(value, metric, signed, text):
+    from pipeline.analysis.setups import metric_of
+
+    assert words.number(value, metric_of(metric), signed) == text
+
+
+# Sample by sample
+
+
+def test_flips_regressions_and_the_never_solved_are_found(own):
+    runs = [
+        judged(own, 0, 0, 1, 0, 1, None),
+        judged(own, 200, 1, 0, 0, 1, 0),
+        judged(own, 500, 1, 1, 0, 1, 1),
+    ]
+    matrix = sample_matrix(only(runs), JUDGE)
+    names = [sample.rpartition("_")[2] for sample in matrix.scores.index]
+    found = {
+        kind: [n for n, hit in zip(names, matrix.kinds[kind], strict=True) if hit] for kind in matrix.kinds
+    }
+    assert found == {
+        "flips": ["0", "1", "4"],
+        "regressions": ["1"],
+        "never solved": ["2"],
+        "always solved": ["3"],
+    }
+
+
+def test_continuous_scores_are_held_against_the_baseline_by_a_threshold(own):
+    runs = [
+        make_run(own, 0, values={BITS: [0.8, 0.8, 0.8]}),
+        make_run(own, 200, values={BITS: [0.5, 0.75, 1.1]}),
+    ]
+    matrix = sample_matrix(only(runs), BITS, threshold=0.1)
+    assert matrix.states.iloc[:, 1].tolist() == [1, 0, -1]
+    assert [matrix.of_kind(kind) for kind in ("regressions", "never solved")] == [
+        [matrix.scores.index[2]],
+        list(matrix.scores.index[1:]),
+    ]
+
+
+def test_metrics_disagree_most_where_one_praises_what_the_other_rejects(own):
+    run = make_run(own, 0, values={CHRF: [10.0, 90.0, 50.0, 60.0], JUDGE: [1.0, 0.0, 0.0, 1.0]})
+    table = disagreement(only([run]), CHRF, JUDGE)
+    assert [sample.rpartition("_")[2] for sample in table["sample"]][:2] == ["0", "1"]
+    assert table["gap"].tolist()[:2] == [-1.0, 1.0]
+    assert agreement(table) < 0
+
+
+def test_rank_by_a_metric_where_lower_is_better_starts_from_its_highest_score(own):
+    run = make_run(own, 0, values={CHRF: [10.0, 20.0, 30.0], BITS: [0.9, 0.8, 0.7]})
+    table = disagreement(only([run]), CHRF, BITS)
+    assert table["gap"].abs().max() == 0
+    assert agreement(table) == pytest.approx(1)
+
+
+# To take away
+
+
+def test_an_analysis_is_strict_json(own):
+    setup = only([judged(own, 0, None, None), judged(own, 200, 1, 0), judged(own, 500, 1, 0)])
+    found = json.loads(json.dumps(as_json(analyze(setup, JUDGE)), allow_nan=False))
+    assert found["points"][0]["value"] is None
+    assert found["pairs"][0]["second"] == "500 · regular"
+
+
+def test_the_long_table_has_every_score_with_its_reason(own):
+    table = long_table([only([judged(own, 0, 1, None), judged(own, 200, 0, 0)])])
+    assert len(table) == 4
+    assert table.loc[table["value"].isna(), "unscored_because"].tolist() == ["made up"]
+
+
+def test_published_figures_are_held_against_their_own_metric_only(own):
+    judge, bert = load_published(own)
+    assert dict(judge.points) == {0: 0.085, 200: 0.15, 500: 0.16, 1000: 0.18, 5000: 0.20, 10000: 0.21}
+    assert dict(bert.points)[10000] == 0.725
+    assert JUDGE.startswith(judge.like)
+    assert not BERT.startswith(bert.like)
+
+
+# The library
+
+
+def test_the_library_reads_what_was_written_since(own):
+    library = Library(own)
+    assert library.setups() == []
+    run = make_run(own, 0, samples=20, items=5)
+    assert len(library.setups()[0].runs[0].items) == 5
+    before = library.analysis(library.setup(""), CHRF)
+    assert library.analysis(library.setup(""), CHRF) is before
+    whole = make_run(bare_settings(own.data_dir / "elsewhere"), 0, samples=20)
+    append_items(run.path, list(whole.items.values())[5:])
+    assert library.analysis(library.setup(""), CHRF).points[0].n == 20
+
+
+def test_a_damaged_run_is_named_and_hides_no_other(own):
+    good, bad = make_run(own, 0), make_run(own, 200)
+    (bad.path / "run.json").write_text("{")
+    runs, unreadable = Library(own).runs()
+    assert [run.config.id for run in runs] == [good.config.id]
+    assert bad.config.id in unreadable[0]
+
+
+def test_an_unknown_set_up_or_metric_is_answered_with_those_there_are(own):
+    library = Library(own)
+    with pytest.raises(LabError, match="No run is stored yet"):
+        library.setup("")
+    make_run(own, 0)
+    with pytest.raises(LabError, match="smollm2-135m-"):
+        library.setup("nonsense")
+    with pytest.raises(LabError, match="chrF"):
+        library.analysis(library.setup(""), "nonsense")
+
+
+# Contamination
+
+
+def made_up_dataset(fingerprint):
+    def sample(sample_id, function):
+        return Sample(sample_id, "", function, "f", function, len(function), "pkg", "file.py")
+
+    # The training subset of 200 holds sample 0's reference word for word, and nothing of the others.
+    body = "\n".join(f"    total += values[{j}]" for j in range(2))
+    train = [sample("t0", f"def function_0(values):\n    total = 0\n{body}\n    return total")]
+    train += [sample(f"t{i}", f"def other_{i}(a):\n    return a.b_{i}(c_{i}) ** {i}") for i in range(1, 200)]
+    test = [
+        sample(
+            f"pkg{i % 6}/module_{i}.py::function_{i}", train[0].function if i == 0 else f"x_{i} = y_{i} - {i}"
+        )
+        for i in range(12)
+    ]
+    parts = [
+        datasets.Lazy(len(part), part.__getitem__, lambda i, part=part: part[i].id) for part in (train, test)
+    ]
+    return datasets.Dataset("packages", fingerprint, *parts)
+
+
+def test_samples_that_the_training_data_holds_are_found(own, monkeypatch):
+    setup = only([make_run(own, 0, samples=12), make_run(own, 200, samples=12)])
+    made = made_up_dataset("feedc0ffee00")
+    monkeypatch.setattr("pipeline.analysis.contaminated.load_dataset", lambda *_: made)
+    assert contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
+
+
+def test_another_dataset_than_the_runs_own_is_not_searched(own, monkeypatch):
+    setup = only([make_run(own, 0, samples=12)])
+    made = made_up_dataset("another")
+    monkeypatch.setattr("pipeline.analysis.contaminated.load_dataset", lambda *_: made)
+    with pytest.raises(LabError, match="the runs were made from feedc0ffee00"):
+        contaminated(own, setup)

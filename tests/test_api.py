@@ -1,0 +1,132 @@
+"""The HTTP API, over the wire, with the real embedded model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+BASELINE, GOOD, DAMAGED = "baseline/regular", "10000/regular", "100/regular"
+SHORT: dict[str, Any] = {"max_new_tokens": 12, "temperature": 0}
+TASK = "Write a function that adds two tensors."
+
+
+@pytest.fixture(scope="module")
+def client(app_url: str) -> Iterator[Client]:
+    client = Client(app_url, verbose=False)
+    yield client
+    client.close()
+
+
+def test_every_endpoint_is_typed_and_described(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert {"/generate", "/compare", "/score", "/samples", "/checkpoints"} <= set(endpoints)
+    for name, endpoint in endpoints.items():
+        assert endpoint["description"], name
+        for value in endpoint["parameters"]:
+            assert value["python_type"]["description"], (name, value["parameter_name"])
+        assert all(
+            value["python_type"]["type"] != "Any" for value in endpoint["parameters"] + endpoint["returns"]
+        )
+
+
+def test_checkpoints_lists_the_columns_that_compare_takes(client: Client) -> None:
+    rows = {row["name"]: row for row in client.predict(api_name="/checkpoints")}
+    assert rows["baseline"]["columns"] == ["baseline/regular", "baseline/augmented"]
+    assert rows["10000-regular"]["columns"] == [GOOD]
+    assert rows["10000-regular"]["fingerprint"]
+
+
+def test_compare_streams_every_column_and_ends_with_scores(client: Client) -> None:
+    sample = client.predict(limit=1, api_name="/samples")["samples"][0]
+    job = client.submit([BASELINE, GOOD], sample_id=sample["id"], max_new_tokens=24, api_name="/compare")
+    last = job.result(timeout=120)
+    tokens = [[answer["tokens"] for answer in answers] for answers in job.outputs()]
+    assert len(tokens) > 3
+    assert tokens == sorted(tokens)
+    assert [answer["column"] for answer in last] == [BASELINE, GOOD]
+    assert last[0]["text"] != last[1]["text"]
+    for answer in last:
+        assert answer["finish_reason"] in ("stop", "length")
+        scores = {score["metric"]: score for score in answer["scores"]}
+        assert scores["bits per byte"]["value"] > 0
+        assert {"chrF", "edit similarity", "parses", "same signature"} <= set(scores)
+
+
+def test_a_damaged_adapter_fails_in_its_own_column_only(client: Client) -> None:
+    good, damaged = client.predict([BASELINE, DAMAGED], TASK, **SHORT, api_name="/compare")
+    assert "100-regular is damaged" in damaged["error"]
+    assert damaged["text"] == ""
+    assert good["tokens"] == 12
+    assert not good["error"]
+
+
+def test_a_free_instruction_is_scored_by_what_needs_no_reference(client: Client) -> None:
+    answer = client.predict(BASELINE, TASK, **SHORT, api_name="/generate")
+    assert [score["metric"] for score in answer["scores"]] == ["parses"]
+
+
+def test_score_takes_the_code_out_of_any_answer(client: Client) -> None:
+    code = "def add(a, b):\n    return a + b"
+    rows = client.predict(f"Sure:\n```python\n{code}\n```", code, api_name="/score")
+    scores = {row["metric"]: row["value"] for row in rows}
+    assert scores["edit similarity"] == 1
+    assert scores["parses"] == 1
+
+
+def test_samples_are_found_by_their_words_and_paged(client: Client) -> None:
+    every = client.predict(limit=5, api_name="/samples")
+    name = every["samples"][3]["function_name"].rpartition(".")[2]
+    found = client.predict(name, limit=200, api_name="/samples")
+    assert every["samples"][3]["id"] in [sample["id"] for sample in found["samples"]]
+    assert found["total"] < every["total"]
+    assert client.predict(limit=2, offset=3, api_name="/samples")["samples"] == every["samples"][3:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"columns": ["123/regular"]}, "no checkpoint '123/regular'"),
+        ({"columns": []}, "at least one checkpoint"),
+        ({"columns": [f"{size}/regular" for size in range(13)]}, "At most 12 columns"),
+        ({"columns": BASELINE}, "columns: Input should be a valid list"),
+        ({"instruction": ""}, "Write an instruction first"),
+        ({"instruction": "x" * 1_000_000}, "too long: 1,000,000 characters"),
+        ({"instruction": "word " * 3_000}, "too long"),
+        ({"instruction": "a\0b"}, "NUL"),
+        ({"instruction": 5}, "instruction: Input should be a valid string"),
+        ({"context": "x\0"}, "NUL"),
+        ({"sample_id": "nothing"}, "not both"),
+        ({"instruction": "", "sample_id": "nothing"}, "no sample 'nothing'"),
+        ({"family": "gpt-9"}, "no model family 'gpt-9'"),
+        ({"temperature": -1}, "temperature must be"),
+        ({"temperature": "hot"}, "temperature: Input should be a valid number"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be"),
+        ({"max_new_tokens": 4000}, "new tokens fit this model"),
+    ],
+)
+def test_bad_input_gets_a_clear_message(client: Client, arguments: dict[str, Any], message: str) -> None:
+    given = {"columns": [BASELINE], "instruction": TASK, "max_new_tokens": 4, **arguments}
+    try:
+        answers = client.predict(**given, api_name="/compare")
+    except AppError as error:
+        said = str(error)
+    else:
+        said = answers[0]["error"]
+    assert message in said
+
+
+def test_a_cancelled_request_frees_the_model_at_once(client: Client) -> None:
+    start = time.perf_counter()
+    job = client.submit([BASELINE, GOOD], TASK, max_new_tokens=900, api_name="/compare")
+    while not (job.outputs() and job.outputs()[-1][0]["tokens"] >= 20):
+        time.sleep(0.05)
+    step = (time.perf_counter() - start) / 20
+    job.cancel()
+    start = time.perf_counter()
+    assert client.predict(BASELINE, TASK, **SHORT, api_name="/generate")["tokens"] > 0
+    assert time.perf_counter() - start < 400 * step

@@ -1,0 +1,132 @@
+"""The page in a real browser, with the real embedded model and few tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+BASELINE, GOOD, DAMAGED = "Baseline · regular", "10,000 samples · regular", "100 samples · regular"
+WAIT = 90_000  # milliseconds, for what needs the model; everything else keeps Playwright's 5 s
+
+
+@pytest.fixture
+def page(chromium: Any, app_url: str) -> Iterator[Page]:
+    """The page, opened anew, at a size that shows panes side by side."""
+    context = chromium.new_context(viewport={"width": 1400, "height": 1000})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.errors = []  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
+    page.goto(app_url)
+    expect(page.get_by_role("button", name="Generate")).to_be_visible(timeout=20_000)
+    yield page
+    assert not page.errors  # type: ignore[attr-defined]
+    context.close()
+
+
+def pane(page: Page, name: str) -> Any:
+    return page.get_by_role("region", name=name, exact=True)
+
+
+def set_most_tokens(page: Page, number: int) -> None:
+    page.get_by_role("button", name="Decoding settings").click()
+    page.get_by_label("Most new tokens").fill(str(number))
+    page.get_by_label("Most new tokens").press("Tab")
+
+
+def ask(page: Page, instruction: str, tokens: int) -> None:
+    set_most_tokens(page, tokens)
+    page.get_by_label("Own instruction").check()
+    page.get_by_label("Instruction", exact=True).fill(instruction)
+    page.get_by_role("button", name="Generate").click()
+
+
+def test_two_checkpoints_stream_side_by_side_on_a_sample_and_are_scored(page: Page) -> None:
+    expect(page.locator(".sample")).to_contain_text("1 of", timeout=WAIT)
+    set_most_tokens(page, 48)
+    page.get_by_role("button", name="Generate").click()
+    for name in (BASELINE, GOOD):
+        expect(pane(page, name)).to_have_attribute("data-state", "writing", timeout=WAIT)
+        expect(pane(page, name)).to_contain_text(re.compile(r"\b[1-9]\d* tokens?\b"), timeout=WAIT)
+    for name in (BASELINE, GOOD):
+        expect(pane(page, name).get_by_role("row", name="bits per byte")).to_be_visible(timeout=WAIT)
+        expect(pane(page, name).get_by_role("row", name="chrF")).to_contain_text(re.compile(r"\d\.\d"))
+    expect(pane(page, GOOD)).to_contain_text("adapter ")
+    expect(pane(page, BASELINE)).to_contain_text("no adapter")
+    left, right = (pane(page, name).bounding_box() for name in (BASELINE, GOOD))
+    assert left
+    assert right
+    assert left["y"] == right["y"]
+    assert left["x"] + left["width"] <= right["x"]
+
+    page.get_by_label("Show the reference").check()
+    expect(pane(page, "Reference")).to_be_visible()
+    page.get_by_label("Difference from the reference").check()
+    expect(pane(page, GOOD).locator("pre.diff .del").first).to_be_visible()
+
+    pane(page, "Reference").get_by_role("button", name="Copy code").click()
+    expect(pane(page, "Reference").get_by_role("button", name="Copied")).to_be_visible()
+    assert (
+        page.evaluate("navigator.clipboard.readText()") == pane(page, "Reference").locator("pre").inner_text()
+    )
+
+
+def test_stop_keeps_what_was_written_and_the_next_comparison_runs(page: Page) -> None:
+    ask(page, "Write a class with many long methods for matrices.", 900)
+    expect(pane(page, GOOD).locator("pre")).to_contain_text(re.compile(r"\w{3}"), timeout=WAIT)
+    page.get_by_role("button", name="Stop").click()
+    expect(pane(page, BASELINE)).to_contain_text("stopped by you")
+    expect(pane(page, GOOD).locator("pre")).to_contain_text(re.compile(r"\w{3}"))
+    page.get_by_label("Most new tokens").fill("4")
+    page.get_by_role("button", name="Generate").click()
+    expect(pane(page, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
+
+
+def test_a_damaged_checkpoint_says_so_in_its_pane(page: Page) -> None:
+    page.get_by_label("100 samples", exact=True).check()
+    ask(page, "Write a function that adds two tensors.", 4)
+    expect(pane(page, DAMAGED).get_by_role("alert")).to_contain_text("damaged", timeout=WAIT)
+    expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
+
+
+def test_an_empty_instruction_gets_a_message(page: Page) -> None:
+    ask(page, "  ", 4)
+    expect(page.get_by_text("Write an instruction first")).to_be_visible()
+
+
+def test_a_second_visitor_waits_in_line(page: Page, chromium: Any, app_url: str) -> None:
+    ask(page, "Write a class with many long methods for matrices.", 900)
+    expect(pane(page, GOOD)).to_have_attribute("data-state", "writing", timeout=WAIT)
+    other = chromium.new_page()
+    other.goto(app_url)
+    ask(other, "Write a function that adds two tensors.", 4)
+    expect(other.get_by_text(re.compile("queue: 1/1"))).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(pane(other, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
+    other.close()
+
+
+def test_a_sample_of_the_dataset_tab_goes_to_compare(page: Page) -> None:
+    page.get_by_role("tab", name="Dataset").click()
+    page.get_by_label("Search the test samples").last.fill("attention")
+    row = page.locator(".rows button").nth(2)
+    expect(row).to_contain_text(re.compile("attention", re.IGNORECASE), timeout=WAIT)
+    name = row.locator("b").inner_text()
+    row.press("Enter")
+    expect(page.get_by_role("tabpanel").locator("pre.code").first).to_contain_text(name.rpartition(".")[2])
+    page.get_by_role("button", name="Compare on this sample").click()
+    expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".sample:visible h3")).to_have_text(name)
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_tab_is_wider_than_the_screen(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    for tab in ("Compare", "Dataset", "About"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,184 @@
+import random
+from pathlib import Path
+
+import datasets
+import pytest
+
+from pipeline.dataset import Dataset, arxivdl, load_dataset
+from pipeline.families import SIZES
+from pipeline.schema import LabError, Sample
+from pipeline.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def packages(settings: Settings) -> Dataset:
+    return load_dataset(settings, "packages")
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder that stands in for the hub's dataset: its columns, lengths around the protocol's limits."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    draw = random.Random(0)
+    rows = []
+    for number in range(1500):
+        function = f"def f{number}(x):\n    return x" + " + x" * draw.choice([1, 100, 242, 243, 244, 400])
+        rows.append(
+            {
+                "prompt": f"Write a function f{number} that adds x to itself.",
+                "description": "adds",
+                "function": function,
+                "function_name": f"f{number}",
+                "function_summary": "adds",
+                "repo": f"lab/repo{number % 7}",
+                "file": f"src/m{number % 40}.py",
+                "full_code": "import torch\n\n" + function + "\n",
+                "file_length": draw.choice([100, 4999, 5000, 5001, 90_000]),
+            }
+        )
+    folder = tmp_path / "ArXivDLInstruct"
+    folder.mkdir()
+    datasets.Dataset.from_list(rows).to_parquet(folder / "train.parquet")
+    return str(folder)
+
+
+# The embedded dataset
+
+
+def test_every_size_of_the_ladder_can_be_trained_and_200_samples_evaluated(packages: Dataset):
+    assert len(packages.subset(max(SIZES))) == max(SIZES)
+    assert len(packages.evaluation()) == 200
+
+
+def test_every_smaller_subset_is_a_prefix_of_every_larger_one(packages: Dataset):
+    largest = packages.subset(1500)
+    for size in (100, 200, 500, 1000):
+        assert packages.subset(size)[:].ids == largest[:size].ids
+    assert packages.subset(2)[1] == largest[1]
+
+
+def test_the_order_is_not_the_order_of_the_files(packages: Dataset):
+    assert {sample.repo for sample in packages.subset(30)} >= {"torch", "transformers"}
+
+
+def test_train_and_test_share_no_sample_text_or_top_level_definition(packages: Dataset):
+    def units(ids) -> set[str]:
+        return {each.partition("::")[0] + "::" + each.partition("::")[2].partition(".")[0] for each in ids}
+
+    assert units(packages.train.ids).isdisjoint(units(packages.test.ids))
+    train, test = (
+        {(sample.prompt, sample.function) for sample in side}
+        for side in (packages.train[:1000], packages.test[:500])
+    )
+    assert {prompt for prompt, _ in train}.isdisjoint(prompt for prompt, _ in test)
+    assert {function for _, function in train}.isdisjoint(function for _, function in test)
+    assert 0.15 < len(packages.test) / (len(packages.test) + len(packages.train)) < 0.25
+
+
+def test_loading_again_gives_the_same_split_and_order(packages: Dataset, settings: Settings):
+    again = load_dataset(settings, "packages", "augmented")
+    assert (again.fingerprint, again.train.ids, again.test.ids) == (
+        packages.fingerprint,
+        packages.train.ids,
+        packages.test.ids,
+    )
+
+
+@pytest.mark.parametrize("n", [0, -1, 1_000_000])
+def test_a_subset_that_there_is_not_is_refused_in_words(packages: Dataset, n: int):
+    with pytest.raises(LabError, match="training samples"):
+        packages.subset(n)
+    with pytest.raises(LabError, match="test samples"):
+        packages.evaluation(n)
+
+
+def test_a_sample_of_either_split_is_found_by_its_id(packages: Dataset):
+    for split in (packages.train, packages.test):
+        assert packages.get(split.ids[7]) == split[7]
+    with pytest.raises(LabError, match="no/such"):
+        packages.get("no/such.py::thing")
+
+
+def test_a_search_looks_for_every_word_in_instruction_name_repo_and_file_whatever_its_case(packages: Dataset):
+    sample = packages.test[3]
+    for text in (
+        sample.prompt.upper(),
+        sample.function_name.lower(),
+        sample.file,
+        f"{sample.file} {sample.repo}",
+    ):
+        assert sample in [packages.test[index] for index in packages.matches(text)]
+    hits = packages.search("ATTENTION mask", limit=5)
+    assert 0 < len(hits) <= 5
+    assert all({"attention", "mask"} <= _words(sample) for sample in hits)
+    assert packages.search("no sample holds zzzqqq") == []
+
+
+def _words(sample: Sample) -> set[str]:
+    text = f"{sample.prompt} {sample.id}".lower()
+    return {word for word in ("attention", "mask") if word in text}
+
+
+def test_pages_of_a_search_follow_one_another(packages: Dataset):
+    pages = [packages.search("", limit=4, offset=offset) for offset in (0, 4)]
+    assert pages[0] + pages[1] == packages.search("", limit=8) == list(packages.test[:8])
+
+
+def test_an_unknown_dataset_is_refused_with_those_there_are(settings: Settings):
+    with pytest.raises(LabError, match="packages, arxivdl"):
+        load_dataset(settings, "imagenet")
+
+
+# The published dataset
+
+
+@pytest.mark.parametrize("variant", ["regular", "augmented"])
+def test_filter_split_and_test_samples_are_those_of_the_published_evaluation(published: str, variant):
+    rows = datasets.load_dataset(published, split="train").filter(lambda row: len(row["function"]) <= 1000)
+    if variant == "augmented":
+        rows = rows.filter(lambda row: row["file_length"] <= 5000)
+    expected = rows.train_test_split(test_size=0.2, seed=42)
+    ours = arxivdl(variant, published)
+    chosen = expected["test"].shuffle(seed=42).select(range(100))
+    assert [sample.function for sample in ours.evaluation(100)] == chosen["function"][:]
+    assert [sample.prompt for sample in ours.evaluation(100)] == chosen["prompt"][:]
+    assert sorted(sample.function for sample in ours.train) == sorted(expected["train"]["function"])
+    assert len(ours.test) == len(expected["test"])
+
+
+def test_published_rows_become_samples_with_ids_that_both_variants_share(published: str):
+    regular, augmented = arxivdl("regular", published), arxivdl("augmented", published)
+    sample = augmented.test[0]
+    number = int(sample.function_name.removeprefix("f"))
+    assert sample.id == f"arxivdl/{number}"
+    assert (sample.repo, sample.file) == (f"lab/repo{number % 7}", f"src/m{number % 40}.py")
+    assert sample.function in sample.full_code
+    assert regular.get(sample.id) == sample
+    assert regular.fingerprint != augmented.fingerprint == arxivdl("augmented", published).fingerprint
+
+
+def test_published_rows_can_be_searched(published: str):
+    ours = arxivdl("regular", published)
+    name = ours.test[5].function_name
+    assert name in [sample.function_name for sample in ours.search(f"{name} ADDS lab/repo", limit=1000)]
+
+
+def test_columns_beside_the_needed_ones_may_be_absent(published: str, tmp_path: Path):
+    needed = ["prompt", "function", "full_code", "file_length"]
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    rows = datasets.load_dataset(published, split="train")
+    rows.select_columns(needed).to_parquet(folder / "train.parquet")
+    assert arxivdl("regular", str(folder)).test[0].repo == ""
+    rows.select_columns(needed[:2]).to_parquet(folder / "train.parquet")
+    with pytest.raises(LabError, match="file_length, full_code"):
+        arxivdl("regular", str(folder))
+
+
+def test_without_the_hub_the_reason_and_the_way_out_are_said(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(LabError, match="packages, needs no network"):
+        load_dataset(settings, "arxivdl")

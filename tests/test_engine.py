@@ -1,0 +1,201 @@
+"""The local engine against plain transformers and PEFT, on the real embedded model in fp32."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from pipeline.families import Family, fingerprint
+from pipeline.generation import Request
+from pipeline.generation.local import LocalEngine, load_engine
+from pipeline.generation.sampling import draw_plan, pick
+from pipeline.generation.tokens import encode_completion, encode_prompt
+from pipeline.generation.weights import base_model_dir
+from pipeline.prompts import Context
+from pipeline.schema import Checkpoint, Column, Decoding, LabError
+from pipeline.settings import Settings
+from tests.adapters import write_random_adapters
+
+GREEDY = Decoding(temperature=0, max_new_tokens=16)
+PROMPTS = (
+    "Write a function that adds two tensors.",
+    "Write a class `RMSNorm(torch.nn.Module)` that normalizes the last dimension by its root mean square, in "
+    "float32, and multiplies it with a learned weight. Its constructor takes the size and an epsilon.",
+    "Sort a list.",
+)
+
+
+@pytest.fixture(scope="module")
+def base(settings: Settings, family: Family) -> Path:
+    return Path(base_model_dir(settings, family))
+
+
+@pytest.fixture(scope="module")
+def columns(base: Path, family: Family, tmp_path_factory: pytest.TempPathFactory) -> list[Column]:
+    root = tmp_path_factory.mktemp("adapters")
+    paths = [root / "200-regular", root / "500-regular"]
+    write_random_adapters(base, paths)
+    baseline = Column(Checkpoint(family.name, "baseline"), "regular")
+    adapters = [
+        Checkpoint(
+            family.name, path.name, int(path.name.split("-")[0]), "regular", 42, path, None, fingerprint(path)
+        )
+        for path in paths
+    ]
+    return [baseline, *(Column(adapter, "regular") for adapter in adapters)]
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings, family: Family) -> LocalEngine:
+    return load_engine(settings, family, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def requests_(engine: LocalEngine, columns: list[Column]) -> list[Request]:
+    """Three columns, each with another prompt, of very different lengths."""
+    return [
+        Request(column, engine.render(prompt, "regular", Context(), GREEDY).text)
+        for column, prompt in zip(columns, PROMPTS, strict=True)
+    ]
+
+
+def last(engine: LocalEngine, requests: list[Request], decoding: Decoding = GREEDY) -> list[str]:
+    *_, completions = engine.stream(requests, decoding)
+    return [completion.text for completion in completions]
+
+
+def reference_model(base: Path, column: Column) -> torch.nn.Module:
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if column.checkpoint.path is None:
+        return model.eval()
+    return PeftModel.from_pretrained(model, column.checkpoint.path).eval()
+
+
+def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
+    engine: LocalEngine, base: Path, requests_: list[Request]
+) -> None:
+    texts = last(engine, requests_)
+    for request, text in zip(requests_, texts, strict=True):
+        ids = torch.tensor([encode_prompt(engine.tokenizer, request.prompt)])
+        out = reference_model(base, request.column).generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False
+        )
+        assert text == engine.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
+    engine: LocalEngine, base: Path, requests_: list[Request]
+) -> None:
+    sequences = [encode_prompt(engine.tokenizer, request.prompt) for request in requests_]
+    ids, mask = engine._pad_left(sequences)
+    engine.stack.assign(
+        [engine._adapter(r.column.checkpoint) for r in requests_], engine.dtype, engine.device
+    )
+    with torch.inference_mode():
+        stacked = engine.model(
+            input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0)
+        ).logits
+    for row, (request, sequence) in enumerate(zip(requests_, sequences, strict=True)):
+        with torch.inference_mode():
+            alone = reference_model(base, request.column)(input_ids=torch.tensor([sequence])).logits[0]
+        torch.testing.assert_close(stacked[row, -len(sequence) :], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_a_columns_text_does_not_depend_on_its_neighbors(
+    engine: LocalEngine, requests_: list[Request]
+) -> None:
+    warm = Decoding(temperature=0.8, min_p=0.05, max_new_tokens=12)
+    together = last(engine, requests_, warm)
+    assert [last(engine, [request], warm)[0] for request in requests_] == together
+    assert last(engine, requests_[::-1], warm) == together[::-1]
+
+
+def test_adapters_that_differ_write_different_text(engine: LocalEngine, columns: list[Column]) -> None:
+    prompt = engine.render(PROMPTS[0], "regular", Context(), GREEDY).text
+    assert len(set(last(engine, [Request(column, prompt) for column in columns]))) == 3
+
+
+def test_another_seed_draws_another_text(engine: LocalEngine, requests_: list[Request]) -> None:
+    hot = Decoding(temperature=1.5, min_p=0.0, max_new_tokens=8)
+    assert last(engine, requests_[:1], hot) != last(engine, requests_[:1], replace(hot, seed=1))
+
+
+def test_cancelling_ends_the_batch_and_says_so(engine: LocalEngine, requests_: list[Request]) -> None:
+    cancel = threading.Event()
+    stream = engine.stream(requests_, Decoding(temperature=0, max_new_tokens=200), cancel)
+    next(stream)
+    cancel.set()
+    *_, completions = stream
+    assert {completion.finish_reason for completion in completions} == {"cancelled"}
+    assert all(completion.tokens < 200 for completion in completions)
+
+
+def test_a_damaged_adapter_is_refused_in_words(
+    engine: LocalEngine, columns: list[Column], requests_: list[Request], tmp_path: Path
+) -> None:
+    good = columns[1].checkpoint
+    assert good.path is not None
+    bad = tmp_path / "1000-regular"
+    bad.mkdir()
+    (bad / "adapter_config.json").write_bytes((good.path / "adapter_config.json").read_bytes())
+    weights = (good.path / "adapter_model.safetensors").read_bytes()
+    (bad / "adapter_model.safetensors").write_bytes(weights[: len(weights) // 2])
+    column = Column(replace(good, name="1000-regular", path=bad, fingerprint="bad"), "regular")
+    with pytest.raises(LabError, match="1000-regular is damaged"):
+        list(engine.stream([Request(column, requests_[0].prompt)], GREEDY))
+
+
+def test_an_adapter_that_changes_nothing_is_refused(
+    engine: LocalEngine, columns: list[Column], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    good = columns[1].checkpoint
+    assert good.path is not None
+    idle = tmp_path / "100-regular"
+    idle.mkdir()
+    (idle / "adapter_config.json").write_bytes((good.path / "adapter_config.json").read_bytes())
+    tensors = load_file(good.path / "adapter_model.safetensors")
+    zeroed = {name: t * (0 if "lora_B" in name else 1) for name, t in tensors.items()}
+    save_file(zeroed, idle / "adapter_model.safetensors")
+    column = Column(replace(good, name="100-regular", path=idle, fingerprint="idle"), "regular")
+    with pytest.raises(LabError, match="changes nothing"):
+        list(engine.stream([Request(column, "x")], GREEDY))
+
+
+def test_bits_per_byte_is_the_models_own_likelihood(
+    engine: LocalEngine, base: Path, requests_: list[Request]
+) -> None:
+    references = ["def add(a, b):\n    return a + b", "x = 1", "sorted(θ)"]
+    measured = engine.bits_per_byte(requests_, references)
+    for request, reference, bits in zip(requests_, references, measured, strict=True):
+        prompt = encode_prompt(engine.tokenizer, request.prompt)
+        target = encode_completion(engine.tokenizer, reference)
+        with torch.inference_mode():
+            logits = reference_model(base, request.column)(input_ids=torch.tensor([prompt + target])).logits[
+                0
+            ]
+        log_p = torch.log_softmax(logits[len(prompt) - 1 : -1], -1).gather(1, torch.tensor(target)[:, None])
+        expected = -log_p.sum().item() / 0.6931471805599453 / len(reference.encode())
+        assert bits == pytest.approx(expected, abs=1e-4)
+
+
+def test_tokenizer_model_and_generation_agree_on_the_end_token(engine: LocalEngine) -> None:
+    assert engine.tokenizer.eos_token == "<|im_end|>"
+    assert engine.model.config.eos_token_id == engine.tokenizer.eos_token_id == 2
+    assert engine.model.generation_config.eos_token_id == 2
+    assert engine.tokenizer.pad_token_id not in (None, 2)
+
+
+def test_min_p_drops_unlikely_tokens_and_the_draw_follows_the_rest() -> None:
+    logits = torch.log(torch.tensor([[0.6, 0.3, 0.1]])).repeat(3000, 1)
+    uniform = draw_plan(42, [str(i) for i in range(3000)], 1)[:, 0]
+    counts = torch.bincount(pick(logits, 1.0, 0.2, uniform), minlength=3) / 3000
+    assert counts[2] == 0
+    assert counts[0] == pytest.approx(2 / 3, abs=0.03)

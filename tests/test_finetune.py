@@ -1,0 +1,134 @@
+"""Fine-tuning: what carries loss, what is saved, and that a resumed training ends as an uninterrupted one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from pipeline.dataset import load_dataset
+from pipeline.families import Family, columns, list_checkpoints
+from pipeline.generation import Request
+from pipeline.generation.local import LocalEngine, load_engine
+from pipeline.generation.tokens import encode_prompt
+from pipeline.generation.weights import base_model_dir
+from pipeline.prompts import Context
+from pipeline.schema import VARIANTS, Decoding, PromptVariant, Sample
+from pipeline.settings import Settings
+from training.examples import IGNORED, encode
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings, family: Family) -> LocalEngine:
+    return load_engine(settings, family, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def samples(settings: Settings, family: Family) -> list[Sample]:
+    return load_dataset(settings, family.dataset, "augmented").subset(40)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_exactly_the_function_and_the_end_token_carry_loss(
+    variant: PromptVariant, engine: LocalEngine, samples: list[Sample]
+) -> None:
+    for sample in samples:
+        row = encode(sample, variant, engine.family, engine.tokenizer)
+        learned = [label for label in row["labels"] if label != IGNORED]
+        assert learned[-1] == engine.tokenizer.eos_token_id
+        assert engine.tokenizer.decode(learned[:-1]) == sample.function
+        assert row["input_ids"][-len(learned) :] == learned
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_training_sees_the_very_tokens_that_generation_starts_from(
+    variant: PromptVariant, engine: LocalEngine, samples: list[Sample]
+) -> None:
+    decoding = Decoding(max_new_tokens=engine.family.max_new_tokens)
+    for sample in samples[:20]:
+        context = Context.around(sample.full_code, sample.function)
+        prompt = engine.render(sample.prompt, variant, context, decoding)
+        row = encode(sample, variant, engine.family, engine.tokenizer)
+        learned = sum(label != IGNORED for label in row["labels"])
+        if learned <= decoding.max_new_tokens:
+            assert row["input_ids"][:-learned] == encode_prompt(engine.tokenizer, prompt.text)
+
+
+def test_no_training_row_is_longer_than_the_family_allows(engine: LocalEngine, samples: list[Sample]) -> None:
+    for variant in VARIANTS:
+        for sample in samples:
+            row = encode(sample, variant, engine.family, engine.tokenizer)
+            assert len(row["input_ids"]) <= engine.family.sequence_length
+
+
+def test_packed_samples_do_not_attend_to_each_other(engine: LocalEngine, samples: list[Sample]) -> None:
+    model = AutoModelForCausalLM.from_pretrained(
+        base_model_dir(Settings(data_dir=Path("build/test-data").resolve()), engine.family), dtype=torch.float32
+    ).eval()
+    rows = [encode(sample, "regular", engine.family, engine.tokenizer) for sample in samples[:3]]
+    collate = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
+    batch: dict[str, Any] = collate([dict(row) for row in rows])
+    with torch.inference_mode():
+        packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits[0]
+        start = 0
+        for row in rows:
+            alone = model(input_ids=torch.tensor([row["input_ids"]])).logits[0]
+            torch.testing.assert_close(packed[start : start + len(alone)], alone, atol=1e-4, rtol=1e-4)
+            start += len(alone)
+
+
+def finetune(settings: Settings, *arguments: str, kill_after_save: bool = False) -> dict[str, Any]:
+    """Run the verb as its user would; optionally kill -9 it once it has saved something."""
+    command = [sys.executable, "-m", "training.finetune", "--prompt", "regular", *arguments]
+    env = {**os.environ, "RCL_DATA_DIR": str(settings.data_dir), "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    if kill_after_save:
+        work = settings.data_dir / "checkpoints" / "smollm2-135m"
+        while process.poll() is None and not list(work.glob("*.part/checkpoint-*/trainer_state.json")):
+            pass
+        process.kill()
+        process.communicate()
+        return {}
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "loss" in err
+    result: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    return result
+
+
+def test_a_training_killed_midway_resumes_to_the_same_adapter_and_is_listed(
+    fresh: Settings, family: Family, engine: LocalEngine
+) -> None:
+    size = ("--subset-size", "16", "--epochs", "3")
+    whole = finetune(fresh, *size, "--output", str(fresh.data_dir / "whole"))
+    finetune(fresh, *size, kill_after_save=True)
+    assert [c.name for c in list_checkpoints(fresh, family) if c.subset_size == 16] == []
+    resumed = finetune(fresh, *size, "--resume")
+
+    one = load_file(Path(whole["path"]) / "adapter_model.safetensors")
+    other = load_file(Path(resumed["path"]) / "adapter_model.safetensors")
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor.float(), other[name].float(), atol=2e-3, rtol=0.05)
+
+    column = columns(fresh, family)["16/regular"]
+    assert column.checkpoint.fingerprint == resumed["fingerprint"]
+    *_, completions = engine.stream([Request(column, "def f")], Decoding(temperature=0, max_new_tokens=2))
+    assert completions[0].fingerprint == resumed["fingerprint"]
+
+    record = json.loads((Path(resumed["path"]) / "checkpoint.json").read_text())
+    assert record["dataset_fingerprint"]
+    assert [step for step, _ in record["loss"]] == [1, 2, 3]
+
+
+def test_tokenizer_saved_with_the_base_adds_nothing_to_a_prompt(settings: Settings, family: Family) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base_model_dir(settings, family))
+    assert tokenizer.decode(encode_prompt(tokenizer, "### Response: ")) == "### Response: "

@@ -1,0 +1,73 @@
+"""Panes as HTML: nothing that a model writes becomes markup, and what is scored can be seen."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html import unescape
+
+import pytest
+
+from pipeline.schema import Checkpoint, Column, Completion, Score
+from ui import markup, panes
+from ui.comparison import Pane, Task
+
+BASELINE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
+TUNED = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", fingerprint="abc123"), "regular")
+HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(1)"> ${1} {{x}} "\'>'
+TASK = Task("Do it.", reference="def f(a):\n    return a")
+
+
+def completion(text: str, reason: str | None = "stop") -> Completion:
+    return Completion("x", "", text, 3, reason, 1.5, 0.1)  # type: ignore[arg-type]
+
+
+def text_of(html: str) -> str:
+    return unescape(re.sub(r"<[^>]*>", "", html))
+
+
+@pytest.mark.parametrize("reason", [None, "stop", "length", "cancelled"])
+@pytest.mark.parametrize("against", ["nothing", "the reference"])
+def test_nothing_that_is_shown_becomes_markup(reason: str | None, against: panes.Against) -> None:
+    done = Pane(
+        TUNED, HOSTILE, HOSTILE, completion(HOSTILE, reason), HOSTILE, (Score(HOSTILE, None, HOSTILE),)
+    )
+    failed = Pane(BASELINE, error=HOSTILE)
+    html = panes.grid([done, failed], Task(HOSTILE, reference=HOSTILE), True, against)
+    assert "<script" not in html
+    assert "<img" not in html
+    assert not re.search(r'="[^"]*<', html)
+
+
+def test_the_scored_code_is_highlighted_and_the_prose_around_it_is_not() -> None:
+    html = markup.answer("Sure:\n```python\ndef f(a):\n    return a\n```\nDone.", "def f(a):\n    return a")
+    before, code, after = re.split(r'<span class="aside">.*?</span>', html, flags=re.DOTALL)
+    assert (before, after) == ("", "")
+    assert text_of(code).strip("\n") == "def f(a):\n    return a"
+    assert 'class="k"' in code
+
+
+def test_a_completion_is_shown_whole() -> None:
+    raw = "Sure:\n```python\ndef f(a):\n\n    return a\n```\nDone."
+    assert text_of(markup.answer(raw, "def f(a):\n\n    return a")) == raw
+    assert text_of(markup.answer(raw, "")) == raw
+
+
+def test_a_difference_leads_each_line_by_its_sign() -> None:
+    html = markup.diff("a\nb\nc", "a\nB\nc")
+    assert re.findall(r'<span class="(\w+)">(..)', html) == [
+        ("same", "  "), ("del", "- "), ("ins", "+ "), ("same", "  ")
+    ]  # fmt: skip
+
+
+def test_the_baseline_is_the_base_of_differences_within_its_prompt_variant() -> None:
+    other = replace(BASELINE, variant="augmented")
+    shown = [Pane(c, completion=completion("x = 1"), code="x = 1") for c in (BASELINE, other, TUNED)]
+    html = panes.grid(shown, TASK, against="the baseline")
+    assert html.count('class="diff"') == 1
+
+
+def test_what_is_unscored_says_why() -> None:
+    score = Score("chrF", None, "there is no reference")
+    html = panes.grid([Pane(TUNED, completion=completion("x"), code="x", scores=(score,))], TASK)
+    assert "not scored: there is no reference" in text_of(html)

@@ -1,0 +1,230 @@
+"""The remote engine against a real HTTP server, and both HTTP clients against one that others wrote."""
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from judge_server import JudgeServer, Reply
+
+from pipeline.generation.engine import Request
+from pipeline.generation.remote import RemoteEngine
+from pipeline.generation.weights import base_model_dir
+from pipeline.prompts import Context
+from pipeline.schema import Checkpoint, Column, Decoding, LabError
+from pipeline.scoring.codejudge import CodeJudge
+from pipeline.scoring.judge_client import JudgeClient
+from pipeline.scoring.judge_config import JudgeConfig
+from pipeline.scoring.scorer import Candidate
+
+BASE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
+TUNED = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", 42), "regular")
+GREEDY = Decoding(temperature=0.0, max_new_tokens=24)
+MODELS = ("baseline", "200-regular")
+KEY = "sk-secret-0123456789abcdef"
+
+
+@pytest.fixture
+def serve():
+    opened = []
+
+    def start(behaviour, models=MODELS):
+        opened.append(JudgeServer(behaviour, models).__enter__())
+        return opened[-1]
+
+    yield start
+    for server in opened:
+        server.__exit__()
+
+
+def by_model(request, before):
+    return Reply(f"def from_{request.body['model']}(x):\n    return x\n", pace=0.02)
+
+
+def last(snapshots):
+    *_, final = snapshots
+    return final
+
+
+def test_each_column_is_answered_by_its_own_model(serve, family):
+    server = serve(by_model)
+    engine = RemoteEngine(family, server.url, KEY)
+    snapshots = list(engine.stream([Request(BASE, "one"), Request(TUNED, "two")], GREEDY))
+    base, tuned = snapshots[-1]
+    assert base.text == "def from_baseline(x):\n    return x\n"
+    assert tuned.text == "def from_200-regular(x):\n    return x\n"
+    assert (base.column, tuned.column) == (BASE.key, TUNED.key)
+    assert tuned.fingerprint == "remote:200-regular"
+    assert base.finish_reason == tuned.finish_reason == "stop"
+    assert base.tokens == 5
+    assert 0 < base.seconds_to_first < base.seconds
+    assert {request.prompt for request in server.requests} == {"one", "two"}
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_text_streams_and_only_grows(serve, family):
+    server = serve(lambda request, before: Reply("word " * 30, pace=0.02, finish_reason="length"))
+    snapshots = list(RemoteEngine(family, server.url).stream([Request(BASE, "p")] * 2, GREEDY))
+    assert len(snapshots) > 3
+    texts = [snapshot[0].text for snapshot in snapshots]
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
+    assert snapshots[-1][0].finish_reason == "length"
+
+
+def test_columns_are_written_side_by_side(serve, family):
+    server = serve(lambda request, before: Reply("word " * 10, pace=0.05))
+    started = time.monotonic()
+    last(RemoteEngine(family, server.url).stream([Request(BASE, f"p{n}") for n in range(8)], GREEDY))
+    assert server.peak == 8
+    assert time.monotonic() - started < 2
+
+
+def test_cancelling_ends_the_stream_and_hangs_up(serve, family):
+    server = serve(lambda request, before: Reply("word " * 1000, pace=0.02))
+    cancel = threading.Event()
+    started = time.monotonic()
+    for snapshot in RemoteEngine(family, server.url).stream([Request(BASE, "p")] * 2, GREEDY, cancel):
+        if snapshot[0].tokens > 5:
+            cancel.set()
+    assert [completion.finish_reason for completion in snapshot] == ["cancelled"] * 2
+    assert snapshot[0].text.startswith("word word")
+    while server.in_flight and time.monotonic() - started < 5:
+        time.sleep(0.05)
+    assert server.in_flight == 0
+
+
+def test_closing_the_iterator_hangs_up(serve, family):
+    server = serve(lambda request, before: Reply("word " * 1000, pace=0.02))
+    stream = RemoteEngine(family, server.url).stream([Request(BASE, "p")], GREEDY)
+    next(stream)
+    stream.close()
+    started = time.monotonic()
+    while server.in_flight and time.monotonic() - started < 5:
+        time.sleep(0.05)
+    assert server.in_flight == 0
+
+
+def test_a_checkpoint_that_the_server_lacks_is_refused_and_those_it_has_are_named(serve, family):
+    server = serve(by_model, models=("baseline",))
+    with pytest.raises(LabError, match=r"no model '200-regular'.*It has: baseline"):
+        last(RemoteEngine(family, server.url).stream([Request(TUNED, "p")], GREEDY))
+    assert server.requests == []
+
+
+def test_a_model_name_can_be_given_for_a_column(serve, family):
+    server = serve(by_model, models=())
+    engine = RemoteEngine(family, server.url, models={TUNED.key: "mine"})
+    assert last(engine.stream([Request(TUNED, "p")], GREEDY))[0].text.startswith("def from_mine")
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(f"wrong key {KEY}", 401), r"wrong key \[key\]"),
+        (Reply("word " * 20, cut=True), "broke off baseline/regular"),
+        (Reply("Unexpected field min_p", 422), "set it to 0"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_words_without_the_key(serve, family, reply, words):
+    engine = RemoteEngine(family, serve(lambda request, before: reply).url, KEY)
+    with pytest.raises(LabError, match=words) as error:
+        last(engine.stream([Request(BASE, "p")], Decoding()))
+    assert KEY not in str(error.value)
+
+
+def test_a_server_that_is_gone_is_said_in_words(family):
+    with JudgeServer() as gone:
+        pass
+    with pytest.raises(LabError, match="does not say which models"):
+        last(RemoteEngine(family, gone.url).stream([Request(BASE, "p")], GREEDY))
+
+
+@pytest.mark.parametrize(
+    ("decoding", "min_p"), [(Decoding(0.1, 0.1), 0.1), (Decoding(0.0, 0.1), None), (Decoding(0.5, 0.0), None)]
+)
+def test_the_decoding_reaches_the_server(serve, family, decoding, min_p):
+    server = serve(by_model)
+    last(RemoteEngine(family, server.url).stream([Request(BASE, "p")], decoding))
+    body = server.requests[0].body
+    assert (body["temperature"], body["seed"], body["max_tokens"]) == (decoding.temperature, 42, 256)
+    assert body.get("min_p") == min_p
+
+
+def test_long_contexts_are_trimmed_and_long_instructions_refused(family):
+    engine = RemoteEngine(family, "http://127.0.0.1:9/v1")
+    context = Context("import torch\n" * 1000, "x = 1\n" * 1000)
+    prompt = engine.render("Write it.", "augmented", context, Decoding())
+    assert len(prompt.text) <= 3 * (family.sequence_length - 256)
+    assert "left out" in prompt.trimmed
+    with pytest.raises(LabError, match="too long"):
+        engine.render("Write it. " * 1000, "regular", context, Decoding())
+    with pytest.raises(LabError, match="new tokens"):
+        engine.render("Write it.", "regular", context, Decoding(max_new_tokens=family.sequence_length))
+
+
+def test_likelihoods_are_refused_in_words(family):
+    with pytest.raises(LabError, match="likelihoods"):
+        RemoteEngine(family, "http://127.0.0.1:9/v1").bits_per_byte([Request(BASE, "p")], ["x"])
+
+
+# A server that nobody here wrote: `transformers serve` with the embedded model
+
+
+@pytest.fixture(scope="module")
+def foreign(settings, family, tmp_path_factory):
+    """Its base URL and its only model's name."""
+    model = str(base_model_dir(settings, family))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", model, "--port", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1"],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/v1", model
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_a_judge_that_writes_nonsense_on_a_foreign_server_is_unscored(foreign, tmp_path):
+    url, model = foreign
+    config = JudgeConfig(method="taxonomy", model=model, base_url=url, max_tokens=16, concurrency=2)
+    items = [
+        Candidate(f"Return {n}.", "", f"def f():\n    return {n}", f"def f():\n    return {n}")
+        for n in (1, 2)
+    ]
+    scores = [score for [score] in CodeJudge(JudgeClient(config, "", tmp_path)).score(items)]
+    assert [score.value for score in scores] == [None, None]
+    assert all(score.reason for score in scores)
+    assert all(score.details["votes"][0]["words"][0] for score in scores)
+
+
+def test_the_remote_engine_streams_from_a_foreign_server(foreign, family):
+    url, model = foreign
+    engine = RemoteEngine(family, url, models={BASE.key: model})
+    snapshots = list(engine.stream([Request(BASE, "def add(a, b):\n    return")], GREEDY))
+    [completion] = snapshots[-1]
+    assert completion.finish_reason in ("stop", "length")
+    assert 0 < completion.tokens <= 24
+    assert completion.text

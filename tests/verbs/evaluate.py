@@ -1,0 +1,58 @@
+"""Writes what an evaluation writes: a run's folder, with one made-up answer a sample."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+from pipeline.families import DEFAULT_FAMILY, get_column, get_family
+from pipeline.schema import Completion, Decoding, PromptVariant, Score
+from pipeline.settings import Settings
+from pipeline.store import Item, RunConfig, append_items, create_run, runs_dir
+from training import cli
+from training.jobs.limits import column_key
+from training.progress import Reporter
+
+
+def evaluate(
+    subset_size: str,
+    prompt: PromptVariant = "regular",
+    family: str = DEFAULT_FAMILY,
+    samples: int = 200,
+    judge: Literal["none", "naive"] = "none",
+    judge_model: str = "gpt-4o",
+    seed: int = 42,
+    training_seed: int = 42,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Write a run of the checkpoint; raises LabError where there is none."""
+    settings, report = Settings.from_env(), Reporter()
+    chosen = get_family(settings, family)
+    column = get_column(settings, chosen, column_key(locals()))
+    ids = tuple(f"sample-{number}" for number in range(samples))
+    config = RunConfig(
+        id=f"{family}_{column.key.replace('/', '-')}",
+        family=family,
+        checkpoint=column.checkpoint.name,
+        column=column.key,
+        fingerprint=column.checkpoint.fingerprint,
+        subset_size=column.checkpoint.subset_size,
+        variant=prompt,
+        training_seed=column.checkpoint.seed,
+        dataset=chosen.dataset,
+        dataset_fingerprint="none",
+        sample_ids=ids,
+        decoding=Decoding(max_new_tokens=chosen.max_new_tokens),
+    )
+    folder = create_run(runs_dir(settings), config)
+    done = Completion(column.key, config.fingerprint, "pass", 1, "stop", 0.1)
+    append_items(
+        folder,
+        [Item(one, "do", "pass", "repo", done, "pass", scores={"chrF": Score("chrF", 0.5)}) for one in ids],
+    )
+    report(1.0, "done", score=0.5)
+    return {"run": config.id, "path": str(folder), "column": column.key}
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(evaluate))

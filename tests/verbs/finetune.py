@@ -1,0 +1,51 @@
+"""Writes what a fine-tune writes: a checkpoint's folder, with random numbers for an adapter."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from typing import Any
+
+from pipeline.families import DEFAULT_FAMILY, checkpoint_name, checkpoints_dir, fingerprint, get_family
+from pipeline.schema import LabError, PromptVariant
+from pipeline.settings import Settings
+from training import cli
+from training.progress import Reporter
+
+
+def finetune(
+    subset_size: int,
+    prompt: PromptVariant,
+    family: str = DEFAULT_FAMILY,
+    epochs: int = 3,
+    seed: int = 42,
+    max_steps: int | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Write a checkpoint, a tenth of a second an epoch; size 666 fails."""
+    settings, report = Settings.from_env(), Reporter()
+    for step in range(1, epochs + 1):
+        time.sleep(0.1)
+        report(step / epochs, f"step {step} of {epochs}", step=step, loss=2.0 / step)
+    if subset_size == 666:
+        raise LabError("This size never works.")
+    folder = checkpoints_dir(settings, get_family(settings, family)) / checkpoint_name(
+        subset_size, prompt, seed
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = random.Random(f"{subset_size}{prompt}{seed}").randbytes(1000)
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    (folder / "checkpoint.json").write_text(json.dumps({"epochs": epochs, "max_steps": max_steps}))
+    (folder / "adapter_config.json").write_text("{}")
+    return {
+        "checkpoint": folder.name,
+        "path": str(folder),
+        "fingerprint": fingerprint(folder),
+        "loss": 2.0 / epochs,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(finetune))

@@ -1,0 +1,89 @@
+"""Loading a base model with fresh LoRA weights on it: plain PEFT, or Unsloth's kernels on a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, Literal
+
+from pipeline.families import Family, Gguf
+from pipeline.generation.weights import base_model_dir
+from pipeline.schema import LabError, Progress
+from pipeline.settings import Settings
+
+Backend = Literal["auto", "unsloth", "peft"]
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def choose(backend: Backend, family: Family) -> Literal["unsloth", "peft"]:
+    """Take Unsloth where it can run and the model is large enough to gain from it, else PEFT.
+
+    On the embedded 135M model Unsloth's compile time alone is longer than PEFT's whole training.
+
+    Raises:
+        LabError: Unsloth was asked for by name and cannot run here.
+    """
+    import torch
+
+    installed = importlib.util.find_spec("unsloth") is not None
+    if backend == "unsloth" and not (installed and torch.cuda.is_available()):
+        missing = (
+            "it is not installed (pip install -r requirements-gpu.txt)"
+            if not installed
+            else "there is no GPU"
+        )
+        raise LabError(f"--backend unsloth cannot run here: {missing}. Use --backend peft or auto.")
+    if backend != "auto":
+        return backend
+    large = not isinstance(family.base, Gguf)
+    return "unsloth" if installed and torch.cuda.is_available() and large else "peft"
+
+
+def load(
+    settings: Settings, family: Family, backend: Literal["unsloth", "peft"], seed: int, progress: Progress
+) -> tuple[Any, Any]:
+    """The base model with new LoRA weights, and its tokenizer."""
+    source = str(base_model_dir(settings, family, progress))
+    return (_unsloth if backend == "unsloth" else _peft)(source, family, seed)
+
+
+def _unsloth(source: str, family: Family, seed: int) -> tuple[Any, Any]:
+    from unsloth import FastLanguageModel  # must come before transformers: it patches it
+
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        source, max_seq_length=family.sequence_length, load_in_4bit=not isinstance(family.base, Gguf)
+    )
+    model = FastLanguageModel.get_peft_model(
+        model,
+        r=family.lora_r,
+        lora_alpha=family.lora_alpha,
+        lora_dropout=0,
+        target_modules=TARGETS,
+        use_gradient_checkpointing="unsloth",
+        random_state=seed,
+    )
+    return model, tokenizer
+
+
+def _peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
+    import torch
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+
+    cuda = torch.cuda.is_available()
+    if not isinstance(family.base, Gguf) and not cuda:
+        raise LabError(f"{family.title}: training needs a CUDA GPU, and this machine has none.")
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    model = AutoModelForCausalLM.from_pretrained(
+        source, dtype=torch.bfloat16, device_map={"": 0} if cuda else None
+    )
+    if getattr(model, "is_quantized", False):
+        model = prepare_model_for_kbit_training(model)
+    set_seed(seed)  # the LoRA matrices start from random numbers
+    config = LoraConfig(
+        r=family.lora_r,
+        lora_alpha=family.lora_alpha,
+        lora_dropout=0.0,
+        target_modules=TARGETS,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config), tokenizer

@@ -1,0 +1,165 @@
+"""Evaluate one checkpoint on the fixed test samples: generate, score, judge, store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.families import DEFAULT_FAMILY, checkpoint_name, get_column, get_family
+from pipeline.schema import Decoding, LabError, PromptVariant
+from pipeline.settings import Settings
+from pipeline.store import Run, runs_dir
+from training import cli
+from training.evaluation import Plan, evaluate_columns, summarize
+from training.progress import Reporter
+
+JudgeChoice = Literal["none", "naive", "analyze", "taxonomy"]
+
+
+def evaluate(
+    subset_size: str,
+    prompt: PromptVariant = "regular",
+    family: str = DEFAULT_FAMILY,
+    samples: int = 200,
+    judge: JudgeChoice = "none",
+    judge_model: str = "gpt-4o",
+    votes: int = 1,
+    temperature: float = 0.1,
+    max_new_tokens: int | None = None,
+    seed: int = 42,
+    training_seed: int = 42,
+    resume: bool = False,
+    output: Path | None = None,
+) -> dict[str, Any]:
+    """Generate for the test samples, score what was written, and store the run.
+
+    Args:
+        subset_size: baseline, or the number of samples that the checkpoint was trained on
+        prompt: prompt variant
+        family: model family
+        samples: number of test samples
+        judge: CodeJudge method; the key comes from OPENAI_API_KEY, another server from OPENAI_BASE_URL
+        judge_model: model that judges
+        votes: how often each answer is judged, an odd number
+        temperature: of generation; 0 is greedy
+        max_new_tokens: most tokens of an answer, instead of the family's own
+        seed: of the sampling
+        training_seed: which checkpoint, where a size was trained with several seeds
+        resume: go on with a run that was interrupted, repeating nothing, or add scores that it lacks
+        output: folder that gets the run's folder, instead of the app's own
+
+    Returns:
+        The run's id and folder, how many samples it has, and each metric's mean, count and unscored count.
+
+    Raises:
+        LabError: no such checkpoint, no data, no key, or no model on this machine; said in words.
+    """
+    settings = Settings.from_env()
+    report = Reporter()
+    chosen = get_family(settings, family)
+    column = get_column(settings, chosen, _column_key(subset_size, prompt, training_seed))
+    plan = Plan(
+        samples=samples,
+        decoding=Decoding(temperature, 0.1, max_new_tokens or chosen.max_new_tokens, seed),
+        judge=_judge(judge, judge_model, votes),
+        resume=resume,
+        root=output or runs_dir(settings),
+    )
+    run = evaluate_columns(settings, chosen, [column], plan, report)[0]
+    result = summarize(run)
+    for line in _closing_lines(result["scores"]):
+        print(line)
+    _say_unscored(run)
+    return result
+
+
+def _column_key(subset_size: str, prompt: PromptVariant, training_seed: int) -> str:
+    if subset_size == "baseline":
+        return f"baseline/{prompt}"
+    digits = subset_size.replace(",", "").replace("_", "")
+    if not digits.isdigit():
+        raise LabError(f"The subset size is 'baseline' or a number such as 1000, not {subset_size!r}.")
+    return checkpoint_name(int(digits), prompt, training_seed).replace(f"-{prompt}", "", 1) + f"/{prompt}"
+
+
+def _judge(method: JudgeChoice, model: str, votes: int) -> Any:
+    """The judge's config, None for no judge; refuses to start without a key rather than fail later."""
+    if method == "none":
+        return None
+    from pipeline.scoring.judge_config import OPENAI_URL, JudgeConfig
+
+    config = JudgeConfig(method, model, os.environ.get("OPENAI_BASE_URL") or OPENAI_URL, votes)
+    if config.at_openai and not os.environ.get("OPENAI_API_KEY"):
+        raise LabError(
+            "The judge needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server without one."
+        )
+    return config
+
+
+def _closing_lines(scores: dict[str, Any]) -> list[str]:
+    """The two lines that the original project's evaluation ends with; a stand-in keeps its own name."""
+    lines = []
+    for metric, score in scores.items():
+        if metric.startswith("CodeJudge"):
+            lines.append(f"CodeJudge Score: {_shown(score)} [{metric}]")
+        elif "BERTScore" in metric and "rescaled" in metric:
+            name = "CodeBERTScore" if metric.startswith("CodeBERTScore") else "BERTScore"
+            lines.append(f"{name}: {_shown(score)} [{metric}]")
+    return lines
+
+
+def _shown(score: dict[str, Any]) -> str:
+    value = "unscored" if score["mean"] is None else f"{score['mean']:.4f}"
+    return f"{value} (n={score['n']}, unscored {score['unscored']})"
+
+
+def _say_unscored(run: Run) -> None:
+    reasons: dict[str, int] = {}
+    for item in run.items.values():
+        for score in item.scores.values():
+            if score.value is None:
+                key = f"{score.metric}: {score.reason}"
+                reasons[key] = reasons.get(key, 0) + 1
+    for reason, count in sorted(reasons.items(), key=lambda pair: -pair[1])[:10]:
+        print(f"unscored {count} times: {reason}", file=sys.stderr)
+
+
+def original_spelling(argv: Sequence[str]) -> list[str]:
+    """Read the original project's options too: ``--api_key KEY --subset_size N [--augmented_prompt]``.
+
+    That spelling always judged, so a key on the command line means the naive judge unless another is named.
+    """
+    words: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in ("--api_key", "--api-key"):
+            key = value if equals else next(rest, "")
+            if not key or key.startswith("--"):
+                print("error: --api_key needs a key", file=sys.stderr)
+                raise SystemExit(2)
+            os.environ["OPENAI_API_KEY"] = key
+            print(
+                "warning: others on this machine can read a key on a command line; prefer OPENAI_API_KEY",
+                file=sys.stderr,
+            )
+            words += ["--judge=naive"] if not any(w.startswith("--judge") for w in argv) else []
+        elif name == "--augmented_prompt":
+            words.append("--prompt=augmented")
+        elif name == "--subset_size":
+            words.append("--subset-size" + equals + value)
+        else:
+            words.append(word)
+    return words
+
+
+def main() -> int:
+    """Run the verb from the command line."""
+    return cli.run(evaluate, original_spelling(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""From samples to training rows: the prompt of inference, then the function, which alone carries loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.families import Family
+from pipeline.generation.tokens import encode_completion, encode_prompt
+from pipeline.prompts import Context, render
+from pipeline.schema import PromptVariant, Sample
+
+IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
+
+
+def encode(sample: Sample, variant: PromptVariant, family: Family, tokenizer: Any) -> dict[str, list[int]]:
+    """One row: ``input_ids`` of prompt, function and end token; ``labels`` the same with the prompt ignored.
+
+    The prompt gets the room that it gets in generation, or less where the function needs more than
+    generation would give it, so that no function is ever cut.
+    """
+    completion = [*encode_completion(tokenizer, sample.function), tokenizer.eos_token_id]
+    room = family.sequence_length - max(family.max_new_tokens, len(completion))
+    prompt = render(
+        sample.prompt,
+        variant,
+        Context.around(sample.full_code, sample.function),
+        room,
+        lambda text: len(encode_prompt(tokenizer, text)),
+        family.templates,
+    )
+    ids = encode_prompt(tokenizer, prompt.text)
+    return {"input_ids": ids + completion, "labels": [IGNORED] * len(ids) + completion}
+
+
+def encode_all(
+    samples: Sequence[Sample], variant: PromptVariant, family: Family, tokenizer: Any
+) -> list[dict[str, list[int]]]:
+    """Every sample's row, in order."""
+    return [encode(sample, variant, family, tokenizer) for sample in samples]

@@ -1,0 +1,29 @@
+"""Background jobs: records in SQLite, a queue, and two backends, this machine and a Ray cluster.
+
+``open_runner(settings)`` gives the one that the settings ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.settings import Settings
+from training.jobs.local import LocalBackend
+from training.jobs.records import ACTIVE, Job, Records, State
+from training.jobs.runner import Backend, Runner
+from training.jobs.verbs import VERBS
+
+__all__ = ["ACTIVE", "Job", "Records", "Runner", "State", "open_runner"]
+
+
+def open_runner(settings: Settings, verbs: Mapping[str, str] = VERBS) -> Runner:
+    """The queue of this data folder, on the Ray cluster at ``RAY_ADDRESS`` if there is one, else here."""
+    records = Records(settings.data_dir / "jobs")
+    backend: Backend
+    if settings.ray_address:
+        from training.jobs.ray import RayBackend
+
+        backend = RayBackend(records, settings)
+    else:
+        backend = LocalBackend(records, settings.jobs_at_once)
+    return Runner(settings, records, backend, verbs)

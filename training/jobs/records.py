@@ -1,0 +1,281 @@
+"""What is known of every job: one SQLite file in the data folder, shared by all apps that use the folder.
+
+Each change is one transaction that says what it expects (state, attempt, process), so of two apps that
+want the same job one gets it and the other is told so. The file is in WAL mode, which a network file
+system does not support: the data folder belongs on a local disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from training.jobs.processes import Identity
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
+ACTIVE: tuple[State, ...] = ("queued", "running")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, arguments TEXT NOT NULL, command TEXT NOT NULL,
+    key TEXT NOT NULL, backend TEXT NOT NULL, state TEXT NOT NULL, owner TEXT NOT NULL,
+    sweep TEXT, needs TEXT, attempt INTEGER NOT NULL,
+    progress REAL NOT NULL, message TEXT NOT NULL, seconds_left REAL,
+    exit_code INTEGER, reason TEXT, result TEXT,
+    slot TEXT, host TEXT, pid INTEGER, pid_started REAL, cancelled_at REAL,
+    created REAL NOT NULL, started REAL, finished REAL, updated REAL NOT NULL
+);
+-- The same work is never queued twice, and a slot (a GPU) never holds two jobs, whoever asks.
+CREATE UNIQUE INDEX IF NOT EXISTS one_of_a_kind ON jobs(key) WHERE state IN ('queued', 'running');
+CREATE UNIQUE INDEX IF NOT EXISTS one_in_a_slot ON jobs(host, slot)
+    WHERE state = 'running' AND slot IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_sweep ON jobs(sweep);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One background run of a verb, or a sweep, whose work is done by the jobs that name it.
+
+    Attributes:
+        id: also the name of its folder, see ``Records.folder``.
+        kind: the verb: ``finetune``, ``evaluate``, ``sweep``.
+        command: what is run; empty for a sweep.
+        key: hash of the kind and arguments, the same for the same work.
+        backend: ``local`` or ``ray``.
+        owner: who asked for it, as far as is known.
+        sweep: id of the sweep that it belongs to.
+        needs: id of the job that must succeed before this one starts.
+        attempt: 1, and one more with every retry or resume.
+        progress: fraction from 0 to 1, with ``message`` and the estimated ``seconds_left``.
+        reason: in words, why it did not succeed.
+        result: what the verb printed as its result.
+        slot: the GPU or place that it takes; on a cluster its name there.
+        host: the machine (or container) on which ``pid``, started at ``pid_started``, answers for it.
+        cancelled_at: when somebody asked to stop it.
+        created: like the other times in seconds since 1970; ``updated`` is its last sign of life.
+    """
+
+    id: str
+    kind: str
+    arguments: Mapping[str, Any]
+    command: tuple[str, ...]
+    key: str
+    backend: str = "local"
+    state: State = "queued"
+    owner: str = ""
+    sweep: str | None = None
+    needs: str | None = None
+    attempt: int = 1
+    progress: float = 0.0
+    message: str = ""
+    seconds_left: float | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    result: Mapping[str, Any] | None = None
+    slot: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    pid_started: float | None = None
+    cancelled_at: float | None = None
+    created: float = field(default_factory=time.time)
+    started: float | None = None
+    finished: float | None = None
+    updated: float = field(default_factory=time.time)
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ACTIVE
+
+    @property
+    def mark(self) -> str:
+        """What its processes carry, this attempt's only."""
+        return f"{self.id}-{self.attempt}"
+
+    @property
+    def process(self) -> Identity | None:
+        """The process that answers for it, if there is one."""
+        if self.pid is None or self.pid_started is None or self.host is None:
+            return None
+        return Identity(self.host, self.pid, self.pid_started)
+
+
+_COLUMNS = tuple(column.name for column in fields(Job))
+_AS_JSON = ("arguments", "command", "result")
+
+
+def work_key(kind: str, arguments: Mapping[str, Any]) -> str:
+    """The same for the same work; resuming it or not makes no other."""
+    wanted = {name: value for name, value in sorted(arguments.items()) if name != "resume"}
+    return hashlib.sha256(json.dumps([kind, wanted]).encode()).hexdigest()[:16]
+
+
+class Records:
+    """The jobs of one data folder. Safe to use from any thread and process."""
+
+    def __init__(self, root: Path) -> None:
+        """Open, or begin, the records in ``root``."""
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        with self._open() as db:
+            db.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA}")
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self.root / "jobs.sqlite", timeout=30, isolation_level=None)
+        db.row_factory = sqlite3.Row
+        try:
+            yield db
+        finally:
+            db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._open() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+
+    def folder(self, job_id: str) -> Path:
+        """The job's folder, with its ``log.txt`` and ``progress.jsonl``."""
+        return self.root / job_id
+
+    def add(self, jobs: Sequence[Job], most_active: int) -> list[Job]:
+        """Queue jobs, all or none; in the place of work that already waits or runs comes that job.
+
+        A sweep is given before its members; where the same sweep is active, it alone comes back.
+
+        Raises:
+            OverflowError: more than ``most_active`` jobs would wait or run.
+        """
+        added: list[Job] = []
+        same: dict[str | None, str] = {}
+        with self._transaction() as db:
+            for job in jobs:
+                found = _select(db, "key = ? AND state IN ('queued', 'running')", [job.key])
+                if found and job.kind == "sweep":
+                    return found
+                if not found:
+                    job = replace(job, needs=same.get(job.needs, job.needs))
+                    row = _as_row(asdict(job))
+                    marks = ", ".join("?" * len(row))
+                    db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+                else:
+                    same[job.id] = found[0].id
+                added.append(found[0] if found else job)
+            count = db.execute("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')").fetchone()[0]
+            if count > most_active:
+                raise OverflowError(count)
+        return added
+
+    def get(self, job_id: str) -> Job | None:
+        """One job by its id."""
+        with self._open() as db:
+            return next(iter(_select(db, "id = ?", [job_id])), None)
+
+    def list(self, states: Sequence[State] = (), sweep: str | None = None) -> list[Job]:
+        """Jobs, newest first: all, or those in one of the states, or of one sweep."""
+        where = "1"
+        values: list[Any] = []
+        if states:
+            where += f" AND state IN ({', '.join('?' * len(states))})"
+            values += states
+        if sweep is not None:
+            where += " AND sweep = ?"
+            values.append(sweep)
+        with self._open() as db:
+            return _select(db, where, values)
+
+    def update(self, job: Job, **changes: Any) -> bool:
+        """Change columns of a job that is still as ``job`` says (state, attempt, process).
+
+        Returns:
+            Whether it was; if not, somebody else was faster and nothing is changed.
+        """
+        changes["updated"] = time.time()
+        sets = ", ".join(f"{name} = ?" for name in changes)
+        expected = "id = ? AND state = ? AND attempt = ? AND pid IS ? AND pid_started IS ?"
+        values = [*_as_row(changes).values(), job.id, job.state, job.attempt, job.pid, job.pid_started]
+        with self._transaction() as db:
+            return db.execute(f"UPDATE jobs SET {sets} WHERE {expected}", values).rowcount == 1
+
+    def claim(self, backend: str, slot: str | None, me: Identity) -> Job | None:
+        """Take the oldest job that may start into a free slot; None if there is none, or the slot is taken.
+
+        A job that already has a process is kept for it: that one alone holds the key which a visitor gave.
+        """
+        ready = """state = 'queued' AND backend = ? AND kind != 'sweep' AND slot IS NULL
+            AND (pid IS NULL OR (host = ? AND pid = ? AND pid_started = ?))
+            AND (needs IS NULL OR (SELECT state FROM jobs AS o WHERE o.id = jobs.needs) = 'succeeded')"""
+        values = [backend, me.host, me.pid, me.started]
+        with self._open() as db:  # most of the time there is nothing to do: look without locking
+            if not db.execute(f"SELECT 1 FROM jobs WHERE {ready}", values).fetchone():
+                return None
+        try:
+            with self._transaction() as db:
+                found = db.execute(
+                    f"SELECT id FROM jobs WHERE {ready} ORDER BY created, rowid", values
+                ).fetchone()
+                if not found:
+                    return None
+                db.execute(
+                    "UPDATE jobs SET state = 'running', slot = ?, host = ?, pid = ?, pid_started = ?, "
+                    "message = 'starting', updated = ? WHERE id = ?",
+                    [slot, me.host, me.pid, me.started, time.time(), found["id"]],
+                )
+                return _select(db, "id = ?", [found["id"]])[0]
+        except sqlite3.IntegrityError:
+            return None
+
+    def ask_to_cancel(self, job_id: str) -> None:
+        """A queued job is cancelled at once; a running one is marked, and its keeper stops it."""
+        now = time.time()
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'cancelled', reason = 'Cancelled before it started.', "
+                "finished = ?, updated = ? WHERE id = ? AND state = 'queued' AND slot IS NULL",
+                [now, now, job_id],
+            )
+            db.execute(
+                "UPDATE jobs SET cancelled_at = ? WHERE id = ? AND state IN ('queued', 'running') "
+                "AND cancelled_at IS NULL",
+                [now, job_id],
+            )
+
+    def delete(self, job_id: str) -> bool:
+        """Forget a job, and the members of a sweep; False where it still waits or runs."""
+        with self._transaction() as db:
+            if _select(db, "(id = ? OR sweep = ?) AND state IN ('queued', 'running')", [job_id, job_id]):
+                return False
+            db.execute("DELETE FROM jobs WHERE id = ? OR sweep = ?", [job_id, job_id])
+            return True
+
+
+def _select(db: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Job]:
+    query = f"SELECT {', '.join(_COLUMNS)} FROM jobs WHERE {where} ORDER BY created DESC, rowid DESC"
+    return [_job(row) for row in db.execute(query, values)]
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = {name: row[name] for name in _COLUMNS}
+    values |= {name: json.loads(values[name]) for name in _AS_JSON if values[name] is not None}
+    return Job(**{**values, "command": tuple(values["command"])})
+
+
+def _as_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: json.dumps(value, ensure_ascii=False) if name in _AS_JSON and value is not None else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,65 @@
+"""How checkpoints and runs travel between the app and a cluster: a folder, or any URL that fsspec knows.
+
+``shared`` is a folder's path below the data folder, such as ``checkpoints/smollm2-135m/200-regular``; it has
+the same one below the share.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.schema import LabError
+
+_KINDS = ("checkpoints", "runs")
+
+
+def push(data_dir: Path, shared: str, url: str) -> None:
+    """Copy a folder of this machine to the share; files there of the same name are replaced."""
+    files, base = _open(url)
+    source, target = data_dir / _inside(shared), f"{base}/{shared}"
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        there = f"{target}/{file.relative_to(source).as_posix()}"
+        files.makedirs(there.rpartition("/")[0], exist_ok=True)
+        files.put_file(str(file), there)
+
+
+def pull(data_dir: Path, shared: str, url: str) -> None:
+    """Copy a folder of the share to this machine, where it appears in one piece.
+
+    Raises:
+        LabError: the share has no such folder.
+    """
+    files, base = _open(url)
+    source, target = f"{base}/{shared}", data_dir / _inside(shared)
+    found = files.find(source)
+    if not found:
+        raise LabError(f"The share {url} has no {shared}.")
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    for there in found:
+        here = part / PurePosixPath(there).relative_to(PurePosixPath(files._strip_protocol(source)))
+        here.parent.mkdir(parents=True, exist_ok=True)
+        files.get_file(there, str(here))
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(part, target)
+
+
+def _open(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    try:
+        files, base = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise LabError(f"The share {url} (RCL_SHARE_URL) cannot be used: {error}") from error
+    return files, base.rstrip("/")
+
+
+def _inside(shared: str) -> Path:
+    """Refuse a path that would lead out of the data folder; it may come from another machine."""
+    path = PurePosixPath(shared)
+    if path.is_absolute() or ".." in path.parts or len(path.parts) < 2 or path.parts[0] not in _KINDS:
+        raise LabError(f"{shared!r} is no folder of checkpoints or runs.")
+    return Path(*path.parts)

@@ -1,0 +1,104 @@
+"""Retrain and re-evaluate every checkpoint that ships: one command, for a GPU machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pipeline.families import DEFAULT_FAMILY, Family, checkpoint_name, checkpoints_dir, columns, get_family
+from pipeline.schema import VARIANTS, Decoding, LabError, PromptVariant
+from pipeline.settings import Settings
+from pipeline.store import runs_dir
+from training import cli
+from training.evaluation import Plan, evaluate_columns
+from training.progress import Reporter
+
+
+def ladder(
+    family: str = DEFAULT_FAMILY,
+    sizes: str = "200,500,1000,5000,10000",
+    second_seed: int = 43,
+    second_seed_sizes: str = "200,1000,5000",
+    workers: int = 4,
+    samples: int = 200,
+) -> dict[str, Any]:
+    """Train every size under both prompt variants, some with a second seed, then evaluate all of them.
+
+    Trainings run side by side as processes of ``training.finetune``, the longest first; evaluations run
+    here, all columns of a variant stacked in one batch, greedy and with the protocol's sampling. What is
+    there already is kept, so an interrupted ladder goes on where it stopped.
+
+    Args:
+        family: model family
+        sizes: training sizes, separated by commas
+        second_seed: another training seed, which tells training noise from evaluation noise
+        second_seed_sizes: the sizes that are trained with it too
+        workers: trainings at a time
+        samples: number of test samples
+
+    Returns:
+        Counts of checkpoints and runs, and the seconds that each part took.
+
+    Raises:
+        LabError: a training failed; its last words are repeated.
+    """
+    settings = Settings.from_env()
+    chosen = get_family(settings, family)
+    report = Reporter()
+    plan = [(size, variant, 42) for size in _numbers(sizes) for variant in VARIANTS]
+    plan += [(size, variant, second_seed) for size in _numbers(second_seed_sizes) for variant in VARIANTS]
+    plan.sort(key=lambda work: (-work[0], work[1]))
+    started = time.time()
+    with ThreadPoolExecutor(workers) as pool:
+        trained = list(pool.map(lambda work: _train(settings, chosen, work, report), plan))
+    training_seconds = round(time.time() - started)
+    from pipeline.generation.local import load_engine
+
+    engine = load_engine(settings, chosen)
+    every = columns(settings, chosen).values()
+    runs = 0
+    for temperature in (0.0, 0.1):
+        for variant in VARIANTS:
+            decoding = Decoding(temperature, 0.1, chosen.max_new_tokens)
+            what = Plan(samples, decoding, None, resume=True, root=runs_dir(settings))
+            group = [column for column in every if column.variant == variant]
+            runs += len(evaluate_columns(settings, chosen, group, what, report, engine))
+    return {
+        "checkpoints": len(trained),
+        "runs": runs,
+        "training_seconds": training_seconds,
+        "evaluation_seconds": round(time.time() - started) - training_seconds,
+    }
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",") if word]
+    except ValueError:
+        raise LabError(f"Sizes are numbers separated by commas, not {text!r}.") from None
+
+
+def _train(
+    settings: Settings, family: Family, work: tuple[int, PromptVariant, int], report: Reporter
+) -> Path:
+    size, variant, seed = work
+    name = checkpoint_name(size, variant, seed)
+    folder = checkpoints_dir(settings, family) / name
+    if folder.is_dir():
+        return folder
+    command = [sys.executable, "-m", "training.finetune", "--family", family.name, "--resume"]
+    command += ["--subset-size", str(size), "--prompt", variant, "--seed", str(seed)]
+    began = time.time()
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise LabError(f"Training {name} failed: {done.stderr.strip()[-1000:]}")
+    report(0.0, f"{name} trained in {time.time() - began:.0f} s")
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(ladder))

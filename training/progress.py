@@ -1,0 +1,84 @@
+"""How a verb says how far it is: in words on stderr, and for the job that runs it in a file.
+
+In a verb::
+
+    report = Reporter()
+    report(0.25, "step 10 of 40", step=10, loss=1.31)  # a training step
+    report(0.60, "scored 120 of 200", score=0.71)  # the mean score so far
+    report(1.0, "done")
+
+``report`` is a ``pipeline.schema.Progress``, so it can be handed to the library as it is. Where the
+environment variable ``RCL_PROGRESS_FILE`` names a file, each call also appends one JSON line to it:
+``{"time", "fraction", "message", "seconds_left"?, "step"?, "loss"?, "score"?}`` (times in seconds).
+The time left is worked out from the pace since the first call; give ``seconds_left`` to know better.
+Call it every second or so, not for every token.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+FILE_VARIABLE = "RCL_PROGRESS_FILE"
+
+
+class Reporter:
+    """Tells people (stderr) and the job (a file, if there is one) how far a verb is."""
+
+    def __init__(self) -> None:
+        """Start the clock, and look for the job's file."""
+        file = os.environ.get(FILE_VARIABLE)
+        self._file = Path(file) if file else None
+        self._first: tuple[float, float] | None = None
+
+    def __call__(
+        self,
+        fraction: float,
+        message: str,
+        *,
+        step: int | None = None,
+        loss: float | None = None,
+        score: float | None = None,
+        seconds_left: float | None = None,
+    ) -> None:
+        """Report; ``fraction`` of the whole verb from 0 to 1, also after a resume."""
+        now = time.time()
+        if seconds_left is None:
+            seconds_left = self._seconds_left(now, fraction)
+        print(_in_words(fraction, message, loss, score, seconds_left), file=sys.stderr, flush=True)
+        if self._file:
+            line = {"time": now, "fraction": fraction, "message": message}
+            extra = {"seconds_left": seconds_left, "step": step, "loss": loss, "score": score}
+            line |= {name: value for name, value in extra.items() if value is not None}
+            with self._file.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def _seconds_left(self, now: float, fraction: float) -> float | None:
+        if self._first is None:
+            self._first = (now, fraction)
+        began, at = self._first
+        done = fraction - at
+        return (now - began) * (1 - fraction) / done if done > 0 else None
+
+
+def in_time(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _in_words(
+    fraction: float, message: str, loss: float | None, score: float | None, seconds_left: float | None
+) -> str:
+    parts = [f"{fraction:4.0%} {message}"]
+    parts += [f"loss {loss:.3f}"] if loss is not None else []
+    parts += [f"score {score:.3f}"] if score is not None else []
+    parts += [f"{in_time(seconds_left)} left"] if seconds_left and fraction < 1 else []
+    return " · ".join(parts)

@@ -1,0 +1,89 @@
+"""The About tab: what is measured and how, and what this installation runs."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+from pipeline.families import load_families
+from pipeline.scoring import METRICS, RULE
+from pipeline.versions import package_versions
+from ui.events import QUIET
+from ui.lab import Lab
+
+_INTRO = """
+## The question
+How much does fine-tuning help a language model write AI research code, and how much data does it take?
+One base model is compared with LoRA adapters fine-tuned on more and more samples of one dataset, on test
+samples that no adapter has seen.
+
+## How an answer comes about
+* **Prompt.** *Regular* shows the model the instruction. *Augmented* adds the file around the function, with
+  the function taken out, and trims that file, never the instruction, to the model's length; the pane says
+  what was left out.
+* **One batch.** All columns of a comparison are generated together: one base model in memory, every
+  checkpoint a LoRA adapter on it. Each column draws from random numbers of its own, whatever stands beside
+  it; only rounding (16-bit arithmetic) can differ with the number of columns.
+* **Proof.** When an adapter is loaded, it is checked that it changes the model's output and that the
+  baseline's output stays the bare model's. Each pane shows the fingerprint of the adapter that wrote it.
+* **Code.** {rule} The same rule holds for every column.
+"""
+
+_PROTOCOL = """
+## Protocol
+* Test samples: for `arxivdl`, rows of at most 1,000 characters (augmented: files of at most 5,000), 80/20
+  split with seed 42, 200 test samples. `packages` is harvested from the installed deep-learning packages and
+  split in the same way. Training subsets are nested: each smaller one begins every larger one.
+* Decoding: temperature 0.1, min-p 0.1 and seed 42 by default.
+* Training: LoRA, 3 epochs, loss on the completion only.
+
+## Licenses
+SmolLM2-135M-Instruct, the embedded model, is under the Apache License 2.0. Each test sample of `packages`
+keeps the license of the package that it is from.
+"""
+
+
+def build(lab: Lab, tab: gr.Tab) -> None:
+    """Text, the table of metrics, and the state of this installation, read when the tab is opened."""
+    with gr.Column(elem_classes="card reading"):
+        gr.Markdown(_INTRO.format(rule=RULE))
+        gr.Markdown("## Scores")
+        gr.HTML(metric_table())
+        gr.Markdown(_PROTOCOL)
+        gr.Markdown("## This installation")
+        installation = gr.HTML()
+    tab.select(lambda: describe_installation(lab), None, installation, **QUIET)
+
+
+def metric_table() -> str:
+    """Every metric, what it says, its range, and which way is better."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(metric.name)}</th><td>{escape(metric.description)}</td>'
+        f"<td>{_range(*metric.range)}</td><td>{'higher' if metric.higher_is_better else 'lower'}</td></tr>"
+        for metric in METRICS.values()
+    )
+    head = "<tr><th>Score</th><th>What it says</th><th>Range</th><th>Better</th></tr>"
+    return _table(rows, head)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g} to {high:g}" if high != float("inf") else f"from {low:g}"
+
+
+def describe_installation(lab: Lab) -> str:
+    """Model and device, datasets with their fingerprints, folders and versions, as a table."""
+    facts: list[tuple[str, str]] = []
+    for family in load_families(lab.settings).values():
+        facts.append((family.title, lab.status(family)[1]))
+    for name, fingerprint in lab.fingerprints().items():
+        facts.append((f"Dataset {name}", f"fingerprint {fingerprint}"))
+    facts.append(("Data folder", str(lab.settings.data_dir)))
+    facts += [(name, version) for name, version in package_versions().items()]
+    rows = "".join(f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td></tr>' for a, b in facts)
+    return _table(rows)
+
+
+def _table(rows: str, head: str = "") -> str:
+    table = f'<table class="facts-table"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return f'<div class="wide">{table}</div>'

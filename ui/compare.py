@@ -1,0 +1,189 @@
+"""The Compare tab: checkpoints side by side on one task."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline.families import get_family
+from pipeline.schema import Decoding, LabError
+from ui import columns, panes, task
+from ui.columns import ColumnPicker
+from ui.comparison import Pane, Task, check_decoding, compare, pick_columns
+from ui.events import ON_MODEL, QUIET, to_user
+from ui.lab import Lab
+from ui.task import TaskForm
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the panes show, kept for the session so that they can be drawn in another way."""
+
+    panes: tuple[Pane, ...] = ()
+    task: Task | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """The lower half of the tab."""
+
+    generate: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    show_reference: gr.Checkbox
+    against: gr.Radio
+    grid: gr.HTML
+    shown: gr.State
+    stopping: gr.State
+
+
+@dataclass(frozen=True)
+class CompareTab:
+    """What other tabs need of this one."""
+
+    picker: ColumnPicker
+    form: TaskForm
+
+
+def build(lab: Lab, page: gr.Blocks) -> CompareTab:
+    """The whole tab."""
+    with gr.Row(equal_height=True):
+        with gr.Column(scale=2, min_width=320, elem_classes="card"):
+            picker = columns.build(lab.settings, page)
+            decoding = _decoding(lab, picker.family)
+        with gr.Column(scale=3, min_width=320, elem_classes="card"):
+            form = task.build(lab, picker)
+    output = _output()
+    _wire_generation(lab, picker, form, decoding, output)
+    _wire_view(output)
+    _wire_loading(lab, picker, form, output)
+    return CompareTab(picker, form)
+
+
+def _decoding(lab: Lab, family: gr.Dropdown) -> list[gr.Number]:
+    first = get_family(lab.settings, str(family.value))
+    with gr.Accordion("Decoding settings", open=False), gr.Row():
+        temperature = gr.Number(
+            0.1,
+            label="Temperature",
+            info="0 takes the likeliest token",
+            minimum=0,
+            maximum=2,
+            step=0.1,
+            min_width=120,
+        )
+        min_p = gr.Number(0.1, label="min-p", minimum=0, maximum=1, step=0.05, min_width=120)
+        most = gr.Number(first.max_new_tokens, label="Most new tokens", minimum=1, precision=0, min_width=120)
+        seed = gr.Number(42, label="Seed", minimum=0, precision=0, min_width=120)
+    family.change(lambda name: get_family(lab.settings, name).max_new_tokens, family, most, **QUIET)
+    return [temperature, min_p, most, seed]
+
+
+def _output() -> Output:
+    with gr.Row(elem_classes="actions", equal_height=True):
+        generate = gr.Button("Generate", variant="primary", scale=0, min_width=150)
+        stop = gr.Button("Stop", scale=0, min_width=90, interactive=False)
+        status = gr.HTML(elem_classes="status", min_height=24)
+    with gr.Row(elem_classes="view", equal_height=True):
+        show_reference = gr.Checkbox(label="Show the reference", container=False, scale=0, min_width=190)
+        against = gr.Radio(
+            [("Answers as written", "nothing")]
+            + [(f"Difference from {base}", base) for base in ("the reference", "the baseline")],
+            value="nothing",
+            label="Show",
+            container=False,
+        )
+    grid = gr.HTML(panes.EMPTY, elem_id="panes")
+    return Output(generate, stop, status, show_reference, against, grid, gr.State(Shown()), gr.State())
+
+
+def _wire_generation(
+    lab: Lab, picker: ColumnPicker, form: TaskForm, decoding: list[gr.Number], out: Output
+) -> None:
+    def generate(
+        family_name: str, checkpoints: list[str], variants: list[str], source: str, sample_id: str,
+        instruction: str, code: str, temperature: float, min_p: float, most: int, seed: int,
+        show_reference: bool, against: panes.Against,
+    ) -> Iterator[dict[Any, Any]]:  # fmt: skip
+        stopping = threading.Event()
+        try:
+            family = get_family(lab.settings, family_name)
+            keys, _ = columns.column_keys(lab.settings, family, checkpoints, variants)
+            chosen = pick_columns(lab.settings, family, keys)
+            asked = task.read_task(lab, family_name, variants, source, sample_id, instruction, code)
+            settings = check_decoding(Decoding(temperature, min_p, most, seed))
+            yield {out.stop: gr.Button(interactive=True), out.grid: panes.EMPTY, out.stopping: stopping}
+            loading = lab.model(family)
+            for says in loading.wait():
+                yield {out.status: panes.status("loading", says)}
+            model = loading.result()
+            for now in compare(model.engine, model.scorers, chosen, asked, settings, stopping):
+                yield {
+                    out.status: panes.status("working", panes.phase(now)),
+                    out.grid: panes.grid(now, asked, show_reference, against),
+                    out.shown: Shown(tuple(now), asked),
+                }
+            yield {out.stop: gr.Button(interactive=False), out.status: panes.status(*lab.status(family))}
+        except LabError as error:
+            yield {out.stop: gr.Button(interactive=False), out.status: panes.status("failed", str(error))}
+            raise to_user(error) from error
+
+    run = out.generate.click(
+        generate,
+        [
+            picker.family, picker.checkpoints, picker.variants, form.source, form.sample_id,
+            form.instruction, form.code, *decoding, out.show_reference, out.against,
+        ],
+        [out.stop, out.status, out.grid, out.shown, out.stopping],
+        show_progress="minimal",
+        show_progress_on=out.status,
+        api_visibility="private",
+        **ON_MODEL,
+    )  # fmt: skip
+    run.then(_draw, [out.shown, out.show_reference, out.against], out.grid, **QUIET)
+
+    # Not Gradio's ``cancels``: the engine ends the answers itself, so that they are kept and marked.
+    out.stop.click(lambda stopping: stopping and stopping.set(), out.stopping, None, **QUIET)
+
+
+def _wire_view(out: Output) -> None:
+    gr.on(
+        [out.show_reference.input, out.against.input],
+        _draw,
+        [out.shown, out.show_reference, out.against],
+        out.grid,
+        **QUIET,
+    )
+
+
+def _draw(shown: Shown, show_reference: bool, against: panes.Against) -> str:
+    return panes.grid(shown.panes, shown.task, show_reference, against) if shown.task else panes.EMPTY
+
+
+def _wire_loading(lab: Lab, picker: ColumnPicker, form: TaskForm, out: Output) -> None:
+    """Say how far model and dataset are, until both are there."""
+
+    def tick(family_name: str, variants: list[str], place: task.Place, sample_id: str) -> dict[Any, Any]:
+        state, says = lab.status(get_family(lab.settings, family_name))
+        data = task.dataset(lab, family_name, variants)
+        shown: dict[Any, Any] = {out.status: panes.status(state, says)}
+        if not sample_id:
+            shown.update(
+                zip(form.sample_view, task.show_place(lab, family_name, variants, place), strict=True)
+            )
+        if "loading" not in (state, data.state):
+            shown[timer] = gr.Timer(active=False)
+        return shown
+
+    timer = gr.Timer(0.7)
+    timer.tick(
+        tick,
+        [picker.family, picker.variants, form.place, form.sample_id],
+        [out.status, *form.sample_view, timer],
+        **QUIET,
+    )
+    picker.family.change(lambda: gr.Timer(active=True), None, timer, **QUIET)

@@ -1,0 +1,126 @@
+"""The Dataset tab: browse, search and open test samples, and send one to Compare."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from pipeline.families import DEFAULT_FAMILY, get_family, load_families
+from pipeline.prompts import Context
+from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample
+from ui import columns, markup, task
+from ui.compare import CompareTab
+from ui.events import QUIET, in_words
+from ui.lab import Lab
+
+_PAGE = 10
+_AROUND = 15  # lines of the file shown on each side of the function
+_PICK = """
+element.addEventListener("click", (event) => {
+  const row = event.target.closest("[data-index]");
+  if (row) trigger("click", { index: row.dataset.index });
+});
+"""
+
+
+def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
+    """A list on the left, the open sample on the right."""
+    names = [
+        (f"{family.dataset} · {family.name}", family.name) for family in load_families(lab.settings).values()
+    ]
+    offset, opened = gr.State(0), gr.State(-1)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320, elem_classes="card"):
+            family = gr.Dropdown(names, value=DEFAULT_FAMILY, label="Dataset")
+            variant = gr.Radio(list(VARIANTS), value="regular", label="Test split of prompt variant")
+            query = gr.Textbox(placeholder="Name, instruction or repository", label="Search the test samples")
+            rows = gr.HTML(js_on_load=_PICK)
+            with gr.Row():
+                back, onward = gr.Button("Previous page", size="sm"), gr.Button("Next page", size="sm")
+        with gr.Column(scale=3, min_width=320, elem_classes="card"):
+            send = gr.Button("Compare on this sample", variant="primary", interactive=False)
+            detail = gr.HTML('<p class="note">Open a sample to read it.</p>')
+    where = [family, variant, query, offset, opened]
+    listed = [rows, offset]
+    for event, by in ((back.click, -1), (onward.click, 1), (tab.select, 0)):
+        event(partial(list_page, lab, by), where, listed, **QUIET)
+    gr.on(
+        [query.input, family.change, variant.change],
+        partial(list_page, lab, 0),
+        [family, variant, query],
+        listed,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+
+    def open_row(
+        family: str, variant: PromptVariant, query: str, offset: int, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        index = int(event.index)
+        with in_words():
+            sample = lab.dataset(get_family(lab.settings, family), variant).result().test[index]
+        page, _ = list_page(lab, 0, family, variant, query, offset, index)
+        return show_sample(sample), index, gr.Button(interactive=True), page
+
+    rows.click(open_row, where[:4], [detail, opened, send, rows], **QUIET)
+
+    def compare_on(family: str, variant: PromptVariant, opened: int) -> tuple[Any, ...]:
+        picked = columns.choose(lab.settings, family, variant)
+        shown = task.show_place(lab, family, [variant], task.Place("", opened))
+        return gr.Tabs(selected="compare"), *picked, task.SAMPLE, "", *shown
+
+    form = compare.form
+    send.click(
+        compare_on,
+        [family, variant, opened],
+        [tabs, *compare.picker.all, form.source, form.search, *form.sample_view],
+        **QUIET,
+    )
+
+
+def list_page(
+    lab: Lab, by: int, family: str, variant: PromptVariant, query: str, offset: int = 0, opened: int = -1
+) -> tuple[str, int]:
+    """A page of what the search finds, as a list of buttons, ``by`` pages on; and where it begins."""
+    loading = lab.dataset(get_family(lab.settings, family), variant)
+    try:
+        data = loading.result()
+    except LabError as error:
+        return f'<p class="problem" role="alert">{escape(str(error))}</p>', 0
+    found = data.matches(query)
+    if not found:
+        return '<p class="note">No test sample holds this.</p>', 0
+    last = (len(found) - 1) // _PAGE * _PAGE
+    offset = min(max(0, offset + by * _PAGE), last)
+    page = found[offset : offset + _PAGE]
+    count = f"{offset + 1:,} to {offset + len(page):,} of {len(found):,} test samples"
+    items = "".join(_row(data.test[index], index, index == opened) for index in page)
+    return f'<p class="note">{count}</p><ul class="rows">{items}</ul>', offset
+
+
+def _row(sample: Sample, index: int, is_open: bool) -> str:
+    current = ' aria-current="true"' if is_open else ""
+    return (
+        f'<li><button type="button" data-index="{index}"{current}>'
+        f"<b>{escape(sample.function_name)}</b><span>{escape(sample.prompt)}</span></button></li>"
+    )
+
+
+def show_sample(sample: Sample) -> str:
+    """A sample whole: what is asked, the function, and the file around it."""
+    context = Context.around(sample.full_code, sample.function)
+    before, after = context.before.splitlines(), context.after.splitlines()
+    left_out = max(0, len(before) - _AROUND) + max(0, len(after) - _AROUND)
+    note = f" ({left_out:,} lines further away are not shown)" if left_out else ""
+    return (
+        task.sample_card(sample, f"{len(sample.function):,} characters")
+        + '<h4 class="part">Function</h4>'
+        + f'<pre class="code" tabindex="0">{markup.python(sample.function)}</pre>'
+        + f'<h4 class="part">Its file{note}</h4>'
+        + f'<pre class="code" tabindex="0">{markup.python(chr(10).join(before[-_AROUND:]))}'
+        + '<mark class="hole">the function stands here</mark>'
+        + f"{markup.python(chr(10).join(after[:_AROUND]))}</pre>"
+    )

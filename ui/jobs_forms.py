@@ -1,0 +1,113 @@
+"""A form for each verb, made from the verb's own parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline.families import DEFAULT_FAMILY, SIZES, get_family, list_checkpoints, load_families
+from pipeline.schema import VARIANTS, LabError
+from pipeline.settings import Settings
+from training.jobs.verbs import Field, form_fields, load
+
+_FIRST = {
+    "finetune": ("family", "subset_size", "prompt", "epochs"),
+    "evaluate": ("family", "subset_size", "prompt", "samples", "judge"),
+    "sweep": ("family", "sizes", "prompts", "seeds", "samples", "judge"),
+}
+"""What a form asks first; the verb's other parameters are folded away."""
+_START: Mapping[tuple[str, str], Any] = {
+    ("finetune", "subset_size"): 200,
+    ("evaluate", "subset_size"): "baseline",
+    ("sweep", "sizes"): ["baseline", "200", "1000"],
+}
+_LABELS = {
+    "prompt": "Prompt variant",
+    "prompts": "Prompt variants",
+    "subset_size": "Training samples",
+    "samples": "Test samples",
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """The components that stand for a verb's parameters, by name, and the key that goes with them."""
+
+    kind: str
+    fields: Mapping[str, Any]
+    key: gr.Textbox | None
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Every component, the key last where there is one."""
+        return [*self.fields.values(), *([self.key] if self.key else [])]
+
+    def read(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Arguments and secrets from the components' values, in the order of ``inputs``."""
+        arguments = {
+            name: ",".join(map(str, value)) if isinstance(value, list) else value
+            for name, value in zip(self.fields, values, strict=False)
+        }
+        key = str(values[-1] or "").strip() if self.key else ""
+        return arguments, {"OPENAI_API_KEY": key} if key else {}
+
+
+def build(settings: Settings, kind: str, verbs: Mapping[str, str]) -> Form:
+    """Lay out the form: what matters first, then the rest folded away."""
+    fields = {field.name: field for field in form_fields(load(kind, verbs))}
+    first = [name for name in _FIRST.get(kind, tuple(fields)) if name in fields]
+    made = {name: _component(settings, kind, fields[name]) for name in first}
+    key = None
+    if "judge" in fields:
+        key = gr.Textbox(
+            label="Judge's key",
+            info="For this job alone: it is written nowhere. Empty takes the server's own OPENAI_API_KEY.",
+            type="password",
+            visible=False,
+        )
+        made["judge"].change(
+            lambda judge: gr.Textbox(visible=judge != "none"), made["judge"], key, queue=False
+        )
+    with gr.Accordion("More settings", open=False):
+        made |= {name: _component(settings, kind, fields[name]) for name in fields if name not in made}
+    if kind == "evaluate":
+        made["family"].change(
+            lambda name: _checkpoint_choice(settings, name), made["family"], made["subset_size"]
+        )
+    return Form(kind, made, key)
+
+
+def _component(settings: Settings, kind: str, field: Field) -> Any:
+    label = _LABELS.get(field.name, field.name.replace("_", " ").capitalize())
+    info = field.help[:1].upper() + field.help[1:]
+    common: dict[str, Any] = {"label": label, "info": info}
+    start = _START.get((kind, field.name), field.default)
+    if field.name == "family":
+        titles = [(family.title, family.name) for family in load_families(settings).values()]
+        return gr.Dropdown(titles, value=start, label="Model family")
+    if field.name in ("subset_size", "sizes"):
+        choices = ["baseline", *map(str, SIZES)] if field.kind is str else list(SIZES)
+        several = field.name == "sizes"
+        return gr.Dropdown(choices, value=start, multiselect=several, allow_custom_value=True, **common)
+    if field.name == "prompts":
+        return gr.CheckboxGroup(list(VARIANTS), value=str(start).split(","), label=label)
+    if field.choices:
+        options = list(field.choices)
+        return gr.Radio(options, value=start or options[0], label=label)
+    if field.kind is bool:
+        return gr.Checkbox(value=bool(start), **common)
+    if field.kind in (int, float):
+        return gr.Number(start, precision=0 if field.kind is int else None, **common)
+    return gr.Textbox(start or "", **common)
+
+
+def _checkpoint_choice(settings: Settings, family: str) -> gr.Dropdown:
+    try:
+        found = list_checkpoints(settings, get_family(settings, family or DEFAULT_FAMILY))
+    except LabError:
+        return gr.Dropdown()
+    sizes = list(dict.fromkeys(str(checkpoint.subset_size or "baseline") for checkpoint in found))
+    return gr.Dropdown(sizes)

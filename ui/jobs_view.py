@@ -1,0 +1,192 @@
+"""What the Jobs tab shows of jobs, as HTML: pure functions, all text escaped."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from training.jobs import Job
+from training.progress import in_time
+
+
+def title(job: Job) -> str:
+    """What a job does, short: ``Fine-tune 1,000 · regular · seed 43``."""
+    given = job.arguments
+    if job.kind == "sweep":
+        sizes, prompts, seeds = (
+            str(given[name]).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
+        )
+        return f"Sweep {sizes} · {prompts} · seed {seeds}"
+    size = str(given.get("subset_size", ""))
+    parts = [f"{int(size):,}" if size.isdigit() else size, str(given.get("prompt", ""))]
+    seed = given.get("training_seed" if job.kind == "evaluate" else "seed", 42)
+    parts += [f"seed {seed}"] if seed != 42 else []
+    verb = {"finetune": "Fine-tune", "evaluate": "Evaluate"}.get(job.kind, job.kind.capitalize())
+    return f"{verb} {' · '.join(part for part in parts if part)}".strip()
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """A command as one would type it, whatever the interpreter's path here."""
+    return shlex.join(["python", *arguments[1:]]) if arguments else ""
+
+
+def command(arguments: Sequence[str]) -> str:
+    """A command as one would type it, and a button that copies it."""
+    line = command_line(arguments)
+    copy = f'<button type="button" class="copy" data-copy="{escape(line)}">Copy</button>'
+    return f'<div class="command"><pre class="code" tabindex="0">{escape(line)}</pre>{copy}</div>'
+
+
+def queue(jobs: Sequence[Job], opened: str, now: float) -> str:
+    """The queue as a table whose rows open a job; ``jobs`` newest first."""
+    if not jobs:
+        return '<p class="note">No jobs yet. Start one; it goes on when you close this page.</p>'
+    heads = "".join(
+        f'<th scope="col">{head}</th>' for head in ("Job", "State", "Progress", "Left", "Who", "When")
+    )
+    rows = "".join(_row(job, opened, now) for job in jobs)
+    table = f'<table class="queue"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<div class="wide">{table}</div>'
+
+
+def in_order(jobs: Sequence[Job]) -> list[Job]:
+    """What runs, then what waits in the order of its turns, then what has ended, the latest first."""
+    ranks = {"running": 0, "queued": 1}
+    return sorted(
+        jobs, key=lambda job: (ranks.get(job.state, 2), job.created if job.active else -job.created)
+    )
+
+
+def _row(job: Job, opened: str, now: float) -> str:
+    current = ' aria-current="true"' if job.id == opened else ""
+    left = in_time(job.seconds_left) if job.seconds_left and job.state == "running" else ""
+    when = _ago(now - (job.finished or job.started or job.created))
+    verb = "ended" if job.finished else "started" if job.started else "asked"
+    return (
+        f'<tr data-id="{job.id}"{current}>'
+        f'<th scope="row"><button type="button">{escape(title(job))}</button></th>'
+        f"<td>{badge(job)}</td><td>{_bar(job)}{_said(job)}</td><td>{left}</td><td>{escape(job.owner)}</td>"
+        f'<td title="{_date(job.created)}">{verb} {when}</td></tr>'
+    )
+
+
+def badge(job: Job) -> str:
+    """The state as a word with a dot."""
+    word = "cancelling" if job.active and job.cancelled_at else job.state
+    return f'<span class="state {word}"><span class="dot"></span>{word}</span>'
+
+
+def _bar(job: Job) -> str:
+    if job.state in ("queued", "succeeded"):
+        return ""
+    share = round(100 * job.progress)
+    return (
+        f'<div class="bar" role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-label="progress"><span style="width:{share}%"></span></div>'
+    )
+
+
+def _said(job: Job) -> str:
+    """The one line beside a job's state: how far it is, why it stopped, or what it found."""
+    if job.state == "queued":
+        said = job.message or ("waits for its fine-tune" if job.needs else "waits for its turn")
+    elif job.state == "succeeded":
+        said = _found(job)
+    else:
+        said = job.reason or job.message
+    return f'<span class="message">{escape(said.splitlines()[0] if said else "")}</span>'
+
+
+def _found(job: Job) -> str:
+    result = job.result or {}
+    if "checkpoint" in result:
+        loss = f", loss {result['loss']:.3f}" if isinstance(result.get("loss"), float) else ""
+        return f"checkpoint {result['checkpoint']}{loss}"
+    return f"{result['samples']} samples scored" if "samples" in result else job.message
+
+
+def head(job: Job) -> str:
+    """An open job's title, state, progress and reason."""
+    said = f'<p class="problem" role="status">{escape(job.reason)}</p>' if job.reason else _said(job)
+    time_left = f'<span class="message">{in_time(job.seconds_left)} left</span>' if job.seconds_left else ""
+    return f"<header><h3>{escape(title(job))}</h3>{badge(job)}</header>{_bar(job)}{said}{time_left}"
+
+
+def body(
+    job: Job, members: Sequence[Job], reports: Sequence[Mapping[str, Any]], where: str, now: float
+) -> str:
+    """The rest of an open job: curve, result, facts, command; of a sweep its members instead of a curve."""
+    facts = {
+        "Asked": f"{_date(job.created)} by {job.owner}",
+        "Started": _date(job.started),
+        "Took": in_time(job.finished - job.started) if job.finished and job.started else "",
+        "Runs on": f"{where} ({job.slot})" if job.slot else where,
+        "Attempt": str(job.attempt) if job.attempt > 1 else "",
+        "Exit code": "" if job.exit_code is None else str(job.exit_code),
+        "Job": job.id,
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
+    parts = [queue(members, "", now) if members else curve(reports), _result(job.result or {})]
+    parts += [f'<dl class="facts">{rows}</dl>', command(job.command) if job.command else ""]
+    return "".join(parts)
+
+
+def _result(result: Mapping[str, Any]) -> str:
+    """What a fine-tune or an evaluation found, in a line or a small table."""
+    scores = result.get("scores")
+    if isinstance(scores, Mapping):
+        rows = "".join(
+            f'<tr><th scope="row">{escape(str(name))}</th><td>{_score(score)}</td></tr>'
+            for name, score in scores.items()
+        )
+        return f'<table class="scores"><tbody>{rows}</tbody></table>'
+    if "checkpoint" in result:
+        loss = f", last loss {result['loss']:.3f}" if isinstance(result.get("loss"), float) else ""
+        name, print_ = escape(str(result["checkpoint"])), escape(str(result.get("fingerprint", "")))
+        return f'<p class="note">Checkpoint <b>{name}</b>, fingerprint {print_}{loss}.</p>'
+    return ""
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    mean = "unscored" if score["mean"] is None else f"{score['mean']:.3f}"
+    unscored = f", {score['unscored']} unscored" if score["unscored"] else ""
+    return f"{mean} <small>n={score['n']}{unscored}</small>"
+
+
+def curve(reports: Sequence[Mapping[str, Any]]) -> str:
+    """The loss by step, or the score so far, as a drawing; empty before there are two points."""
+    name = "loss" if any("loss" in report for report in reports) else "score"
+    points = [
+        (float(report.get("step", 100 * report["fraction"])), float(report[name]))
+        for report in reports
+        if isinstance(report.get(name), int | float) and report[name] == report[name]
+    ]
+    if len(points) < 2:
+        return ""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    low, high = min(ys), max(ys)
+    across, up = (max(xs) - min(xs)) or 1, (high - low) or 1
+    line = " ".join(f"{1000 * (x - min(xs)) / across:.1f},{100 * (high - y) / up:.2f}" for x, y in points)
+    unit = "step" if any("step" in report for report in reports) else "% done"
+    label = "Loss" if name == "loss" else "Mean score so far"
+    # The labels stand outside of the drawing, which is stretched to the width there is.
+    return (
+        f'<figure class="curve"><figcaption>{label}: <b>{ys[-1]:.3f}</b></figcaption>'
+        f'<div class="axis"><span>{high:.3g}</span><span>{low:.3g}</span></div>'
+        f'<svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="{label} by {unit}, now {ys[-1]:.3f}"><polyline points="{line}"/></svg>'
+        f'<div class="steps"><span>{unit} {min(xs):.0f}</span><span>{max(xs):.0f}</span></div></figure>'
+    )
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 5:
+        return "just now"
+    return f"{in_time(seconds)} ago" if seconds < 86_400 else f"{seconds // 86_400:.0f} d ago"
+
+
+def _date(when: float | None) -> str:
+    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M} UTC" if when else ""

@@ -1,0 +1,50 @@
+"""HTML for code: escaped, highlighted, compared."""
+
+from __future__ import annotations
+
+import difflib
+from functools import lru_cache
+from html import escape
+
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+_LEXER = PythonLexer(stripnl=False, ensurenl=False)
+_FORMATTER = HtmlFormatter(nowrap=True)
+
+
+@lru_cache(maxsize=256)
+def python(code: str) -> str:
+    """Python code as highlighted HTML, for a ``<pre>``."""
+    return highlight(code, _LEXER, _FORMATTER).removesuffix("\n")
+
+
+def answer(text: str, code: str) -> str:
+    """A completion with the lines of its scored code highlighted, and what stands around them muted."""
+    lines, taken = text.splitlines(), code.splitlines()
+    bare = [line.strip() for line in taken]
+    for start in range(len(lines) - len(taken) + 1):
+        end = start + len(taken)
+        if taken and [line.strip() for line in lines[start:end]] == bare:
+            parts = (_aside(lines[:start]), python("\n".join(lines[start:end])), _aside(lines[end:]))
+            return "\n".join(part for part in parts if part)
+    return _aside(lines)
+
+
+def _aside(lines: list[str]) -> str:
+    return f'<span class="aside">{escape(chr(10).join(lines))}</span>' if any(lines) else ""
+
+
+def diff(old: str, new: str) -> str:
+    """How to get from ``old`` to ``new``, line by line, as HTML for a ``<pre>``.
+
+    Each line is led by a sign, so that it does not take colors to read.
+    """
+    kinds = {"- ": "del", "+ ": "ins", "  ": "same"}
+    lines = [
+        f'<span class="{kinds[line[:2]]}">{escape(line)}</span>'
+        for line in difflib.ndiff(old.splitlines(), new.splitlines())
+        if line[:2] in kinds
+    ]
+    return "".join(lines)

@@ -1,0 +1,158 @@
+"""The panes of a comparison as HTML: pure functions from what is known to what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Literal
+
+from pipeline.schema import Completion, Score
+from pipeline.scoring import METRICS
+from pipeline.scoring.encoder import KINDS
+from pipeline.scoring.text import PARSES, SAME_SIGNATURE
+from ui import markup
+from ui.comparison import Pane, Task
+
+Against = Literal["nothing", "the reference", "the baseline"]
+_LEFT_OUT = frozenset(name for kind in KINDS for name in kind.metrics[2:])
+"""Scores of the raw text, which runs and the API keep for comparison with published figures."""
+EMPTY = '<p class="note">The answers appear here, side by side.</p>'
+
+
+def grid(
+    panes: Sequence[Pane], task: Task, show_reference: bool = False, against: Against = "nothing"
+) -> str:
+    """All panes side by side, the reference first where it is asked for, or each as a difference."""
+    cards = [_reference(task)] if show_reference and task.reference is not None else []
+    for pane in panes:
+        base = _base(pane, panes, task, against)
+        cards.append(_card(pane, base, against))
+    return f'<div class="panes">{"".join(cards)}</div>'
+
+
+def status(state: str, says: str) -> str:
+    """One line on how the model stands; ``state`` colors its dot."""
+    return f'<p class="{state}" role="status"><span class="dot"></span>{escape(says)}</p>'
+
+
+def phase(panes: Sequence[Pane]) -> str:
+    """What goes on, in words."""
+    written = [pane.completion for pane in panes if not pane.error]
+    if not any(written):
+        return "Reading the prompt…"
+    return "Scoring…" if all(c and c.finish_reason for c in written) else "Writing…"
+
+
+def _base(pane: Pane, panes: Sequence[Pane], task: Task, against: Against) -> str | None:
+    """The code that the pane's is to be compared with, None where there is none (yet)."""
+    if against == "the reference":
+        return task.reference
+    if against == "the baseline":
+        for other in panes:
+            column = other.column
+            if column.checkpoint.is_baseline and column.variant == pane.column.variant and other is not pane:
+                return other.code if other.completion else None
+    return None
+
+
+def _card(pane: Pane, base: str | None, against: Against) -> str:
+    completion = pane.completion
+    done = completion is not None and completion.finish_reason is not None
+    if pane.error:
+        body = f'<p class="problem" role="alert">{escape(pane.error)}</p>'
+    elif completion is None:
+        body = '<p class="waiting">Reading the prompt…</p>'
+    elif not done:
+        body = _pre(f'{escape(completion.text)}<span class="caret"></span>')
+    elif base is not None:
+        body = f'<p class="note">Difference: − only in {against}, + only here</p>'
+        body += _pre(markup.diff(base, pane.code), "diff")
+    elif completion.text.strip():
+        body = _pre(markup.answer(completion.text, pane.code))
+    else:
+        body = '<p class="note">Nothing: it ended at once.</p>'
+    if pane.trimmed:
+        body += f'<p class="note">Prompt: {escape(pane.trimmed)}.</p>'
+    if done and not pane.error:
+        body += _scores(pane.scores)
+    name = escape(pane.column.label)
+    copy = _copy(pane.code) if done and pane.code else ""
+    head = f"<header><h3>{name}</h3>{copy}</header>{_facts(pane)}"
+    return f'<section class="pane" aria-label="{name}" data-state="{_state(pane)}">{head}{body}</section>'
+
+
+def _reference(task: Task) -> str:
+    code = task.reference or ""
+    head = (
+        f'<header><h3>Reference</h3>{_copy(code)}</header><p class="facts"><span>from the dataset</span></p>'
+    )
+    return (
+        f'<section class="pane reference" aria-label="Reference">{head}{_pre(markup.python(code))}</section>'
+    )
+
+
+def _state(pane: Pane) -> str:
+    if pane.error:
+        return "failed"
+    return "done" if pane.completion and pane.completion.finish_reason else "writing"
+
+
+def _pre(inner: str, kind: str = "code") -> str:
+    return f'<pre class="{kind}" tabindex="0">{inner}</pre>'
+
+
+def _copy(code: str) -> str:
+    return f'<button type="button" class="copy" data-copy="{escape(code)}">Copy code</button>'
+
+
+def _facts(pane: Pane) -> str:
+    if pane.error:
+        return ""
+    fingerprint = pane.column.checkpoint.fingerprint
+    facts = [_fact(f"adapter {fingerprint}", "Hash of the adapter's files")] if fingerprint else []
+    if pane.column.checkpoint.is_baseline:
+        facts = [_fact("no adapter", "The bare base model")]
+    completion = pane.completion
+    if completion and completion.tokens and completion.seconds:
+        rate = completion.tokens / completion.seconds
+        facts.insert(0, _fact(f"{completion.tokens:,} token{'s' if completion.tokens > 1 else ''}"))
+        facts.insert(
+            1, _fact(f"{rate:.3g} tokens/s", f"First token after {completion.seconds_to_first:.1f} s")
+        )
+    if completion and completion.finish_reason:
+        facts.append(_fact(_ending(completion)))
+    return f'<p class="facts">{"".join(facts)}</p>'
+
+
+def _ending(completion: Completion) -> str:
+    words = {"stop": "ended by itself", "length": "cut off at the token limit", "cancelled": "stopped by you"}
+    return words[completion.finish_reason or "stop"]
+
+
+def _fact(text: str, title: str = "") -> str:
+    hint = f' title="{escape(title)}"' if title else ""
+    return f"<span{hint}>{escape(text)}</span>"
+
+
+def _scores(scores: Sequence[Score]) -> str:
+    if not scores:
+        return ""
+    rows = "".join(_row(score) for score in scores if score.metric not in _LEFT_OUT)
+    return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>'
+
+
+def _row(score: Score) -> str:
+    known = METRICS.get(score.metric)
+    better = "" if known is None else " Higher is better." if known.higher_is_better else " Lower is better."
+    hint = f' title="{escape(known.description + better)}"' if known else ""
+    if score.value is None:
+        value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
+    else:
+        value = _value(score.metric, score.value)
+    return f'<tr><th scope="row"{hint}>{escape(score.metric)}</th><td>{value}</td></tr>'
+
+
+def _value(metric: str, value: float) -> str:
+    if metric in (PARSES, SAME_SIGNATURE):
+        return "yes" if value else "no"
+    return f"{value:.1f}" if METRICS[metric].range[1] == 100 else f"{value:.3f}"

@@ -1,0 +1,147 @@
+"""The README's results, made from the stored runs: ``python -m ui.readme``.
+
+Writes the table between the README's two ``results`` marks, and the figure to ``assets/results.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.analysis import Analysis, words
+from pipeline.analysis.library import Library
+from pipeline.schema import LabError
+from pipeline.settings import ASSETS, Settings
+from ui import charts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+_ROOT = ASSETS.parent
+_GREY = "#7a8594"
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "results",  # the same file for the same figures
+    "text.color": _GREY,
+    "axes.labelcolor": _GREY,
+    "axes.edgecolor": _GREY,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+    "font.size": 11,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write table and figure; the README stays as it is where something is missing."""
+    parser = argparse.ArgumentParser(prog="python -m ui.readme", description=__doc__)
+    parser.add_argument("--setup", default="", help="evaluation set-up (default: the one with the most runs)")
+    parser.add_argument("--metric", action="append", help="may be given several times (default: all)")
+    parser.add_argument("--readme", type=Path, default=_ROOT / "README.md")
+    parser.add_argument("--figure", type=Path, default=ASSETS / "results.svg", help=".svg or .png")
+    arguments = parser.parse_args(argv)
+    try:
+        library = Library(Settings.from_env())
+        setup = library.setup(arguments.setup)
+        analyses = [library.analysis(setup, metric) for metric in arguments.metric or setup.metrics]
+        _insert(arguments.readme, table(analyses))
+        figure(analyses, arguments.figure)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments.readme} and {arguments.figure} hold the results of {setup.label}.")
+    return 0
+
+
+def _insert(readme: Path, text: str) -> None:
+    try:
+        old = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{readme} cannot be read: {error}") from error
+    before, start, rest = old.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise LabError(f"{readme} has no lines {START} and {END} to put the results between.")
+    readme.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def table(analyses: Sequence[Analysis]) -> str:
+    """Markdown: a row for each training-set size, a column for each metric, and a sentence for each."""
+    lines = []
+    for variant in dict.fromkeys(variant for analysis in analyses for variant in analysis.variants):
+        shown = [analysis for analysis in analyses if variant in analysis.variants]
+        lines += [
+            f"**{variant.capitalize()} prompt**, mean and 95% interval:\n",
+            "| Training samples | " + " | ".join(f"{a.metric.name} {_arrow(a)}" for a in shown) + " |",
+            "|---" * (len(shown) + 1) + "|",
+        ]
+        for name in dict.fromkeys(point.name for a in shown for point in a.curve(variant)):
+            cells = [_cell(analysis, variant, name) for analysis in shown]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+    lines += [f"* {analysis.metric.name}: {' '.join(words.headlines(analysis))}" for analysis in analyses]
+    return "\n".join(lines)
+
+
+def _arrow(analysis: Analysis) -> str:
+    return "↑" if analysis.metric.higher_is_better else "↓"
+
+
+def _cell(analysis: Analysis, variant: str, name: str) -> str:
+    for point in analysis.points:
+        if (point.variant, point.name) == (variant, name):
+            value, low, high = (
+                words.number(x, analysis.metric) for x in (point.value, point.low, point.high)
+            )
+            note = f", {point.unscored} unscored" if point.unscored else ""
+            return f"{value} ({low} to {high}{note})"
+    return "–"
+
+
+def figure(analyses: Sequence[Analysis], file: Path) -> None:
+    """The README's figure: a small chart for each metric, readable on light and dark pages."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with pyplot.rc_context(_STYLE):
+        drawn, axes = pyplot.subplots(
+            1, len(analyses), figsize=(4.4 * len(analyses), 3.6), squeeze=False, layout="constrained"
+        )
+        for panel, analysis in zip(axes[0], analyses, strict=True):
+            _panel(panel, analysis)
+        drawn.savefig(file, transparent=True, metadata={"Date": None} if file.suffix == ".svg" else None)
+        pyplot.close(drawn)
+
+
+def _panel(panel: Axes, analysis: Analysis) -> None:
+    axis = charts.Axis([point.size for point in analysis.points])
+    for variant in analysis.variants:
+        color, _, dash = charts.LOOK[variant]
+        points = [point for point in analysis.curve(variant) if point.n]
+        panel.errorbar(
+            [axis.place(point.size) * charts.SIDE_BY_SIDE[variant] for point in points],
+            [point.value for point in points],
+            yerr=[[p.value - p.low for p in points], [p.high - p.value for p in points]],
+            color=color,
+            linestyle="-" if dash == "solid" else "--",
+            marker="o" if dash == "solid" else "s",
+            capsize=3,
+            linewidth=1.6,
+            label=variant,
+        )
+    places, names = axis.ticks()
+    panel.set(xscale="log", title=f"{analysis.metric.name} {_arrow(analysis)}", xlabel="training samples")
+    panel.set_xticks(places, names, rotation=30)
+    panel.minorticks_off()
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
