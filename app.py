@@ -10,7 +10,7 @@ import gradio as gr
 
 from pipeline.settings import Settings
 from training.jobs import Runner, open_runner
-from ui import about, api, compare, dataset, jobs, jobs_api, links, results, theme
+from ui import about, api, compare, dataset, jobs, results, theme
 from ui.lab import Lab
 
 
@@ -18,9 +18,8 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
     """The page: one tab a module."""
     with gr.Blocks(title="Research Code Lab", fill_width=True) as page:
         api.add(lab, page)
-        jobs_api.add(runner, page)
         gr.HTML(theme.masthead())
-        with gr.Tabs() as tabs:
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Compare", id="compare"):
                 compare_tab = compare.build(lab, page)
             with gr.Tab("Results", id="results") as tab:
@@ -28,10 +27,9 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
             with gr.Tab("Dataset", id="dataset") as tab:
                 dataset.build(lab, tab, tabs, compare_tab)
             with gr.Tab("Jobs", id="jobs"):
-                jobs_tab = jobs.build(lab, runner, page, tabs)
+                jobs.build(lab, runner, page, tabs, compare_tab)
             with gr.Tab("About", id="about") as tab:
                 about.build(lab, tab)
-        links.wire(lab, runner, tabs, compare_tab, jobs_tab)
     return page.queue(default_concurrency_limit=8)
 
 

@@ -47,6 +47,11 @@ class Family:
     templates: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the base comes with the app and runs on a CPU."""
+        return isinstance(self.base, Gguf)
+
 
 def load_families(settings: Settings) -> dict[str, Family]:
     """Every family of ``assets/families.toml``, in its order."""

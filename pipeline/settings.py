@@ -28,6 +28,8 @@ class Settings:
         share_url: folder or fsspec URL through which a cluster returns results (``RCL_SHARE_URL``).
         corpus_path: a harvested corpus to read instead of harvesting here (``RCL_CORPUS``), for machines
             whose installed packages differ from those that the dataset came from.
+        engine_url: an OpenAI-compatible server that holds the large families (``RCL_ENGINE_URL``, its key in
+            ``RCL_ENGINE_KEY``), so that they need no GPU here.
     """
 
     data_dir: Path
@@ -40,6 +42,7 @@ class Settings:
     ray_address: str | None = None
     share_url: str | None = None
     corpus_path: Path | None = None
+    engine_url: str | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -66,6 +69,7 @@ class Settings:
             ray_address=env.get("RAY_ADDRESS") or None,
             share_url=env.get("RCL_SHARE_URL") or None,
             corpus_path=Path(corpus).expanduser() if corpus else None,
+            engine_url=env.get("RCL_ENGINE_URL") or None,
         )
 
     @property

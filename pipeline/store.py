@@ -129,6 +129,17 @@ def load_run(folder: Path) -> Run:
     return Run(config, items, folder)
 
 
+def pack_run(folder: Path, root: Path) -> Path:
+    """Copy a run below ``root`` with one gzipped line a sample, as runs are shipped; returns its folder."""
+    run = load_run(folder)
+    target = root / run.config.id
+    target.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in run.items.values())
+    (target / (_ITEMS + ".gz")).write_bytes(gzip.compress(lines.encode(), 9, mtime=0))
+    (target / _RUN).write_text((folder / _RUN).read_text(encoding="utf-8"), encoding="utf-8")
+    return target
+
+
 def list_runs(settings: Settings) -> list[Path]:
     """Folders of every run: those shipped, then those of this machine."""
     roots = (settings.assets / "results", runs_dir(settings))

@@ -23,7 +23,7 @@ SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    """Settings whose data folder keeps what is dear to make, models and datasets; write nothing else there."""
+    """Settings whose data folder keeps what is dear to make: models and datasets, and nothing else."""
     SHARED.mkdir(parents=True, exist_ok=True)
     return Settings(data_dir=SHARED)
 
@@ -74,16 +74,12 @@ def serve(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def app_settings(settings: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A data folder with one good adapter, the largest of its family, and a damaged one."""
+    """A data folder with one damaged checkpoint beside those that are shipped."""
     from pipeline.families import checkpoints_dir
-    from pipeline.generation.weights import base_model_dir
-    from tests.adapters import write_random_adapters
 
     own = isolated(settings, tmp_path_factory.mktemp("app") / "data")
-    folder = checkpoints_dir(own, family)
-    good, damaged = folder / "10000-regular", folder / "100-regular"
-    write_random_adapters(Path(base_model_dir(own, family)), [good])
-    shutil.copytree(good, damaged)
+    damaged = checkpoints_dir(own, family) / "100-regular"
+    shutil.copytree(own.assets / "checkpoints" / family.name / "200-regular", damaged)
     (damaged / "adapter_model.safetensors").write_bytes(b"not a tensor in sight")
     return own
 

@@ -342,7 +342,8 @@ def made_up_dataset(fingerprint):
         for i in range(12)
     ]
     parts = [
-        datasets.Lazy(len(part), part.__getitem__, lambda i, part=part: part[i].id) for part in (train, test)
+        datasets.Lazy([each.id for each in part], part.__getitem__, lambda i, part=part: part[i].id)
+        for part in (train, test)
     ]
     return datasets.Dataset("packages", fingerprint, *parts)
 

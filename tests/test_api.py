@@ -10,7 +10,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-BASELINE, GOOD, DAMAGED = "baseline/regular", "10000/regular", "100/regular"
+BASELINE, GOOD, DAMAGED = "baseline/regular", "5000/regular", "100/regular"
 SHORT: dict[str, Any] = {"max_new_tokens": 12, "temperature": 0}
 TASK = "Write a function that adds two tensors."
 
@@ -37,8 +37,8 @@ def test_every_endpoint_is_typed_and_described(client: Client) -> None:
 def test_checkpoints_lists_the_columns_that_compare_takes(client: Client) -> None:
     rows = {row["name"]: row for row in client.predict(api_name="/checkpoints")}
     assert rows["baseline"]["columns"] == ["baseline/regular", "baseline/augmented"]
-    assert rows["10000-regular"]["columns"] == [GOOD]
-    assert rows["10000-regular"]["fingerprint"]
+    assert rows["5000-regular"]["columns"] == [GOOD]
+    assert rows["5000-regular"]["fingerprint"]
 
 
 def test_compare_streams_every_column_and_ends_with_scores(client: Client) -> None:

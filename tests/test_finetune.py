@@ -70,15 +70,18 @@ def test_no_training_row_is_longer_than_the_family_allows(engine: LocalEngine, s
             assert len(row["input_ids"]) <= engine.family.sequence_length
 
 
-def test_packed_samples_do_not_attend_to_each_other(engine: LocalEngine, samples: list[Sample]) -> None:
-    model = AutoModelForCausalLM.from_pretrained(
-        base_model_dir(Settings(data_dir=Path("build/test-data").resolve()), engine.family), dtype=torch.float32
-    ).eval()
+def test_packed_samples_do_not_attend_to_each_other(
+    settings: Settings, engine: LocalEngine, samples: list[Sample]
+) -> None:
+    base = base_model_dir(settings, engine.family)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     rows = [encode(sample, "regular", engine.family, engine.tokenizer) for sample in samples[:3]]
     collate = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
     batch: dict[str, Any] = collate([dict(row) for row in rows])
     with torch.inference_mode():
-        packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits[0]
+        packed = model(
+            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
+        ).logits[0]
         start = 0
         for row in rows:
             alone = model(input_ids=torch.tensor([row["input_ids"]])).logits[0]

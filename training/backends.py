@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any, Literal
 
-from pipeline.families import Family, Gguf
+from pipeline.families import Family
 from pipeline.generation.weights import base_model_dir
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
@@ -34,8 +34,8 @@ def choose(backend: Backend, family: Family) -> Literal["unsloth", "peft"]:
         raise LabError(f"--backend unsloth cannot run here: {missing}. Use --backend peft or auto.")
     if backend != "auto":
         return backend
-    large = not isinstance(family.base, Gguf)
-    return "unsloth" if installed and torch.cuda.is_available() and large else "peft"
+    gains = installed and torch.cuda.is_available() and not family.embedded
+    return "unsloth" if gains else "peft"
 
 
 def load(
@@ -50,7 +50,7 @@ def _unsloth(source: str, family: Family, seed: int) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel  # must come before transformers: it patches it
 
     model, tokenizer = FastLanguageModel.from_pretrained(
-        source, max_seq_length=family.sequence_length, load_in_4bit=not isinstance(family.base, Gguf)
+        source, max_seq_length=family.sequence_length, load_in_4bit=not family.embedded
     )
     model = FastLanguageModel.get_peft_model(
         model,
@@ -70,7 +70,7 @@ def _peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
     cuda = torch.cuda.is_available()
-    if not isinstance(family.base, Gguf) and not cuda:
+    if not family.embedded and not cuda:
         raise LabError(f"{family.title}: training needs a CUDA GPU, and this machine has none.")
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(

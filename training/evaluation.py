@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.dataset import load_dataset
-
 from pipeline.families import Family
-from pipeline.generation import Engine, Request
+from pipeline.generation import Engine, Request, open_engine
 from pipeline.prompts import Context, Prompt
 from pipeline.schema import Column, Decoding, LabError, Sample, Score
 from pipeline.scoring import Candidate, Scorer, offline_scorers, score_all
@@ -81,10 +80,7 @@ def evaluate_columns(
     tasks = _tasks(columns, folders, samples)
     tasks = [task for task in tasks if task.item is None or _lacks(task.item, metrics)]
     if engine is None and any(task.item is None or _lacks(task.item, [BITS_PER_BYTE]) for task in tasks):
-        # torch is not for the forms, which import this module for the verb's signature only.
-        from pipeline.generation.local import load_engine
-
-        engine = load_engine(settings, family, lambda fraction, message: report(0.01, message))
+        engine = open_engine(settings, family, lambda fraction, message: report(0.01, message))
     if engine:
         scorers.append(Likelihood(engine))
     for config in configs:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.dataset import load_dataset
-
 from pipeline.families import (
     DEFAULT_FAMILY,
     Family,
@@ -90,6 +89,8 @@ def finetune(
     if resume and last is None:
         report(0.02, "nothing saved yet to resume from; starting at the beginning")
     trainer.train(resume_from_checkpoint=last)
+    losses = [[log["step"], round(log["loss"], 4)] for log in trainer.state.log_history if "loss" in log]
+    seconds = round(time.time() - started, 1)
     record = {
         "family": chosen.name,
         "subset_size": subset_size,
@@ -106,11 +107,9 @@ def finetune(
         "dataset_fingerprint": dataset.fingerprint,
         "versions": package_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 1),
+        "seconds": seconds,
         "command": _command(subset_size, prompt, chosen, epochs, seed, max_steps, learning_rate, kind),
-        "loss": [
-            [entry["step"], round(entry["loss"], 4)] for entry in trainer.state.log_history if "loss" in entry
-        ],
+        "loss": losses,
     }
     _save(model, record, work, target)
     report(1.0, f"saved {target.name}")
@@ -118,9 +117,9 @@ def finetune(
         "checkpoint": target.name,
         "path": str(target),
         "fingerprint": fingerprint(target),
-        "loss": record["loss"][-1][1] if record["loss"] else None,
+        "loss": losses[-1][1] if losses else None,
         "steps": trainer.state.global_step,
-        "seconds": record["seconds"],
+        "seconds": seconds,
     }
 
 

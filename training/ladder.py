@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.families import DEFAULT_FAMILY, Family, checkpoint_name, checkpoints_dir, columns, get_family
+from pipeline.generation import open_engine
 from pipeline.schema import VARIANTS, Decoding, LabError, PromptVariant
 from pipeline.settings import Settings
-from pipeline.store import runs_dir
+from pipeline.store import Run, pack_run, runs_dir
 from training import cli
 from training.evaluation import Plan, evaluate_columns
 from training.progress import Reporter
@@ -25,6 +27,7 @@ def ladder(
     second_seed_sizes: str = "200,1000,5000",
     workers: int = 4,
     samples: int = 200,
+    ship: bool = False,
 ) -> dict[str, Any]:
     """Train every size under both prompt variants, some with a second seed, then evaluate all of them.
 
@@ -39,6 +42,7 @@ def ladder(
         second_seed_sizes: the sizes that are trained with it too
         workers: trainings at a time
         samples: number of test samples
+        ship: put the checkpoints and the packed runs into assets/, where they are part of the app
 
     Returns:
         Counts of checkpoints and runs, and the seconds that each part took.
@@ -56,23 +60,32 @@ def ladder(
     with ThreadPoolExecutor(workers) as pool:
         trained = list(pool.map(lambda work: _train(settings, chosen, work, report), plan))
     training_seconds = round(time.time() - started)
-    from pipeline.generation.local import load_engine
-
-    engine = load_engine(settings, chosen)
+    engine = open_engine(settings, chosen)
     every = columns(settings, chosen).values()
-    runs = 0
+    stored: list[Run] = []
     for temperature in (0.0, 0.1):
         for variant in VARIANTS:
             decoding = Decoding(temperature, 0.1, chosen.max_new_tokens)
             what = Plan(samples, decoding, None, resume=True, root=runs_dir(settings))
             group = [column for column in every if column.variant == variant]
-            runs += len(evaluate_columns(settings, chosen, group, what, report, engine))
+            stored += evaluate_columns(settings, chosen, group, what, report, engine)
+    if ship:
+        _ship(settings, chosen, trained, stored)
     return {
         "checkpoints": len(trained),
-        "runs": runs,
+        "runs": len(stored),
         "training_seconds": training_seconds,
         "evaluation_seconds": round(time.time() - started) - training_seconds,
     }
+
+
+def _ship(settings: Settings, family: Family, checkpoints: list[Path], runs: list[Run]) -> None:
+    for folder in checkpoints:
+        target = settings.assets / "checkpoints" / family.name / folder.name
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(folder, target)
+    for run in runs:
+        pack_run(run.path, settings.assets / "results")
 
 
 def _numbers(text: str) -> list[int]:

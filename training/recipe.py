@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.dataset import load_dataset
-
 from pipeline.families import DEFAULT_FAMILY, SIZES, checkpoint_name, fingerprint, get_family
 from pipeline.generation import Request
 from pipeline.generation.local import LocalEngine, load_engine
@@ -94,7 +94,7 @@ def recipe(
     }
 
 
-def _bits(engine: LocalEngine, column: Column, samples: list[Sample]) -> float:
+def _bits(engine: LocalEngine, column: Column, samples: Sequence[Sample]) -> float:
     decoding = Decoding(max_new_tokens=engine.family.max_new_tokens)
     prompts = [
         engine.render(s.prompt, column.variant, Context.around(s.full_code, s.function), decoding)

@@ -14,7 +14,7 @@ from pipeline.schema import Decoding, LabError
 from ui import columns, panes, task
 from ui.columns import ColumnPicker
 from ui.comparison import Pane, Task, check_decoding, compare, pick_columns
-from ui.events import ON_MODEL, QUIET, to_user
+from ui.events import ON_MODEL, QUIET
 from ui.lab import Lab
 from ui.task import TaskForm
 
@@ -67,18 +67,10 @@ def build(lab: Lab, page: gr.Blocks) -> CompareTab:
 def _decoding(lab: Lab, family: gr.Dropdown) -> list[gr.Number]:
     first = get_family(lab.settings, str(family.value))
     with gr.Accordion("Decoding settings", open=False), gr.Row():
-        temperature = gr.Number(
-            0.1,
-            label="Temperature",
-            info="0 takes the likeliest token",
-            minimum=0,
-            maximum=2,
-            step=0.1,
-            min_width=120,
-        )
-        min_p = gr.Number(0.1, label="min-p", minimum=0, maximum=1, step=0.05, min_width=120)
-        most = gr.Number(first.max_new_tokens, label="Most new tokens", minimum=1, precision=0, min_width=120)
-        seed = gr.Number(42, label="Seed", minimum=0, precision=0, min_width=120)
+        temperature = gr.Number(0.1, label="Temperature (0: greedy)", minimum=0, maximum=2, min_width=190)
+        min_p = gr.Number(0.1, label="min-p", minimum=0, maximum=1, min_width=190)
+        most = gr.Number(first.max_new_tokens, label="Most new tokens", minimum=1, precision=0, min_width=190)
+        seed = gr.Number(42, label="Seed", minimum=0, precision=0, min_width=190)
     family.change(lambda name: get_family(lab.settings, name).max_new_tokens, family, most, **QUIET)
     return [temperature, min_p, most, seed]
 
@@ -130,7 +122,6 @@ def _wire_generation(
             yield {out.stop: gr.Button(interactive=False), out.status: panes.status(*lab.status(family))}
         except LabError as error:
             yield {out.stop: gr.Button(interactive=False), out.status: panes.status("failed", str(error))}
-            raise to_user(error) from error
 
     run = out.generate.click(
         generate,

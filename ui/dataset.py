@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from html import escape
 from typing import Any
@@ -45,12 +46,19 @@ def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
             detail = gr.HTML('<p class="note">Open a sample to read it.</p>')
     where = [family, variant, query, offset, opened]
     listed = [rows, offset]
-    for event, by in ((back.click, -1), (onward.click, 1), (tab.select, 0)):
+    for event, by in ((back.click, -1), (onward.click, 1)):
         event(partial(list_page, lab, by), where, listed, **QUIET)
-    gr.on(
-        [query.input, family.change, variant.change],
+
+    def wait(family: str, variant: PromptVariant) -> Iterator[str]:
+        for says in lab.dataset(get_family(lab.settings, family), variant).wait():
+            yield f'<p class="waiting">{escape(says)}</p>'
+
+    gr.on([tab.select, family.change, variant.change], wait, where[:2], rows, **QUIET).then(
+        partial(list_page, lab, 0), where, listed, **QUIET
+    )
+    query.input(
         partial(list_page, lab, 0),
-        [family, variant, query],
+        where[:3],
         listed,
         trigger_mode="always_last",
         **QUIET,

@@ -23,9 +23,4 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except LabError as error:
-        raise to_user(error) from error
-
-
-def to_user(error: LabError) -> gr.Error:
-    """What Gradio shows, or sends to an API client."""
-    return gr.Error(str(error), title="That did not work", print_exception=False)
+        raise gr.Error(str(error), title="That did not work", print_exception=False) from error

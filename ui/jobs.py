@@ -192,7 +192,7 @@ def _possible(runner: Runner, job: Job) -> dict[str, bool]:
 
 
 def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox, look: Look) -> None:
-    def submit(token: str, *values: Any, request: gr.Request) -> list[Any]:
+    def submit(request: gr.Request, token: str, *values: Any) -> list[Any]:
         arguments, secrets = form.read(values)
         with in_words():
             require_launch(runner.settings, token)

@@ -50,8 +50,10 @@ class JobDetail(TypedDict):
 
 
 def row(job: Job) -> JobRow:
-    """The public part of a record."""
+    """The public part of a record; without the server's paths, which a client would try to fetch."""
     values = {name: getattr(job, name) for name in JobRow.__annotations__ if name != "command"}
+    if job.result:
+        values["result"] = {name: value for name, value in job.result.items() if name != "path"}
     return JobRow(command=command_line(job.command), **values)  # type: ignore[typeddict-item]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from pipeline.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.generation import Engine
+from pipeline.generation import Engine, open_engine
 from pipeline.schema import LabError, Progress, PromptVariant
 from pipeline.scoring import Scorer, offline_scorers
 from pipeline.settings import Settings
@@ -138,9 +138,7 @@ class Lab:
         gc.collect()
         if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
             sys.modules["torch"].cuda.empty_cache()
-        from pipeline.generation.local import load_engine
-
-        engine = load_engine(self.settings, family, progress=tell)
+        engine = open_engine(self.settings, family, tell)
         tell(0.95, "Loading the metrics")
         return Model(engine, offline_scorers(engine=engine))
 

@@ -44,11 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--figure", type=Path, default=ASSETS / "results.svg", help=".svg or .png")
     arguments = parser.parse_args(argv)
     try:
+        before, after = _around_marks(arguments.readme)
         library = Library(Settings.from_env())
         setup = library.setup(arguments.setup)
         analyses = [library.analysis(setup, metric) for metric in arguments.metric or setup.metrics]
-        _insert(arguments.readme, table(analyses))
         figure(analyses, arguments.figure)
+        arguments.readme.write_text(f"{before}{START}\n{table(analyses)}\n{END}{after}", encoding="utf-8")
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -56,16 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _insert(readme: Path, text: str) -> None:
+def _around_marks(readme: Path) -> tuple[str, str]:
     try:
-        old = readme.read_text(encoding="utf-8")
+        text = readme.read_text(encoding="utf-8")
     except OSError as error:
         raise LabError(f"{readme} cannot be read: {error}") from error
-    before, start, rest = old.partition(START)
+    before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
         raise LabError(f"{readme} has no lines {START} and {END} to put the results between.")
-    readme.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+    return before, after
 
 
 def table(analyses: Sequence[Analysis]) -> str:

@@ -111,7 +111,14 @@ def _curve_tab() -> tuple[Any, ...]:
     with gr.Row():
         with gr.Column(scale=3, min_width=320, elem_classes="card"):
             curve = gr.Plot(show_label=False, elem_id="results-curve")
-        published = gr.Plot(show_label=False, scale=2, min_width=320, elem_classes="card", visible=False)
+        published = gr.Plot(
+            show_label=False,
+            scale=2,
+            min_width=320,
+            elem_classes="card",
+            elem_id="results-published",
+            visible=False,
+        )
     with gr.Column(elem_classes="card"):
         table, explanation = _html(), _html()
     return headline, curve, published, table, explanation
@@ -226,14 +233,16 @@ def _wire(
         with in_words():
             return view().matrix(*given)
 
-    gr.on(
-        [kind.input, search.input, parts.threshold.input],
-        filter_samples,
-        [parts.setup, parts.metric, left_out, kind, search, parts.threshold],
-        parts.matrix,
-        trigger_mode="always_last",
-        **QUIET,
-    )
+    filtered = [parts.setup, parts.metric, left_out, kind, search, parts.threshold]
+    # One listener each, as events that share one are dropped while it is pending; and one at a time, so that
+    # the last answer is that of the last event.
+    in_turn: dict[str, Any] = {
+        "trigger_mode": "always_last",
+        "concurrency_id": "filter",
+        "concurrency_limit": 1,
+    }
+    for event in (kind.input, search.change, parts.threshold.input):
+        event(filter_samples, filtered, parts.matrix, **in_turn, **QUIET)
 
     def disagree(*given: Any) -> str:
         with in_words():

@@ -4,7 +4,8 @@ The maths are those of the ``code-bert-score`` package (Zhou et al. 2023, arXiv 
 do the matching here. What is ours: the encoder is loaded once instead of at every call, equal texts are
 embedded once, references are kept, and windows are batched by length. Every text is laid out and matched on
 its own, so that a score does not depend on its neighbors: the package's number for ``batch_size=1``. (In a
-larger batch its own number moves where a text goes beyond three quarters of a window.)
+larger batch its own number moves for texts beyond three quarters of a window, which it lays over the padded
+batch, and for tokens that resemble none, since it takes padding for a similarity of 0.)
 
 The prompt stands before both texts as context, and its tokens are left out of the matching. Two modes:
 
@@ -59,7 +60,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What of a text takes part: vectors [T, d] and weights [T], 0 for the tokens that frame it."""
+    """What of a text takes part: vectors [T, d] and weights [T], 0 for the tokens that frame it.
+
+    Where nothing does, a string stands in its place that says what the text is: ``is empty``.
+    """
 
     vectors: torch.Tensor
     weights: torch.Tensor
@@ -117,9 +121,7 @@ class Matcher:
         elif mode == "exact":
             behind = 1 + sum(0 < end <= len(prompt) for end in text.ends)
         elif tokenizer.bos_token is None:
-            return (
-                "code-bert-score takes no prompts with this encoder, whose tokenizer has no beginning-of-text"
-            )
+            return "is beyond code-bert-score, which takes no prompts with this encoder's tokenizer"
         else:
             behind = max(1, _package_prompt_length(tokenizer, prompt, text.ids))
         # As in the package: the first token stays, the prompt goes, then all that is punctuation only.
@@ -128,7 +130,7 @@ class Matcher:
         places, ids = places[self._counts[ids]], ids[self._counts[ids]]
         weights = (ids != tokenizer.sep_token_id) & (ids != tokenizer.cls_token_id)
         if mode == "exact" and not weights.any():
-            return "it is nothing but punctuation"
+            return "is nothing but punctuation"
         vectors = text.vectors[places.to(text.vectors.device)]
         return _Side(vectors, weights.to(vectors), text.windows)
 
@@ -158,10 +160,10 @@ def _match(candidate: _Side | str, reference: _Side | str) -> Match | str:
     import torch
     from code_bert_score.utils import greedy_cos_idf
 
-    if isinstance(reference, str):
-        return f"the reference: {reference}"
     if isinstance(candidate, str):
-        return candidate
+        return f"the candidate {candidate}"
+    if isinstance(reference, str):
+        return f"the reference {reference}"
     if len(candidate.weights) * len(reference.weights) > _MAX_MATCHES:
         return f"{len(candidate.weights):,} by {len(reference.weights):,} tokens are too many to match"
     theirs, ours = (
@@ -188,11 +190,11 @@ def _refused(key: _Key) -> str | None:
     mode, _, text = key
     joined = _joined(key)[1]
     if not joined or (mode == "exact" and not text.strip()):
-        return "it is empty"
+        return "is empty"
     try:
         joined.encode()
     except UnicodeEncodeError:
-        return "it is not valid Unicode"
+        return "is not valid Unicode"
     return None
 
 

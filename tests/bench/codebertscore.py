@@ -3,8 +3,8 @@
 Both texts of every completion are scored, as in every evaluation: the raw one and the code in it. Two of the
 columns write prose and a fence around their code, the others nothing but code. The package is called as the
 original project called it: with prompts, once for every 16 completions, loading its encoder each time. The
-encoder is the installed MiniLM, its first token declared as beginning-of-text, without which the package takes
-no prompts.
+encoder is the installed MiniLM, its first token declared as beginning-of-text, without which the package
+takes no prompts.
 
 Run: python -m tests.bench.codebertscore
 """

@@ -74,7 +74,8 @@ def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
     model, _ = load(settings, family, backend, 42, lambda fraction, message: None)  # type: ignore[arg-type]
 
     class Clock(TrainerCallback):
-        seen: list[tuple[float, int]] = []
+        def __init__(self) -> None:
+            self.seen: list[tuple[float, int]] = []
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             torch.cuda.synchronize()
@@ -107,14 +108,17 @@ def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
     }
 
 
-_MAKE_8B = '''
+_MAKE_8B = """
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
 def make(folder):
-    config = LlamaConfig(vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
+    config = LlamaConfig(
+        vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
         num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=131072, rms_norm_eps=1e-5,
-        bos_token_id=128000, eos_token_id=128009, rope_parameters={"rope_type": "default", "rope_theta": 500000.0})
+        bos_token_id=128000, eos_token_id=128009,
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
+    )
     with torch.device("cuda"):
         torch.set_default_dtype(torch.bfloat16)
         model = LlamaForCausalLM(config)
@@ -122,14 +126,18 @@ def make(folder):
     del model
     torch.cuda.empty_cache()
     torch.set_default_dtype(torch.float32)
-    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16,
-        bnb_4bit_use_double_quant=True)
-    model = AutoModelForCausalLM.from_pretrained(folder + "/bf16", quantization_config=nf4, device_map={"": 0})
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_use_double_quant=True,
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        folder + "/bf16", quantization_config=nf4, device_map={"": 0}
+    )
     model.save_pretrained(folder)
     import shutil, os
     shutil.rmtree(folder + "/bf16")
 
-'''
+"""
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ from training.jobs.records import Job
 from training.jobs.runner import Runner
 from training.jobs.sweeps import Step
 
-_ROUGH = {("finetune", "smollm2-135m"): (40.0, 6.0), ("evaluate", "smollm2-135m"): (40.0, 3.5)}
+_ROUGH = {("finetune", "smollm2-135m"): (40.0, 20.0), ("evaluate", "smollm2-135m"): (40.0, 3.5)}
 """Seconds to get ready, and seconds an optimizer step (16 samples) or a test sample (without a judge), seen
 on 2 CPU cores."""
 _READY = 0.015  # the fraction from which on a verb does its real work, not getting ready

@@ -1,0 +1,108 @@
+"""The evaluation verb as its user runs it: stored, resumed after kill -9, judged by a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.settings import Settings
+from pipeline.store import load_run
+from tests.judge_server import JudgeServer
+from training.evaluate import original_spelling
+
+KEY = "sk-very-secret-0123456789"
+QUICK = ("--subset-size", "baseline", "--max-new-tokens", "6", "--temperature", "0")
+
+
+def start(settings: Settings, *arguments: str, **env: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "training.evaluate", *arguments]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI")}
+    environment = {**clean, "RCL_DATA_DIR": str(settings.data_dir), "HF_HUB_OFFLINE": "1", **env}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def evaluate(settings: Settings, *arguments: str, **env: str) -> tuple[dict[str, Any], str]:
+    out, err = (process := start(settings, *arguments, **env)).communicate()
+    assert process.returncode == 0, err
+    return json.loads(out.strip().splitlines()[-1]), out + err
+
+
+def runs(settings: Settings) -> list[Path]:
+    return list((settings.data_dir / "runs").glob("*/items.jsonl"))
+
+
+def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a_paid_judgement(
+    fresh: Settings,
+) -> None:
+    with JudgeServer() as server:
+        judge = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
+        task = (*QUICK, "--samples", "34", "--judge", "naive", "--judge-model", "local")
+        process = start(fresh, *task, **judge)
+        while process.poll() is None and not runs(fresh):
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+        (folder,) = (items.parent for items in runs(fresh))
+        before = load_run(folder).items
+        assert 0 < len(before) < 34
+
+        result, printed = evaluate(fresh, *task, "--resume", **judge)
+        after = load_run(folder)
+        assert after.complete
+        assert all(after.items[sample].completion == item.completion for sample, item in before.items())
+        asked = len(server.requests)
+        assert asked == 34
+        assert result["scores"]["CodeJudge naive (local)"]["n"] == 34
+        assert "CodeJudge Score: " in printed
+        assert "BERTScore: " in printed
+
+        again, _ = evaluate(fresh, *task, "--resume", **judge)
+        assert again["scores"] == result["scores"]
+        assert len(server.requests) == asked
+        assert KEY not in printed
+        assert all(KEY.encode() not in file.read_bytes() for file in fresh.data_dir.glob("runs/*/*"))
+
+
+def test_greedy_text_is_the_same_at_any_batch_size(fresh: Settings, tmp_path: Path) -> None:
+    """One sample alone against the same sample in a batch of three."""
+    alone, _ = evaluate(fresh, *QUICK, "--samples", "1", "--output", str(tmp_path / "one"))
+    batch, _ = evaluate(fresh, *QUICK, "--samples", "3", "--output", str(tmp_path / "three"))
+    one, three = load_run(Path(alone["path"])).items, load_run(Path(batch["path"])).items
+    assert all(three[sample].completion.text == item.completion.text for sample, item in one.items())
+
+
+def test_the_original_projects_spelling_is_read(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    words = original_spelling(["--api_key", KEY, "--subset_size", "10,000", "--augmented_prompt"])
+    assert words == ["--judge=naive", "--subset-size", "10,000", "--prompt=augmented"]
+    assert os.environ["OPENAI_API_KEY"] == KEY
+    assert "prefer OPENAI_API_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (("--subset-size", "10,000"), "There is no checkpoint '10000/regular'", 1),
+        (("--subset-size", "many"), "'baseline' or a number", 1),
+        (("--subset-size", "baseline", "--prompt", "other"), "invalid choice", 2),
+        (("--subset-size", "baseline", "--family", "gpt-9"), "There is no model family", 1),
+        (("--subset-size", "baseline", "--judge", "naive"), "set OPENAI_API_KEY", 1),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_words(
+    fresh: Settings, arguments: tuple[str, ...], words: str, code: int
+) -> None:
+    process = start(fresh, *arguments)
+    _, err = process.communicate()
+    assert process.returncode == code
+    assert words in err
+    assert "Traceback" not in err

@@ -1,0 +1,313 @@
+"""The Results tab in a real browser and through the API, on runs made for these tests."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import gradio as gr
+import pytest
+from gradio_client import Client
+
+from pipeline.analysis import analyze
+from pipeline.analysis.samples import Kind
+from pipeline.analysis.tables import load_published
+from pipeline.schema import LabError
+from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, bare_settings, make_ladder, make_run
+from ui import charts, drilldown, readme, report, results, tables, theme
+from ui.results_view import View
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    settings = bare_settings(tmp_path_factory.mktemp("results"))
+    make_ladder(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def view(own):
+    return View(own)
+
+
+@pytest.fixture(scope="module")
+def setup(view):
+    return view.library.setup("")
+
+
+def serve(settings):
+    with gr.Blocks(fill_width=True) as page, gr.Tabs():
+        with gr.Tab("First"):
+            gr.Markdown("Another tab")
+        with gr.Tab("Results") as tab:
+            results.build(settings, page, tab)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
+    return page, url
+
+
+@pytest.fixture(scope="module")
+def url(own):
+    page, url = serve(own)
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def browser_page(chromium, url):
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(30_000)
+    page.goto(url)
+    page.get_by_role("tab", name="Results").click()
+    page.locator(".headline").first.wait_for()
+    yield page
+    page.close()
+
+
+# The tab
+
+
+def test_building_the_tab_waits_for_neither_torch_nor_scipy_nor_plotly():
+    code = "import sys, ui.results; print([m for m in ('torch', 'scipy', 'plotly') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_pickers_offer_what_the_library_knows():
+    assert get_args(Kind) == results.KINDS
+    assert get_args(drilldown.View) == results.VIEWS
+
+
+def test_the_curve_says_in_words_what_is_distinguishable(browser_page):
+    from playwright.sync_api import expect
+
+    expect(browser_page.locator(".headline").first).to_contain_text("With the regular prompt these steps are")
+    expect(browser_page.locator("#results-curve .js-plotly-plot .legend")).to_contain_text("Augmented prompt")
+    expect(browser_page.locator(".headline").last).to_contain_text("Holm's correction over 25 pairs")
+
+
+def test_a_click_on_a_sample_opens_outputs_reference_difference_and_the_judge(browser_page):
+    from playwright.sync_api import expect
+
+    page = browser_page
+    page.get_by_role("tab", name="Samples").click()
+    rows = page.locator("#results-matrix tbody tr")
+    expect(rows).to_have_count(60)
+    page.locator('#results-matrix tr[data-id$="::function_3"] td').nth(1).click()
+    cards = page.locator("section.pane:visible")
+    expect(cards).to_have_count(11)  # the reference and ten checkpoints
+    expect(cards.nth(1)).to_have_attribute("aria-label", "200 samples · regular")
+    cards.nth(1).get_by_text("What CodeJudge naive (gpt-4o) said").click()
+    expect(cards.nth(1)).to_contain_text("the reference. <script>")
+    page.get_by_label("difference to the reference").first.check()
+    expect(page.locator("pre.diff:visible").first).to_contain_text("total")
+    assert "owned" not in page.title()
+
+
+def test_filter_and_search_narrow_the_samples_down(browser_page, setup):
+    from playwright.sync_api import expect
+
+    from pipeline.analysis.samples import sample_matrix
+
+    page = browser_page
+    page.get_by_role("tab", name="Samples").click()
+    page.get_by_label("regressions").check()
+    regressed = sample_matrix(setup, JUDGE).of_kind("regressions")
+    expect(page.locator("#results-matrix tbody tr")).to_have_count(len(regressed))
+    assert 0 < len(regressed) < 60
+    page.get_by_label("all", exact=True).check()
+    page.get_by_label("Search").fill("function_17")
+    expect(page.locator("#results-matrix tbody tr")).to_have_count(1)
+
+
+def test_another_metric_redraws_everything(browser_page):
+    from playwright.sync_api import expect
+
+    page = browser_page
+    page.get_by_label("Metric").click()
+    page.get_by_role("option", name=BITS).click()
+    expect(page.get_by_text("Lower is better.").first).to_be_visible()
+    expect(page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    expect(page.locator("#results-published")).to_contain_text("Published, not measured here")
+
+
+def test_the_report_downloads_and_reads_offline(browser_page, chromium, tmp_path):
+    from playwright.sync_api import expect
+
+    browser_page.get_by_role("tab", name="Runs and export").click()
+    with browser_page.expect_download() as download:
+        browser_page.get_by_role("button", name="Export HTML").click()
+    file = tmp_path / "report.html"
+    download.value.save_as(file)
+    context = chromium.new_context(offline=True)
+    page = context.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    expect(page.locator(".js-plotly-plot .legend").first).to_contain_text("Regular prompt")
+    expect(page.get_by_role("heading", name=CHRF)).to_be_visible()
+    assert "owned" not in page.title()
+    assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
+    context.close()
+
+
+def test_an_empty_installation_says_so_and_how_to_make_a_run(chromium, tmp_path):
+    from playwright.sync_api import expect
+
+    page, url = serve(bare_settings(tmp_path))
+    try:
+        tab = chromium.new_page()
+        tab.goto(url)
+        tab.get_by_role("tab", name="Results").click()
+        expect(tab.get_by_text("No results yet")).to_be_visible(timeout=30_000)
+        expect(tab.get_by_text("python -m training.evaluate").first).to_be_visible()
+        tab.close()
+        with pytest.raises(Exception, match="No run is stored yet"):
+            Client(url, verbose=False).predict(api_name="/results")
+    finally:
+        page.close()
+
+
+# The API
+
+
+def test_the_endpoint_is_typed_described_and_answers(url, setup):
+    client = Client(url, verbose=False)
+    described = client.view_api(return_format="dict")["named_endpoints"]["/results"]
+    assert [each["parameter_name"] for each in described["parameters"]] == ["setup", "metric", "left_out"]
+    assert "key of an evaluation set-up" in described["parameters"][0]["label"]
+    found = client.predict(metric=CHRF, api_name="/results")
+    assert found["setup"] == setup.key
+    assert [point["name"] for point in found["points"]] == ["baseline", "200", "500", "1,000", "5,000"] * 2
+    assert len(found["pairs"]) == 25
+    assert found["steps"][0].startswith("From baseline to 200 samples")
+    left_out = client.predict(metric=CHRF, left_out=[setup.runs[0].config.sample_ids[0]], api_name="/results")
+    assert {point["n"] for point in left_out["points"]} == {59}
+
+
+def test_the_endpoint_names_what_it_does_not_know(url):
+    client = Client(url, verbose=False)
+    with pytest.raises(Exception, match="There are: CodeJudge naive"):
+        client.predict(metric="nonsense", api_name="/results")
+    with pytest.raises(Exception, match="no samples here"):
+        client.predict(left_out=["nobody"], api_name="/results")
+
+
+# Charts and tables
+
+
+def test_published_figures_stand_beside_the_same_metric_and_are_labelled(own, setup):
+    published = load_published(own)
+    figure = charts.curve(analyze(setup, JUDGE), [published[0]])
+    assert "CodeJudge, published" in [trace.name for trace in figure.data]
+    alone = charts.published_curve(published)
+    assert "Published, not measured here" in alone.layout.legend.title.text
+    assert list(alone.data[0].y) == [0.085, 0.15, 0.16, 0.18, 0.2, 0.21]
+
+
+def test_the_baseline_has_its_own_place_left_of_the_log_axis_break(setup):
+    figure = charts.curve(analyze(setup, CHRF))
+    ticks = dict(zip(figure.layout.xaxis.ticktext, figure.layout.xaxis.tickvals, strict=True))
+    assert 0 < ticks["baseline"] < figure.layout.shapes[0].x0 < ticks["200"] == 200
+
+
+def test_hover_shows_the_numbers(setup):
+    analysis = analyze(setup, CHRF)
+    regular = next(trace for trace in charts.curve(analysis).data if trace.name == "Regular prompt")
+    point = analysis.points[0]
+    assert f"{point.value:.1f} (95% interval {point.low:.1f} to {point.high:.1f})" in regular.customdata[0]
+
+
+def test_variants_differ_in_color_marker_and_dash():
+    looks = list(charts.LOOK.values())
+    assert all(len({look[part] for look in looks}) == len(looks) for part in range(3))
+
+
+def test_the_chosen_sample_s_hostile_text_is_escaped(setup):
+    sample = setup.runs[0].config.sample_ids[3]
+    shown = drilldown.sample(setup, sample) + drilldown.sample(setup, sample, "difference to the reference")
+    assert "&lt;script&gt;" in shown
+    assert "<script" not in shown
+    assert "<img" not in shown
+
+
+def test_the_baseline_itself_is_shown_whole_where_others_show_their_difference_to_it(setup):
+    shown = drilldown.sample(setup, setup.runs[0].config.sample_ids[0], "difference to the baseline")
+    assert shown.count('<pre class="diff"') == 8
+    assert shown.count('<pre class="code"') == 2
+
+
+def test_the_runs_list_tells_the_unfinished(tmp_path):
+    settings = bare_settings(tmp_path)
+    run = make_run(settings, 200, samples=10, items=4)
+    assert "4 of 10, unfinished" in tables.runs([run], ["broken: no JSON"])
+    assert "Not readable: broken" in tables.runs([run], ["broken: no JSON"])
+
+
+# Exports
+
+
+def test_csv_holds_every_score_and_leaves_out_what_it_should(setup):
+    rows = list(csv.DictReader(io.StringIO(report.csv(setup))))
+    assert len(rows) == 10 * 60 * 5
+    assert {row["metric"] for row in rows} == {BERT, JUDGE, CHRF, BITS, "parses"}
+    first = setup.runs[0].config.sample_ids[0]
+    assert len(report.csv(setup, [first]).splitlines()) == 10 * 59 * 5 + 1
+
+
+def test_json_holds_every_metric_and_each_run_s_config(view, setup):
+    found = json.loads(report.json_export(view.library, setup))
+    assert [each["metric"] for each in found["analyses"]] == setup.metrics
+    assert {run["column"] for run in found["runs"]} == {run.config.column for run in setup.runs}
+
+
+def test_an_export_is_a_file_of_the_set_up_s_name(view, setup):
+    assert Path(view.export("CSV", setup.key, CHRF, "")).name == f"{setup.key}.csv"
+
+
+# The README
+
+
+def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ui.readme.Settings.from_env", lambda: own)
+    text, figure = tmp_path / "README.md", tmp_path / "results.svg"
+    text.write_text(f"before\n{readme.START}\nwhat was\n{readme.END}\nafter\n")
+    arguments = ["--readme", str(text), "--figure", str(figure), "--metric", CHRF, "--metric", JUDGE]
+    assert readme.main(arguments) == 0
+    written = text.read_text()
+    assert written.startswith("before\n")
+    assert written.endswith("after\n")
+    assert "what was" not in written
+    assert re.search(
+        r"\| baseline \| [\d.]+ \([\d.]+ to [\d.]+\) \| \.\d{3} \(\.\d{3} to \.\d{3}, 3 unscored\) \|",
+        written,
+    )
+    assert "<svg" in figure.read_text()
+    first = figure.read_bytes()
+    assert readme.main(arguments) == 0
+    assert (text.read_text(), figure.read_bytes()) == (written, first)
+
+
+def test_a_readme_without_marks_is_left_alone(own, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ui.readme.Settings.from_env", lambda: own)
+    text = tmp_path / "README.md"
+    text.write_text("nothing here")
+    assert readme.main(["--readme", str(text), "--figure", str(tmp_path / "f.svg")]) == 1
+    assert text.read_text() == "nothing here"
+    assert "results:start" in capsys.readouterr().err
+
+
+def test_a_set_up_that_is_gone_gives_way_to_the_first_there_is(view, setup):
+    shown = view.show("gone", "gone", "")
+    assert shown["setup"].value == setup.key
+    assert shown["metric"].value == setup.metrics[0]
+
+
+def test_ids_that_are_no_samples_are_refused(view, setup):
+    with pytest.raises(LabError, match="no samples here"):
+        view.show(setup.key, CHRF, "nobody")
