@@ -35,6 +35,7 @@ def make_run(
     samples: int = 60,
     seed: int = 42,
     repos: int = 6,
+    per_file: int = 1,
     items: int | None = None,
     decoding: Decoding = GREEDY,
     fingerprint: str = "feedc0ffee00",
@@ -46,7 +47,7 @@ def make_run(
     ``items`` of its ``samples`` are there, all of them for None.
     """
     samples = len(next(iter(values.values()))) if values else samples
-    ids = tuple(f"pkg{i % repos}/module_{i}.py::function_{i}" for i in range(samples))
+    ids = tuple(f"pkg{i // per_file % repos}/module_{i // per_file}.py::function_{i}" for i in range(samples))
     key = f"{size or 'baseline'}{f'-seed{seed}' if seed != 42 else ''}/{variant}"
     name = f"made-up_{key.replace('/', '-')}_{samples}_{fingerprint}_{decoding.max_new_tokens}_{created[:10]}"
     config = RunConfig(

@@ -28,9 +28,10 @@ def functions(shortest: int, longest: int) -> tuple[tuple[str, str], ...]:
     found = []
     for module in _MODULES:
         source = (library / f"{module}.py").read_text(encoding="utf-8")
+        lines = source.splitlines(keepends=True)
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                text = ast.get_source_segment(source, node) or ""
+                text = "".join(lines[node.lineno - 1 : node.end_lineno])[node.col_offset :].rstrip()
                 if shortest <= len(text) <= longest:
                     found.append((node.name, text))
     random.Random(42).shuffle(found)

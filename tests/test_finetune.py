@@ -111,10 +111,10 @@ def finetune(settings: Settings, *arguments: str, kill_after_save: bool = False)
 def test_a_training_killed_midway_resumes_to_the_same_adapter_and_is_listed(
     fresh: Settings, family: Family, engine: LocalEngine
 ) -> None:
-    size = ("--subset-size", "16", "--epochs", "3")
+    size = ("--subset-size", "4", "--epochs", "3")
     whole = finetune(fresh, *size, "--output", str(fresh.data_dir / "whole"))
     finetune(fresh, *size, kill_after_save=True)
-    assert [c.name for c in list_checkpoints(fresh, family) if c.subset_size == 16] == []
+    assert [c.name for c in list_checkpoints(fresh, family) if c.subset_size == 4] == []
     resumed = finetune(fresh, *size, "--resume")
 
     one = load_file(Path(whole["path"]) / "adapter_model.safetensors")
@@ -122,7 +122,7 @@ def test_a_training_killed_midway_resumes_to_the_same_adapter_and_is_listed(
     for name, tensor in one.items():
         torch.testing.assert_close(tensor.float(), other[name].float(), atol=2e-3, rtol=0.05)
 
-    column = columns(fresh, family)["16/regular"]
+    column = columns(fresh, family)["4/regular"]
     assert column.checkpoint.fingerprint == resumed["fingerprint"]
     *_, completions = engine.stream([Request(column, "def f")], Decoding(temperature=0, max_new_tokens=2))
     assert completions[0].fingerprint == resumed["fingerprint"]

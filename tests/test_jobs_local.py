@@ -257,6 +257,17 @@ def test_a_claim_of_an_app_that_died_before_the_start_goes_back_into_the_queue(t
     runner.close()
 
 
+def test_a_job_of_another_container_is_left_alone_until_it_has_been_silent_for_long(tmp_path: Path) -> None:
+    runner = local_runner(tmp_path)
+    job = runner.submit("count", {"to": 3})
+    elsewhere = {"host": "another-container", "pid": os.getpid(), "pid_started": 1.0, "started": 1.0}
+    runner.records.update(job, state="running", slot="place 1", **elsewhere)
+    runner.backend.watch(runner.status(job.id))
+    assert runner.status(job.id).state == "running"
+    runner.backend.watch(replace(runner.status(job.id), updated=1.0))
+    assert runner.status(job.id).state == "interrupted"
+
+
 def test_two_apps_on_one_data_folder_run_each_job_once(tmp_path: Path) -> None:
     apps = [app_process(tmp_path, to=20, name=f"first-{i}") for i in range(2)]
     try:

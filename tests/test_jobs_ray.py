@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +73,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         start_new_session=True,
     )
     yield Cluster(folder, f"http://127.0.0.1:{ports[1]}")
-    os.killpg(head.pid, signal.SIGTERM)
-    processes.end(lambda: [head.poll(), *processes.members("the-ray-head-of-the-tests")][1:], 5)
+    head.terminate()  # it ends its own children
+    with suppress(subprocess.TimeoutExpired):
+        head.wait(20)
+    processes.end(lambda: processes.members("the-ray-head-of-the-tests"), 5)
     head.wait()
     shutil.rmtree(temporary, ignore_errors=True)
     del os.environ["RAY_AUTH_TOKEN_PATH"]

@@ -12,6 +12,7 @@ from typing import get_args
 import gradio as gr
 import pytest
 from gradio_client import Client
+from playwright.sync_api import expect
 
 from pipeline.analysis import analyze
 from pipeline.analysis.samples import Kind
@@ -21,6 +22,7 @@ from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, bare_settings, make_ladd
 from ui import charts, drilldown, readme, report, results, tables, theme
 from ui.results_view import View
 
+expect.set_options(timeout=30_000)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -84,16 +86,12 @@ def test_the_pickers_offer_what_the_library_knows():
 
 
 def test_the_curve_says_in_words_what_is_distinguishable(browser_page):
-    from playwright.sync_api import expect
-
     expect(browser_page.locator(".headline").first).to_contain_text("With the regular prompt these steps are")
     expect(browser_page.locator("#results-curve .js-plotly-plot .legend")).to_contain_text("Augmented prompt")
     expect(browser_page.locator(".headline").last).to_contain_text("Holm's correction over 25 pairs")
 
 
 def test_a_click_on_a_sample_opens_outputs_reference_difference_and_the_judge(browser_page):
-    from playwright.sync_api import expect
-
     page = browser_page
     page.get_by_role("tab", name="Samples").click()
     rows = page.locator("#results-matrix tbody tr")
@@ -110,8 +108,6 @@ def test_a_click_on_a_sample_opens_outputs_reference_difference_and_the_judge(br
 
 
 def test_filter_and_search_narrow_the_samples_down(browser_page, setup):
-    from playwright.sync_api import expect
-
     from pipeline.analysis.samples import sample_matrix
 
     page = browser_page
@@ -126,8 +122,6 @@ def test_filter_and_search_narrow_the_samples_down(browser_page, setup):
 
 
 def test_another_metric_redraws_everything(browser_page):
-    from playwright.sync_api import expect
-
     page = browser_page
     page.get_by_label("Metric").click()
     page.get_by_role("option", name=BITS).click()
@@ -137,8 +131,6 @@ def test_another_metric_redraws_everything(browser_page):
 
 
 def test_the_report_downloads_and_reads_offline(browser_page, chromium, tmp_path):
-    from playwright.sync_api import expect
-
     browser_page.get_by_role("tab", name="Runs and export").click()
     with browser_page.expect_download() as download:
         browser_page.get_by_role("button", name="Export HTML").click()
@@ -157,8 +149,6 @@ def test_the_report_downloads_and_reads_offline(browser_page, chromium, tmp_path
 
 
 def test_an_empty_installation_says_so_and_how_to_make_a_run(chromium, tmp_path):
-    from playwright.sync_api import expect
-
     page, url = serve(bare_settings(tmp_path))
     try:
         tab = chromium.new_page()
@@ -180,7 +170,7 @@ def test_the_endpoint_is_typed_described_and_answers(url, setup):
     client = Client(url, verbose=False)
     described = client.view_api(return_format="dict")["named_endpoints"]["/results"]
     assert [each["parameter_name"] for each in described["parameters"]] == ["setup", "metric", "left_out"]
-    assert "key of an evaluation set-up" in described["parameters"][0]["label"]
+    assert "key of an evaluation set-up" in described["parameters"][0]["python_type"]["description"]
     found = client.predict(metric=CHRF, api_name="/results")
     assert found["setup"] == setup.key
     assert [point["name"] for point in found["points"]] == ["baseline", "200", "500", "1,000", "5,000"] * 2

@@ -88,11 +88,21 @@ def test_copying_every_sample_within_its_repository_narrows_no_interval(rng):
     assert many.high - many.low == pytest.approx(few.high - few.low, rel=0.05)
 
 
-def test_few_repositories_are_not_taken_for_a_sample_of_all():
-    few = stats.cluster_codes(["torch", "trl"] * 100)
-    assert len(np.unique(few)) == 200
-    many = stats.cluster_codes([f"repo{i // 4}" for i in range(200)])
-    assert len(np.unique(many)) == 50
+def test_few_repositories_are_not_taken_for_a_sample_of_all_but_their_files_may_be():
+    few = ["torch", "trl"] * 100
+    codes, level = stats.choose_clusters({"repository": few, "file": [f"{i // 2}.py" for i in range(200)]})
+    assert (len(np.unique(codes)), level) == (100, "file")
+    codes, level = stats.choose_clusters({"repository": few, "file": few})
+    assert (len(np.unique(codes)), level) == (200, "")
+
+
+def test_enough_repositories_are_kept_together():
+    codes, level = stats.choose_clusters({"repository": [f"repo{i // 4}" for i in range(200)]})
+    assert (len(np.unique(codes)), level) == (50, "repository")
+
+
+def test_samples_that_share_nothing_stand_alone():
+    assert stats.choose_clusters({"repository": [f"repo{i}" for i in range(50)]})[1] == ""
 
 
 def test_constant_scores_give_an_interval_of_that_one_value_and_one_sample_gives_none():

@@ -163,7 +163,7 @@ def test_the_command_line_runs_the_same_plan(
     result = sweep("100", prompts="regular", samples=3)
     assert result["jobs"] == 2
     assert [sorted(found) for found in result["results"]] == [
-        ["checkpoint", "fingerprint", "path"],
+        ["checkpoint", "fingerprint", "loss", "path"],
         ["column", "path", "run"],
     ]
     assert "2 of 2 done" in capsys.readouterr().err

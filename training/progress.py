@@ -10,7 +10,7 @@ In a verb::
 ``report`` is a ``pipeline.schema.Progress``, so it can be handed to the library as it is. Where the
 environment variable ``RCL_PROGRESS_FILE`` names a file, each call also appends one JSON line to it:
 ``{"time", "fraction", "message", "seconds_left"?, "step"?, "loss"?, "score"?}`` (times in seconds).
-The time left is worked out from the pace since the first call; give ``seconds_left`` to know better.
+The time left is worked out from the pace since the work began; give ``seconds_left`` to know better.
 Call it every second or so, not for every token.
 """
 
@@ -22,6 +22,7 @@ import sys
 import time
 from pathlib import Path
 
+_GETTING_READY = 0.05  # up to here a verb loads data and model, which says nothing of its pace
 FILE_VARIABLE = "RCL_PROGRESS_FILE"
 
 
@@ -57,8 +58,9 @@ class Reporter:
                 out.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def _seconds_left(self, now: float, fraction: float) -> float | None:
-        if self._first is None:
+        if self._first is None or fraction < _GETTING_READY:
             self._first = (now, fraction)
+            return None
         began, at = self._first
         done = fraction - at
         return (now - began) * (1 - fraction) / done if done > 0 else None

@@ -61,7 +61,7 @@ def sweep(
     try:
         while (job := runner.status(job.id)).active:
             if (job.progress, job.message) != told:
-                report(job.progress, job.message)
+                report(job.progress, job.message or "queued")
                 told = (job.progress, job.message)
             time.sleep(1)
     except KeyboardInterrupt:

@@ -25,6 +25,7 @@ class Shown:
 
     panes: tuple[Pane, ...] = ()
     task: Task | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Output:
     grid: gr.HTML
     shown: gr.State
     stopping: gr.State
+    clock: gr.Timer
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def _output() -> Output:
             container=False,
         )
     grid = gr.HTML(panes.EMPTY, elem_id="panes")
-    return Output(generate, stop, status, show_reference, against, grid, gr.State(Shown()), gr.State())
+    return Output(
+        generate, stop, status, show_reference, against, grid, gr.State(Shown()), gr.State(), gr.Timer(0.7)
+    )
 
 
 def _wire_generation(
@@ -108,20 +112,21 @@ def _wire_generation(
             chosen = pick_columns(lab.settings, family, keys)
             asked = task.read_task(lab, family_name, variants, source, sample_id, instruction, code)
             settings = check_decoding(Decoding(temperature, min_p, most, seed))
-            yield {out.stop: gr.Button(interactive=True), out.grid: panes.EMPTY, out.stopping: stopping}
             loading = lab.model(family)
+            yield {
+                out.stop: gr.Button(interactive=True),
+                out.stopping: stopping,
+                out.clock: gr.Timer(active=True),
+            }
             for says in loading.wait():
-                yield {out.status: panes.status("loading", says)}
+                yield {out.grid: panes.waiting(says)}
             model = loading.result()
             for now in compare(model.engine, model.scorers, chosen, asked, settings, stopping):
-                yield {
-                    out.status: panes.status("working", panes.phase(now)),
-                    out.grid: panes.grid(now, asked, show_reference, against),
-                    out.shown: Shown(tuple(now), asked),
-                }
-            yield {out.stop: gr.Button(interactive=False), out.status: panes.status(*lab.status(family))}
+                shown = Shown(tuple(now), asked)
+                yield {out.grid: _draw(shown, show_reference, against), out.shown: shown}
         except LabError as error:
-            yield {out.stop: gr.Button(interactive=False), out.status: panes.status("failed", str(error))}
+            yield {out.grid: panes.problem(str(error)), out.shown: Shown(problem=str(error))}
+        yield {out.stop: gr.Button(interactive=False)}
 
     run = out.generate.click(
         generate,
@@ -129,7 +134,7 @@ def _wire_generation(
             picker.family, picker.checkpoints, picker.variants, form.source, form.sample_id,
             form.instruction, form.code, *decoding, out.show_reference, out.against,
         ],
-        [out.stop, out.status, out.grid, out.shown, out.stopping],
+        [out.stop, out.grid, out.shown, out.stopping, out.clock],
         show_progress="minimal",
         show_progress_on=out.status,
         api_visibility="private",
@@ -152,29 +157,29 @@ def _wire_view(out: Output) -> None:
 
 
 def _draw(shown: Shown, show_reference: bool, against: panes.Against) -> str:
+    if shown.problem:
+        return panes.problem(shown.problem)
     return panes.grid(shown.panes, shown.task, show_reference, against) if shown.task else panes.EMPTY
 
 
 def _wire_loading(lab: Lab, picker: ColumnPicker, form: TaskForm, out: Output) -> None:
-    """Say how far model and dataset are, until both are there."""
+    """While model or dataset load, the clock ticks, and each tick says how far they are."""
 
     def tick(family_name: str, variants: list[str], place: task.Place, sample_id: str) -> dict[Any, Any]:
         state, says = lab.status(get_family(lab.settings, family_name))
         data = task.dataset(lab, family_name, variants)
         shown: dict[Any, Any] = {out.status: panes.status(state, says)}
         if not sample_id:
-            shown.update(
-                zip(form.sample_view, task.show_place(lab, family_name, variants, place), strict=True)
-            )
+            card = task.show_place(lab, family_name, variants, place)
+            shown.update(zip(form.sample_view, card, strict=True))
         if "loading" not in (state, data.state):
-            shown[timer] = gr.Timer(active=False)
+            shown[out.clock] = gr.Timer(active=False)
         return shown
 
-    timer = gr.Timer(0.7)
-    timer.tick(
+    out.clock.tick(
         tick,
         [picker.family, picker.variants, form.place, form.sample_id],
-        [out.status, *form.sample_view, timer],
+        [out.status, *form.sample_view, out.clock],
         **QUIET,
     )
-    picker.family.change(lambda: gr.Timer(active=True), None, timer, **QUIET)
+    picker.family.change(lambda: gr.Timer(active=True), None, out.clock, **QUIET)

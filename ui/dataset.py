@@ -12,7 +12,7 @@ import gradio as gr
 from pipeline.families import DEFAULT_FAMILY, get_family, load_families
 from pipeline.prompts import Context
 from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample
-from ui import columns, markup, task
+from ui import columns, markup, panes, task
 from ui.compare import CompareTab
 from ui.events import QUIET, in_words
 from ui.lab import Lab
@@ -51,12 +51,12 @@ def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
 
     def wait(family: str, variant: PromptVariant) -> Iterator[str]:
         for says in lab.dataset(get_family(lab.settings, family), variant).wait():
-            yield f'<p class="waiting">{escape(says)}</p>'
+            yield panes.waiting(says)
 
     gr.on([tab.select, family.change, variant.change], wait, where[:2], rows, **QUIET).then(
         partial(list_page, lab, 0), where, listed, **QUIET
     )
-    query.input(
+    query.change(
         partial(list_page, lab, 0),
         where[:3],
         listed,
@@ -97,7 +97,7 @@ def list_page(
     try:
         data = loading.result()
     except LabError as error:
-        return f'<p class="problem" role="alert">{escape(str(error))}</p>', 0
+        return panes.problem(str(error)), 0
     found = data.matches(query)
     if not found:
         return '<p class="note">No test sample holds this.</p>', 0

@@ -12,6 +12,7 @@ from pipeline.families import DEFAULT_FAMILY, SIZES, get_family, list_checkpoint
 from pipeline.schema import VARIANTS, LabError
 from pipeline.settings import Settings
 from training.jobs.verbs import Field, form_fields, load
+from ui.events import QUIET
 
 _FIRST = {
     "finetune": ("family", "subset_size", "prompt", "epochs"),
@@ -69,13 +70,13 @@ def build(settings: Settings, kind: str, verbs: Mapping[str, str]) -> Form:
             visible=False,
         )
         made["judge"].change(
-            lambda judge: gr.Textbox(visible=judge != "none"), made["judge"], key, queue=False
+            lambda judge: gr.Textbox(visible=judge != "none"), made["judge"], key, queue=False, **QUIET
         )
     with gr.Accordion("More settings", open=False):
         made |= {name: _component(settings, kind, fields[name]) for name in fields if name not in made}
     if kind == "evaluate":
         made["family"].change(
-            lambda name: _checkpoint_choice(settings, name), made["family"], made["subset_size"]
+            lambda name: _checkpoint_choice(settings, name), made["family"], made["subset_size"], **QUIET
         )
     return Form(kind, made, key)
 

@@ -10,12 +10,11 @@ from typing import Any
 from pipeline.families import get_family
 from pipeline.schema import LabError
 from pipeline.scoring import Candidate
-from training.jobs import Runner
+from training.jobs import Runner, in_time
 from training.jobs.estimate import Estimate, estimate, estimate_steps
 from training.jobs.local import gpu_memory_in_use
 from training.jobs.sweeps import Step, plan
 from training.jobs.verbs import command
-from training.progress import in_time
 from ui import jobs_view
 from ui.lab import Lab
 

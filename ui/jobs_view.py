@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from training.jobs import Job
-from training.progress import in_time
+from training.jobs import Job, in_time
 
 
 def title(job: Job) -> str:

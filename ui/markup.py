@@ -22,7 +22,7 @@ def python(code: str) -> str:
 
 def answer(text: str, code: str) -> str:
     """A completion with the lines of its scored code highlighted, and what stands around them muted."""
-    lines, taken = text.splitlines(), code.splitlines()
+    lines, taken = text.strip("\n").splitlines(), code.splitlines()
     bare = [line.strip() for line in taken]
     for start in range(len(lines) - len(taken) + 1):
         end = start + len(taken)

@@ -35,12 +35,14 @@ def status(state: str, says: str) -> str:
     return f'<p class="{state}" role="status"><span class="dot"></span>{escape(says)}</p>'
 
 
-def phase(panes: Sequence[Pane]) -> str:
-    """What goes on, in words."""
-    written = [pane.completion for pane in panes if not pane.error]
-    if not any(written):
-        return "Reading the prompt…"
-    return "Scoring…" if all(c and c.finish_reason for c in written) else "Writing…"
+def waiting(says: str) -> str:
+    """What is waited for, where the answers will be."""
+    return f'<p class="waiting" role="status">{escape(says)}</p>'
+
+
+def problem(says: str) -> str:
+    """Why there is nothing to show."""
+    return f'<p class="problem" role="alert">{escape(says)}</p>'
 
 
 def _base(pane: Pane, panes: Sequence[Pane], task: Task, against: Against) -> str | None:
@@ -56,29 +58,31 @@ def _base(pane: Pane, panes: Sequence[Pane], task: Task, against: Against) -> st
 
 
 def _card(pane: Pane, base: str | None, against: Against) -> str:
-    completion = pane.completion
-    done = completion is not None and completion.finish_reason is not None
-    if pane.error:
-        body = f'<p class="problem" role="alert">{escape(pane.error)}</p>'
-    elif completion is None:
-        body = '<p class="waiting">Reading the prompt…</p>'
-    elif not done:
-        body = _pre(f'{escape(completion.text)}<span class="caret"></span>')
-    elif base is not None:
-        body = f'<p class="note">Difference: − only in {against}, + only here</p>'
-        body += _pre(markup.diff(base, pane.code), "diff")
-    elif completion.text.strip():
-        body = _pre(markup.answer(completion.text, pane.code))
-    else:
-        body = '<p class="note">Nothing: it ended at once.</p>'
-    if pane.trimmed:
-        body += f'<p class="note">Prompt: {escape(pane.trimmed)}.</p>'
-    if done and not pane.error:
-        body += _scores(pane.scores)
     name = escape(pane.column.label)
-    copy = _copy(pane.code) if done and pane.code else ""
-    head = f"<header><h3>{name}</h3>{copy}</header>{_facts(pane)}"
-    return f'<section class="pane" aria-label="{name}" data-state="{_state(pane)}">{head}{body}</section>'
+    whole = pane.completion is not None and pane.completion.finish_reason in ("stop", "length")
+    copy = _copy(pane.code) if pane.code else ""
+    trimmed = f'<p class="note">Prompt: {escape(pane.trimmed)}.</p>' if pane.trimmed else ""
+    return (
+        f'<section class="pane" aria-label="{name}" data-state="{_state(pane)}">'
+        f"<header><h3>{name}</h3>{copy}</header>{_facts(pane)}"
+        f"{_body(pane, base, against)}{trimmed}{_scores(pane.scores) if whole else ''}</section>"
+    )
+
+
+def _body(pane: Pane, base: str | None, against: Against) -> str:
+    if pane.error:
+        return problem(pane.error)
+    if pane.completion is None:
+        return waiting("Reading the prompt…")
+    text = pane.completion.text
+    if pane.completion.finish_reason is None:
+        return _pre(f'{escape(text)}<span class="caret"></span>')
+    if base is not None:
+        legend = f'<p class="note">Difference: − only in {against}, + only here</p>'
+        return legend + _pre(markup.diff(base, pane.code), "diff")
+    if text.strip():
+        return _pre(markup.answer(text, pane.code))
+    return '<p class="note">Nothing: it ended at once.</p>'
 
 
 def _reference(task: Task) -> str:
@@ -136,7 +140,7 @@ def _fact(text: str, title: str = "") -> str:
 
 def _scores(scores: Sequence[Score]) -> str:
     if not scores:
-        return ""
+        return '<p class="note">Scores follow.</p>'
     rows = "".join(_row(score) for score in scores if score.metric not in _LEFT_OUT)
     return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>'
 
@@ -155,4 +159,5 @@ def _row(score: Score) -> str:
 def _value(metric: str, value: float) -> str:
     if metric in (PARSES, SAME_SIGNATURE):
         return "yes" if value else "no"
-    return f"{value:.1f}" if METRICS[metric].range[1] == 100 else f"{value:.3f}"
+    known = METRICS.get(metric)  # a judge's metric is named after it
+    return f"{value:.1f}" if known and known.range[1] == 100 else f"{value:.3f}"

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import gradio as gr
-from gradio.utils import get_function_description
 
-from ui.events import in_words
+from ui.api import endpoint, publish
 
 if TYPE_CHECKING:
     from ui.results_view import View
@@ -45,8 +44,9 @@ class Results(TypedDict):
 
 
 def add(view: "Callable[[], View]", page: gr.Blocks) -> None:
-    """Publish the endpoint; each parameter's label is what the docstring says of it."""
+    """Publish the endpoint."""
 
+    @endpoint
     def results(setup: str = "", metric: str = "", left_out: list[str] = []) -> Results:  # noqa: B006
         """What the stored runs say: scores by training-set size, tested pairs, and plain sentences.
 
@@ -55,10 +55,6 @@ def add(view: "Callable[[], View]", page: gr.Blocks) -> None:
             metric: a metric of that set-up; empty for its first
             left_out: ids of samples to leave out of every figure
         """
-        with in_words():
-            return view().results(setup, metric, left_out)  # type: ignore[return-value]
+        return view().results(setup, metric, left_out)  # type: ignore[return-value]
 
-    about, parameters, _ = get_function_description(results)
-    endpoint = gr.api(results, api_name="results", api_description=about)
-    for component, text in zip(endpoint["inputs"], parameters.values(), strict=True):
-        page.blocks[component].label = text  # type: ignore[union-attr]
+    publish(page, results)

@@ -12,6 +12,7 @@ import gradio as gr
 
 from pipeline.families import get_family
 from pipeline.schema import LabError, PromptVariant, Sample
+from ui import panes
 from ui.columns import ColumnPicker
 from ui.comparison import Task
 from ui.events import QUIET
@@ -101,12 +102,14 @@ def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm, steps: dict[str, gr.Bu
     for name, by in _MOVES.items():
         steps[name].click(move(by), [*where, form.place], form.sample_view, **QUIET)
     picker.variants.change(move(lambda at: at), [*where, form.place], form.sample_view, **QUIET)
-    form.search.input(
-        lambda family, variants, query: show_place(lab, family, variants, Place(query)),
-        [*where, form.search],
-        form.sample_view,
-        trigger_mode="always_last",
-        **QUIET,
+
+    def search(family: str, variants: Sequence[str], query: str, place: Place) -> tuple[str, Place, str]:
+        # Another tab empties the search and sets the place together: that place stays.
+        return show_place(lab, family, variants, place if place.query == query else Place(query))
+
+    # Not ``input``, which a text box sends for key presses only: not for the backspace key, not for a paste.
+    form.search.change(
+        search, [*where, form.search, form.place], form.sample_view, trigger_mode="always_last", **QUIET
     )
     picker.family.input(
         lambda family, variants: ("", *show_place(lab, family, variants, Place())),
@@ -126,11 +129,11 @@ def show_place(lab: Lab, family: str, variants: Sequence[str], place: Place) -> 
     """The sample at a place as a card, the place in range, and the sample's id (or nothing)."""
     loading = dataset(lab, family, variants)
     if loading.state == "loading":
-        return f'<p class="waiting">{escape(loading.says)}</p>', place, ""
+        return panes.waiting(loading.says), place, ""
     try:
         data = loading.result()
     except LabError as error:
-        return f'<p class="problem" role="alert">{escape(str(error))}</p>', place, ""
+        return panes.problem(str(error)), place, ""
     found = data.matches(place.query)
     if not found:
         return f'<p class="note">No test sample holds “{escape(place.query)}”.</p>', place, ""

@@ -24,7 +24,9 @@ class Analysis:
 
     Attributes:
         binary: whether scores are 0 or 1, so that means are rates.
-        repos: repositories of the samples; ``by_repo`` says whether those of one are kept together.
+        repos: repositories of the samples.
+        together: what keeps samples together in intervals and tests: ``repository``, ``file``, or empty.
+        clusters: how many of these there are; the samples where each is on its own.
         excluded: how many samples were left out because they were asked to be.
         fits: the scaling fit of each prompt variant that has enough sizes.
     """
@@ -33,7 +35,8 @@ class Analysis:
     metric: Metric
     binary: bool
     repos: int
-    by_repo: bool
+    together: str
+    clusters: int
     excluded: int
     points: tuple[Point, ...]
     pairs: tuple[Pair, ...]
@@ -74,7 +77,8 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
     kept = table[~table.index.isin(list(excluded))]
     repo_of = {item.sample_id: item.repo for run in runs for item in run.items.values()}
     repos = [repo_of.get(sample) or sample for sample in kept.index]
-    codes = stats.cluster_codes(repos)
+    files = [sample.partition("::")[0] for sample in kept.index]  # ids are file::function, or a row's number
+    codes, together = stats.choose_clusters({"repository": repos, "file": files})
     values = kept.to_numpy()
     binary = stats.is_binary(values[np.isfinite(values)]) and all(len(arm.runs) == 1 for arm in arms)
     scores = np.array([_by_seed(arm, kept).mean(axis=1).to_numpy() for arm in arms])
@@ -84,10 +88,11 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
         metric=known,
         binary=binary,
         repos=len(set(repos)),
-        by_repo=len(np.unique(codes)) < len(codes),
+        together=together,
+        clusters=len(np.unique(codes)),
         excluded=len(table) - len(kept),
         points=points(arms, scores, kept, codes, binary),
-        pairs=pairs(arms, scores, codes, binary, known.higher_is_better),
+        pairs=pairs(arms, scores, codes, together, binary, known.higher_is_better),
         fits=_fits(arms, kept, codes),
     )
 

@@ -50,11 +50,17 @@ class Pair:
 
 
 def pairs(
-    arms: Sequence[Arm], scores: Floats, codes: Codes, binary: bool, higher_is_better: bool
+    arms: Sequence[Arm],
+    scores: Floats,
+    codes: Codes,
+    together: str,
+    binary: bool,
+    higher_is_better: bool,
 ) -> tuple[Pair, ...]:
     """All pairs that differ in one thing, size or prompt variant, and answered the same samples.
 
-    ``scores`` is (arms, samples), NaN where unscored; ``codes`` has the cluster of each sample.
+    ``scores`` is (arms, samples), NaN where unscored; ``codes`` has the cluster of each sample
+    and ``together`` the name of what clusters are.
     """
     chosen = [
         (i, j)
@@ -67,7 +73,7 @@ def pairs(
     found: dict[int, Pair] = {}
     for mask, members in by_mask(np.isfinite(differences)):
         inside, own = differences[members][:, mask], codes[mask]
-        p, test = _test(inside, own, binary)
+        p, test = _test(inside, own, together, binary)
         limits = stats.difference_interval(inside, own, binary, _RESAMPLES)
         for at, member in enumerate(members):
             row = inside[at]
@@ -93,11 +99,9 @@ def pairs(
     return tuple(replace(pair, p_holm=float(p)) for pair, p in zip(ordered, corrected, strict=True))
 
 
-def _test(differences: Floats, codes: Codes, binary: bool) -> tuple[Floats, str]:
+def _test(differences: Floats, codes: Codes, together: str, binary: bool) -> tuple[Floats, str]:
     """p-values and the test's name: McNemar for independent rates, otherwise flips of whole clusters."""
-    sums, counts = stats.cluster_sums(differences, codes)
-    if len(counts) < len(codes):
-        return stats.sign_flip(sums), "paired permutation by repository"
-    if binary:
+    if binary and not together:
         return stats.mcnemar((differences > 0).sum(-1), (differences < 0).sum(-1)), "exact McNemar"
-    return stats.sign_flip(sums), "paired permutation"
+    sums, _ = stats.cluster_sums(differences, codes)
+    return stats.sign_flip(sums), f"paired permutation by {together}" if together else "paired permutation"

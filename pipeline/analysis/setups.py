@@ -73,9 +73,9 @@ class Setup:
 
     @property
     def key(self) -> str:
-        """A short name that stays the same as runs are added."""
-        digest = hashlib.sha256(self.label.encode()).hexdigest()[:8]
-        return f"{self.family}-{digest}"
+        """A short name that stays the same as runs of more sizes are added."""
+        what = repr((self.dataset, self.decoding, test_set(self.runs[0])))
+        return f"{self.family}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
     @property
     def arms(self) -> list[Arm]:
@@ -97,12 +97,11 @@ def find_setups(runs: Iterable[Run]) -> list[Setup]:
     """Group the runs; the set-up with the most runs first."""
     alike: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
-        alike.setdefault(
-            (run.config.family, run.config.dataset, run.config.decoding, *test_set(run)), []
-        ).append(run)
+        place = (run.config.family, run.config.dataset, _decoding(run.config))
+        alike.setdefault((*place, *test_set(run)), []).append(run)
     by_place: dict[tuple[object, ...], list[list[Run]]] = {}
-    for (*place, _, ids), group in alike.items():
-        by_place.setdefault((*place, len(ids)), []).append(group)  # type: ignore[arg-type]
+    for (*shared, _, ids), group in alike.items():
+        by_place.setdefault((*shared, len(ids)), []).append(group)  # type: ignore[arg-type]
     found = [_setup(group) for groups in by_place.values() for group in _join_variants(groups)]
     return sorted(found, key=lambda setup: (-len(setup.runs), setup.key))
 
@@ -126,7 +125,14 @@ def _setup(runs: list[Run]) -> Setup:
         newest[run.config.column, run.config.variant] = run
     first = runs[0].config
     ordered = sorted(newest.values(), key=lambda run: _order(run.config))
-    return Setup(first.family, first.dataset, first.decoding, tuple(ordered), len(runs) - len(newest))
+    aside = len(runs) - len(newest)
+    return Setup(first.family, first.dataset, _decoding(first), tuple(ordered), aside)
+
+
+def _decoding(config: RunConfig) -> Decoding:
+    """What of the decoding matters: greedy takes neither min-p nor a seed."""
+    greedy = config.decoding.temperature == 0
+    return Decoding(0.0, 0.0, config.decoding.max_new_tokens) if greedy else config.decoding
 
 
 def _order(config: RunConfig) -> tuple[int, int, int]:

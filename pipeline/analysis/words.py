@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from pipeline import stats
 from pipeline.analysis.comparison import Analysis
@@ -111,32 +112,63 @@ def fit_sentence(analysis: Analysis, variant: PromptVariant) -> str:
 def caveats(analysis: Analysis) -> list[str]:
     """What a reader must know beside the figures; empty where there is nothing."""
     found = []
-    if analysis.by_repo:
-        found.append(f"Samples of one repository are kept together ({analysis.repos:,} repositories).")
-    elif analysis.repos < stats.MIN_REPOS and analysis.points and analysis.points[0].n > analysis.repos:
+    if analysis.together != "repository" and analysis.repos < min(stats.MIN_CLUSTERS, analysis.clusters):
         found.append(
             f"The samples come from {_count(analysis.repos, 'repository', 'repositories')}, too few to stand "
             "for others: intervals and tests speak about code of these alone."
+        )
+    if analysis.together:
+        many = {"repository": "repositories", "file": "files"}[analysis.together]
+        found.append(
+            f"Samples of one {analysis.together} are kept together in intervals and tests "
+            f"({analysis.clusters:,} {many})."
         )
     if any(len(point.by_seed) == 1 and point.size for point in analysis.points):
         found.append(
             "Tests compare these checkpoints. Another training seed would give another checkpoint; "
             "that noise shows only where a size was trained with several seeds."
         )
-    unscored, missing = (sum(getattr(p, what) for p in analysis.points) for what in ("unscored", "missing"))
-    if unscored:
-        found.append(f"{_count(unscored, 'output')} could not be scored: left out, not counted as 0.")
+    found += _on_the_unscored(analysis)
+    missing = sum(point.missing for point in analysis.points)
     if missing:
-        found.append(
-            f"{_count(missing, 'output')} not generated yet: an evaluation is under way or was stopped."
-        )
+        found.append(f"{_count(missing, 'output')} not there yet: an evaluation is under way or was stopped.")
     if analysis.excluded:
         found.append(f"{_count(analysis.excluded, 'flagged sample')} left out.")
     if analysis.setup.set_aside:
         found.append(f"{_count(analysis.setup.set_aside, 'older run')} of the same checkpoints left aside.")
-    judges = {str(run.config.judge) for run in analysis.setup.runs if run.config.judge}
-    if analysis.metric.name.startswith("CodeJudge") and len(judges) > 1:
-        found.append("The runs were judged under different settings: see the runs below.")
+    return found + _on_the_judge(analysis)
+
+
+def _on_the_unscored(analysis: Analysis) -> list[str]:
+    points = [point for point in analysis.points if point.unscored]
+    if not points:
+        return []
+    scores = (
+        item.scores.get(analysis.metric.name) for run in analysis.setup.runs for item in run.items.values()
+    )
+    reasons = Counter(score.reason for score in scores if score and score.value is None)
+    most = f", most often because {reasons.most_common(1)[0][0]}" if reasons else ""
+    where = _list([f"{point.unscored:,} of {point.name} · {point.variant}" for point in points])
+    outputs = _count(sum(point.unscored for point in points), "output")
+    return [
+        f"{outputs} could not be scored{most} ({where}). They are left out, not counted as 0, "
+        "so a checkpoint that has many of them looks better than it is."
+    ]
+
+
+def _on_the_judge(analysis: Analysis) -> list[str]:
+    metric, runs = analysis.metric.name, analysis.setup.runs
+    if not metric.startswith("CodeJudge"):
+        return []
+    found = []
+    if len({str(run.config.judge) for run in runs if run.config.judge}) > 1:
+        found.append("The runs were judged under different settings: see the runs.")
+    scores = [item.scores[metric] for run in runs for item in run.items.values() if metric in item.scores]
+    voted = [score.details["flipped"] for score in scores if len(score.details.get("votes", ())) > 1]
+    if voted:
+        found.append(
+            f"The judge's votes contradict each other on {sum(voted) / len(voted):.0%} of the outputs."
+        )
     return found
 
 

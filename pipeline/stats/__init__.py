@@ -2,11 +2,11 @@
 
 from pipeline.stats.compare import ALPHA, holm, mcnemar, sign_flip, smallest_detectable
 from pipeline.stats.intervals import (
-    MIN_REPOS,
+    MIN_CLUSTERS,
     Codes,
     Floats,
     Interval,
-    cluster_codes,
+    choose_clusters,
     cluster_sums,
     difference_interval,
     interval,
@@ -20,13 +20,13 @@ from pipeline.stats.scaling import MIN_SIZES, ScalingFit, fit_scaling
 
 __all__ = [
     "ALPHA",
-    "MIN_REPOS",
+    "MIN_CLUSTERS",
     "MIN_SIZES",
     "Codes",
     "Floats",
     "Interval",
     "ScalingFit",
-    "cluster_codes",
+    "choose_clusters",
     "cluster_sums",
     "difference_interval",
     "fit_scaling",

@@ -8,7 +8,7 @@ holds what it found.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +19,8 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 LEVEL = 0.95
-MIN_REPOS = 30
-"""Fewer repositories than this (as equal-sized ones) cannot stand for all others: see ``cluster_codes``."""
+MIN_CLUSTERS = 30
+"""Fewer clusters than this (as equal-sized ones) cannot stand for all others: see ``choose_clusters``."""
 _Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
 
 
@@ -31,16 +31,25 @@ class Interval(NamedTuple):
     high: Floats
 
 
-def cluster_codes(repos: Sequence[str]) -> Codes:
-    """The cluster of each sample, as integers from 0.
+def choose_clusters(levels: Mapping[str, Sequence[str]]) -> tuple[Codes, str]:
+    """Which samples belong together, as integers from 0 a sample, and the name of the level that says so.
 
     Samples of one repository resemble each other, so repositories and not samples are what is drawn anew
-    (Miller 2024, arXiv 2411.00640, section 2.2). With fewer than ``MIN_REPOS`` effective repositories no
-    procedure holds its level for repositories unseen, so each sample is then its own cluster and the
-    figures speak about these repositories alone (Abadie et al. 2023, QJE 138(1), on when to cluster).
+    (Miller 2024, arXiv 2411.00640, section 2.2). With fewer than ``MIN_CLUSTERS`` effective repositories no
+    procedure holds its level for repositories unseen; then the figures speak about these alone (Abadie et
+    al. 2023, QJE 138(1), on when to cluster) and the next level, such as files, is tried.
+
+    Args:
+        levels: the samples' clusters by the level's name, the coarsest first. Where none has enough, or
+            no two samples share a cluster, each sample is its own and the name is empty.
     """
-    _, codes = np.unique(np.asarray(repos, dtype=str), return_inverse=True)
-    return codes if effective_clusters(codes) >= MIN_REPOS else np.arange(len(codes))
+    for level, names in levels.items():
+        _, codes = np.unique(np.asarray(names, dtype=str), return_inverse=True)
+        if len(codes) and len(codes) == codes.max() + 1:
+            break
+        if effective_clusters(codes) >= MIN_CLUSTERS:
+            return codes, level
+    return np.arange(len(names)), ""
 
 
 def effective_clusters(codes: Codes) -> float:

@@ -12,8 +12,9 @@ from training.jobs.local import LocalBackend
 from training.jobs.records import ACTIVE, Job, Records, State
 from training.jobs.runner import Backend, Runner
 from training.jobs.verbs import VERBS
+from training.progress import in_time
 
-__all__ = ["ACTIVE", "Job", "Records", "Runner", "State", "open_runner"]
+__all__ = ["ACTIVE", "Job", "Records", "Runner", "State", "in_time", "open_runner"]
 
 
 def open_runner(settings: Settings, verbs: Mapping[str, str] = VERBS) -> Runner:

@@ -13,9 +13,9 @@ from training.jobs.records import Job
 from training.jobs.runner import Runner
 from training.jobs.sweeps import Step
 
-_ROUGH = {("finetune", "smollm2-135m"): (40.0, 20.0), ("evaluate", "smollm2-135m"): (40.0, 3.5)}
-"""Seconds to get ready, and seconds an optimizer step (16 samples) or a test sample (without a judge), seen
-on 2 CPU cores."""
+_ROUGH = {("finetune", "smollm2-135m"): (12.0, 17.5), ("evaluate", "smollm2-135m"): (6.0, 3.1)}
+"""Seconds to get ready, and seconds an optimizer step (16 samples) or a test sample (without a judge), as
+measured on 2 CPU cores."""
 _READY = 0.015  # the fraction from which on a verb does its real work, not getting ready
 
 

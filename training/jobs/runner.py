@@ -211,6 +211,7 @@ class Runner:
 
     def start(self) -> None:
         """Drive the queue from a thread of this process, until ``close``."""
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
 

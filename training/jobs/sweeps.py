@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
@@ -49,6 +49,7 @@ def plan(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
     training = {name: arguments[name] for name in ("epochs", "max_steps")}
     scoring = {name: arguments[name] for name in ("samples", "judge", "judge_model")}
     known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}
+    runs = _complete_runs(settings, family)
     steps: list[Step] = []
     for size, seed, prompt in product(sizes, seeds, prompts):
         if size == 0 and seed != seeds[0]:
@@ -65,7 +66,7 @@ def plan(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
             "training_seed": seed if size else 42,
             **scoring,
         }
-        if trained is not None or checkpoint is None or not _evaluated(settings, family, checkpoint, wanted):
+        if trained is not None or checkpoint is None or not _evaluated(runs, family, checkpoint, wanted):
             steps.append(Step("evaluate", wanted, trained))
     return steps
 
@@ -148,21 +149,27 @@ def _trained(checkpoint: Checkpoint | None, training: Mapping[str, Any]) -> bool
     return all(record.get(name) == value for name, value in training.items())
 
 
-def _evaluated(settings: Settings, family: Family, checkpoint: Checkpoint, wanted: Mapping[str, Any]) -> bool:
-    """Whether a stored run of these very weights has every sample, and the judge's scores if there is one."""
+def _complete_runs(settings: Settings, family: Family) -> list[Run]:
+    found = []
     for folder in list_runs(settings):
-        try:
-            run = load_run(folder)
-        except LabError:
-            continue
+        with suppress(LabError):  # one that cannot be read does not count as there
+            found.append(load_run(folder))
+    return [run for run in found if run.config.family == family.name and run.complete]
+
+
+def _evaluated(
+    runs: Sequence[Run], family: Family, checkpoint: Checkpoint, wanted: Mapping[str, Any]
+) -> bool:
+    """Whether one of the runs is of these very weights, as it is asked for now."""
+    for run in runs:
         config = run.config
-        same = (config.family, config.column, config.fingerprint, len(config.sample_ids)) == (
-            family.name,
+        same = (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == (
             column_key(wanted),
             checkpoint.fingerprint,
             wanted["samples"],
-        ) and config.decoding == Decoding(max_new_tokens=family.max_new_tokens)
-        if same and run.complete and (wanted["judge"] == "none" or _judged(run, wanted)):
+            Decoding(max_new_tokens=family.max_new_tokens),
+        )
+        if same and (wanted["judge"] == "none" or _judged(run, wanted)):
             return True
     return False
 
