@@ -15,7 +15,7 @@ MAY_NOT = {
     "training": ("ui", "app", "gradio", "tests"),
     "ui": ("app", "tests"),
 }
-HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sacrebleu", "openai", "ray", "statsmodels")
+HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sacrebleu", "openai", "ray", "scipy", "plotly")
 
 
 def imports(file: Path) -> set[str]:

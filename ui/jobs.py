@@ -229,7 +229,8 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
     def watch(event: gr.SelectData) -> gr.Timer:
         return gr.Timer(active=event.value == "Jobs")  # nobody looks at it in another tab
 
-    tabs.select(watch, None, timer, **QUIET).then(refresh, look.opened, look.outputs, **QUIET)
+    entered = tabs.select(watch, None, timer, **QUIET)
+    entered.then(refresh, look.opened, look.outputs, **QUIET).then(None, js=_TO_THE_END)
 
 
 def _wire_other_tabs(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab) -> None:

@@ -100,9 +100,10 @@ def _component(settings: Settings, kind: str, field: Field) -> Any:
         return gr.Radio(options, value=start or options[0], label=label)
     if field.kind is bool:
         return gr.Checkbox(value=bool(start), **common)
-    if field.kind in (int, float):
+    if field.kind in (int, float) and start is not None:
         return gr.Number(start, precision=0 if field.kind is int else None, **common)
-    return gr.Textbox(start or "", **common)
+    # Also numbers that may be left out: an empty number field would read 0.
+    return gr.Textbox("" if start is None else str(start), placeholder="left out", **common)
 
 
 def _checkpoint_choice(settings: Settings, family: str) -> gr.Dropdown:

@@ -42,7 +42,7 @@ def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> Estimat
     if rough is None or runner.backend.name != "local":
         return Estimate(None, "no job of this kind has finished here yet")
     return Estimate(
-        rough[0] + rough[1] * amount, "a rough figure for 2 CPU cores; no job has finished here yet"
+        rough[0] + rough[1] * amount, "a rough figure for 2 CPU cores; no such job has finished here yet"
     )
 
 
