@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ SIZES = (100, 200, 500, 1000, 1500, 5000, 10000)
 DEFAULT_FAMILY = "smollm2-135m"
 _NAME = re.compile(r"(?P<size>\d+)-(?P<variant>regular|augmented)(?:-seed(?P<seed>\d+))?")
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+PUBLISHED = "published.json"
+"""What a checkpoint from the hub has beside its files: its ``hub_id`` and ``commit``."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,17 @@ class Gguf:
 
 @dataclass(frozen=True)
 class Family:
-    """One base model, how it is trained and prompted, and the adapters published for it."""
+    """One base model, how it is trained and prompted, and the adapters published for it.
+
+    Attributes:
+        dataset: name of the dataset that it is trained and evaluated on.
+        sequence_length: most tokens of prompt and completion together.
+        batch_size: samples in an optimizer step, or rows of ``sequence_length`` tokens where it packs.
+        packing: whether training fills rows with whole samples, which do not attend to each other.
+        base: the base model: a file of an installed package, or a hub id.
+        templates: prompt templates by variant, instead of the protocol's.
+        published: hub ids by checkpoint name.
+    """
 
     name: str
     title: str
@@ -43,6 +56,7 @@ class Family:
     lora_alpha: int
     learning_rate: float
     batch_size: int
+    packing: bool
     base: Gguf | str
     templates: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +93,7 @@ def _family(name: str, row: dict[str, Any]) -> Family:
         lora_alpha=row["lora"]["alpha"],
         learning_rate=row["training"]["learning_rate"],
         batch_size=row["training"]["batch_size"],
+        packing=row["training"].get("packing", False),
         base=Gguf(**base["gguf"]) if "gguf" in base else base["hub_id"],
         templates=row.get("templates", {}),
         published=row.get("published", {}),
@@ -95,15 +110,22 @@ def checkpoints_dir(settings: Settings, family: Family) -> Path:
     return settings.data_dir / "checkpoints" / family.name
 
 
+def published_dir(settings: Settings, family: Family) -> Path:
+    """Where checkpoints from the hub are kept."""
+    return settings.data_dir / "published" / family.name
+
+
 def list_checkpoints(settings: Settings, family: Family) -> list[Checkpoint]:
     """The baseline, then every adapter by size, variant and seed; read anew at each call.
 
     One that was trained here takes the place of the shipped one of its name, and that the published one's.
     """
     found = {name: _checkpoint(family, name, hub_id=hub_id) for name, hub_id in family.published.items()}
-    for root in (settings.assets / "checkpoints" / family.name, checkpoints_dir(settings, family)):
+    shipped = settings.assets / "checkpoints" / family.name
+    for root in (published_dir(settings, family), shipped, checkpoints_dir(settings, family)):
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            if _NAME.fullmatch(folder.name) and (folder / _ADAPTER_FILES[0]).is_file():
+            known = any((folder / name).is_file() for name in (_ADAPTER_FILES[0], PUBLISHED))
+            if _NAME.fullmatch(folder.name) and known:
                 found[folder.name] = _checkpoint(family, folder.name, path=folder)
     order = sorted(found.values(), key=lambda c: (c.subset_size, VARIANTS.index(c.variant), c.seed or 0))
     return [Checkpoint(family.name, "baseline"), *order]
@@ -120,12 +142,19 @@ def _checkpoint(family: Family, name: str, path: Path | None = None, hub_id: str
 
 
 def fingerprint(folder: Path) -> str:
-    """First 12 hex digits of the SHA-256 over the adapter's files; empty where there are none."""
+    """First 12 hex digits of the SHA-256 over the adapter's files, or of a merged model's commit on the hub.
+
+    Empty where there are neither.
+    """
     digest = hashlib.sha256()
     files = [folder / name for name in _ADAPTER_FILES if (folder / name).is_file()]
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12] if files else ""
+    if files:
+        return digest.hexdigest()[:12]
+    note = folder / PUBLISHED
+    commit: str = json.loads(note.read_text(encoding="utf-8"))["commit"] if note.is_file() else ""
+    return commit[:12]
 
 
 def columns(settings: Settings, family: Family) -> dict[str, Column]:

@@ -45,9 +45,10 @@ class Checkpoint:
         subset_size: training samples, 0 for the baseline.
         variant: the prompt variant it was trained under, None for the baseline (it takes both).
         seed: its training seed, None for the baseline and where unknown.
-        path: the adapter's folder here, None for the baseline and for one that is still on the hub.
+        path: its folder here, None for the baseline and for one that is still on the hub.
         hub_id: where it is published, if it is.
-        fingerprint: hash of its adapter files; empty for the baseline and before a download.
+        fingerprint: hash of its adapter files, or a merged model's commit on the hub; empty for the baseline
+            and before a download.
     """
 
     family: str
@@ -63,6 +64,11 @@ class Checkpoint:
     def is_baseline(self) -> bool:
         """Whether this is the bare base model."""
         return self.subset_size == 0
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether its folder holds a whole model rather than an adapter on the family's base."""
+        return self.path is not None and not (self.path / "adapter_config.json").is_file()
 
 
 @dataclass(frozen=True, slots=True)

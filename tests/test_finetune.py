@@ -6,14 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from transformers import AutoTokenizer
 
 from pipeline.dataset import load_dataset
 from pipeline.families import Family, columns, list_checkpoints
@@ -24,7 +24,10 @@ from pipeline.generation.weights import base_model_dir
 from pipeline.prompts import Context
 from pipeline.schema import VARIANTS, Decoding, PromptVariant, Sample
 from pipeline.settings import Settings
+from training.backends import load
 from training.examples import IGNORED, encode
+from training.finetune import build_trainer
+from training.progress import Reporter
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +74,29 @@ def test_no_training_row_is_longer_than_the_family_allows(engine: LocalEngine, s
 
 
 def test_packed_samples_do_not_attend_to_each_other(
-    settings: Settings, engine: LocalEngine, samples: list[Sample]
+    settings: Settings, engine: LocalEngine, samples: list[Sample], tmp_path: Path
 ) -> None:
-    base = base_model_dir(settings, engine.family)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
-    rows = [encode(sample, "regular", engine.family, engine.tokenizer) for sample in samples[:3]]
-    collate = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
-    batch: dict[str, Any] = collate([dict(row) for row in rows])
-    with torch.inference_mode():
-        packed = model(
-            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
-        ).logits[0]
-        start = 0
-        for row in rows:
-            alone = model(input_ids=torch.tensor([row["input_ids"]])).logits[0]
-            torch.testing.assert_close(packed[start : start + len(alone)], alone, atol=1e-4, rtol=1e-4)
-            start += len(alone)
+    """With the very batches that a packing family trains on."""
+    packs = replace(engine.family, packing=True, batch_size=2, sequence_length=512)
+    model, tokenizer = load(settings, packs, "peft", 42, lambda fraction, message: None)
+    model = model.float().eval()
+    rows = [encode(sample, "regular", packs, tokenizer) for sample in samples[:8]]
+    trainer = build_trainer(model, tokenizer, rows, packs, tmp_path, 1, 42, None, Reporter())
+    assert len(trainer.train_dataset) < len(rows)
+    found = 0
+    for batch in trainer.get_train_dataloader():
+        with torch.inference_mode():
+            packed = model(**{name: batch[name] for name in ("input_ids", "position_ids")}).logits[0]
+        starts = (batch["position_ids"][0] == 0).nonzero()[:, 0].tolist()
+        for start, end in zip(starts, [*starts[1:], len(packed)], strict=True):
+            ids = batch["input_ids"][:, start:end]
+            row = next(row for row in rows if row["input_ids"] == ids[0].tolist())
+            assert batch["labels"][0, start:end].tolist() == row["labels"]
+            with torch.inference_mode():
+                alone = model(input_ids=ids).logits[0]
+            torch.testing.assert_close(packed[start:end], alone, atol=1e-4, rtol=1e-4)
+            found += 1
+    assert found == len(rows)
 
 
 def finetune(settings: Settings, *arguments: str, kill_after_save: bool = False) -> dict[str, Any]:

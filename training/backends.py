@@ -78,6 +78,7 @@ def _peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
     )
     if getattr(model, "is_quantized", False):
         model = prepare_model_for_kbit_training(model)
+    model.config.use_cache = False  # with a cache, packed samples would attend to each other
     set_seed(seed)  # the LoRA matrices start from random numbers
     config = LoraConfig(
         r=family.lora_r,

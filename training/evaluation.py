@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.dataset import load_dataset
 from pipeline.families import Family
 from pipeline.generation import Engine, Request, open_engine
+from pipeline.hub import fetch
 from pipeline.prompts import Context, Prompt
 from pipeline.schema import Column, Decoding, LabError, Sample, Score
 from pipeline.scoring import Candidate, Scorer, offline_scorers, score_all
@@ -68,6 +69,8 @@ def evaluate_columns(
     if plan.samples < 1:
         raise LabError("At least one test sample is needed.")
     report(0.0, "reading the dataset")
+    if not settings.engine_url:
+        columns = [replace(each, checkpoint=fetch(settings, family, each.checkpoint)) for each in columns]
     dataset = load_dataset(settings, family.dataset, columns[0].variant)
     samples = dataset.evaluation(plan.samples)
     configs = [_config(family, column, dataset, samples, plan) for column in columns]

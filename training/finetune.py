@@ -67,6 +67,8 @@ def finetune(
     """
     if subset_size < 1 or epochs < 1 or (max_steps is not None and max_steps < 1):
         raise LabError("Subset size, epochs and steps must be at least 1.")
+    # One GPU for a training: transformers would spread batches over all there are, as 4-bit models cannot.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     settings = Settings.from_env()
     report = Reporter()
     chosen = get_family(settings, family)
@@ -100,6 +102,7 @@ def finetune(
         "max_steps": max_steps,
         "learning_rate": chosen.learning_rate,
         "batch_size": chosen.batch_size,
+        "packing": chosen.packing,
         "lora": {"r": chosen.lora_r, "alpha": chosen.lora_alpha},
         "backend": kind,
         "device": _device(),
@@ -144,13 +147,11 @@ def build_trainer(
     cuda = torch.cuda.is_available()
     # A CPU is bound by arithmetic, so it takes small micro-batches, which waste less on padding.
     micro = family.batch_size if cuda else min(4, family.batch_size)
-    per_epoch = -(-len(rows) // family.batch_size)
-    steps = max_steps or per_epoch * epochs
 
     class Progress(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
-                done = state.global_step
+                done, steps = state.global_step, state.max_steps
                 report(
                     0.02 + 0.96 * done / steps, f"step {done} of {steps}", step=done, loss=float(logs["loss"])
                 )
@@ -163,15 +164,13 @@ def build_trainer(
         gradient_accumulation_steps=max(1, family.batch_size // micro),
         learning_rate=family.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=min(10, steps // 10),
-        optim="adamw_8bit" if getattr(model, "is_loaded_in_4bit", False) else "adamw_torch",
+        optim="adamw_torch" if family.embedded else "adamw_8bit",
         weight_decay=0.0,
         bf16=True,
         use_cpu=not cuda,
-        gradient_checkpointing=False,
-        max_length=None,
-        logging_steps=max(1, steps // 100),
-        save_steps=max(1, steps // _SAVES),
+        gradient_checkpointing=not family.embedded,  # its memory is worth a third of the time only there
+        packing=family.packing,
+        max_length=family.sequence_length if family.packing else None,  # no row is longer: nothing is cut
         save_total_limit=1,
         disable_tqdm=True,
         report_to=[],
@@ -185,13 +184,18 @@ def build_trainer(
         def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
             return super(SFTTrainer, self).compute_loss(*args, **kwargs)
 
-    trainer = (SFTTrainer if cuda else PlainLossTrainer)(
+    trainer: Any = (SFTTrainer if cuda else PlainLossTrainer)(
         model=model,
         args=args,
         train_dataset=datasets.Dataset.from_list(list(rows)),
         processing_class=tokenizer,
         callbacks=[Progress()],
     )
+    per_epoch = -(-len(trainer.train_dataset) // family.batch_size)  # of packed rows, where it packs
+    steps = max_steps or per_epoch * epochs
+    trainer.args.warmup_steps = min(10, steps // 10)
+    trainer.args.logging_steps = max(1, steps // 100)
+    trainer.args.save_steps = max(1, steps // _SAVES)
     # The reporter says it; the trainer's own printing of each log line would say it twice.
     from transformers.trainer_callback import PrinterCallback
 

@@ -24,4 +24,10 @@ def open_engine(settings: Settings, family: Family, progress: Progress | None = 
         return RemoteEngine(family, settings.engine_url, os.environ.get("RCL_ENGINE_KEY", ""))
     from pipeline.generation.local import load_engine  # torch takes seconds to import
 
-    return load_engine(settings, family, progress)
+    engine = load_engine(settings, family, progress)
+    if not family.published:
+        return engine
+    from pipeline.generation.published import PublishedEngine
+    from pipeline.hub import fetch
+
+    return PublishedEngine(engine, lambda checkpoint: fetch(settings, family, checkpoint))

@@ -6,6 +6,8 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,36 +36,63 @@ def load_engine(
     Raises:
         LabError: the base model cannot be had or does not run on this machine.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     say = progress or (lambda fraction, message: None)
-    cuda = torch.cuda.is_available()
-    source = base_model_dir(settings, family, progress)
-    if isinstance(source, str) and not cuda:
+    if not family.embedded and not torch.cuda.is_available():
         raise LabError(
             f"{family.title} needs a CUDA GPU, and this machine has none. The embedded family runs on a CPU."
         )
+    source = base_model_dir(settings, family, progress)
     say(0.9, "Loading the base model")
+    with _in_words(family, source):
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    return LocalEngine(family, load_model(family, source, dtype), tokenizer)
+
+
+def load_model(family: Family, source: Path | str, dtype: torch.dtype | None = None) -> Any:
+    """A model of the family's architecture, from a folder or a hub id, on the best device here.
+
+    Raises:
+        LabError: it cannot be had.
+    """
+    from transformers import AutoModelForCausalLM
+
+    cuda = torch.cuda.is_available()
     # bf16 halves the memory traffic that bounds decoding; CPUs without it would emulate it slowly.
     fast_bf16 = cuda or (
         torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
     dtype = dtype or (torch.bfloat16 if fast_bf16 else torch.float32)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+    with _in_words(family, source):
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, device_map="cuda" if cuda else None)
+    if getattr(model, "is_quantized", False) and _room_for_bf16(model):
+        # The same weights: 4-bit kernels are fast for one row only, and a comparison has many.
+        model = model.dequantize(torch.bfloat16)
+    return model
+
+
+@contextmanager
+def _in_words(family: Family, source: Path | str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, ImportError) as error:
-        raise LabError(
-            f"The base model of {family.name} could not be loaded from {source}: {error}"
-        ) from error
-    return LocalEngine(family, model, tokenizer)
+        raise LabError(f"The model of {family.name} could not be loaded from {source}: {error}") from error
+
+
+def _room_for_bf16(model: Any) -> bool:
+    """Whether the GPU takes the model in bf16 and leaves as much again for caches and activations."""
+    free, _ = torch.cuda.mem_get_info()
+    return free > 4 * 2 * model.num_parameters()
 
 
 class LocalEngine:
     """Generates for many columns in one batch, each row under its own adapter (see ``Engine``)."""
 
-    def __init__(self, family: Family, model: Any, tokenizer: Any) -> None:
+    def __init__(self, family: Family, model: Any, tokenizer: Any, merged: bool = False) -> None:
+        """Wrap a loaded model; ``merged`` says that it is a checkpoint itself and takes no adapters."""
         self.family, self.model, self.tokenizer = family, model.eval(), tokenizer
+        self._merged = merged
         self.dtype, self.device = model.dtype, model.device
         self.batch_rows = 384 if self.device.type == "cuda" else 32
         self.stack = AdapterStack(model)
@@ -175,7 +204,7 @@ class LocalEngine:
         return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
 
     def _adapter(self, checkpoint: Checkpoint) -> Adapter | None:
-        if checkpoint.is_baseline:
+        if checkpoint.is_baseline or self._merged:
             return None
         # By fingerprint, so that one trained again under the same name is read again.
         key = checkpoint.fingerprint

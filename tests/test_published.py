@@ -1,0 +1,142 @@
+"""Published checkpoints: fetched from a hub on loopback, as adapters and as merged models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from pipeline.families import Family, columns, list_checkpoints
+from pipeline.generation import Request
+from pipeline.generation.local import load_engine
+from pipeline.generation.published import PublishedEngine
+from pipeline.generation.weights import base_model_dir
+from pipeline.hub import fetch
+from pipeline.prompts import Context
+from pipeline.schema import Decoding
+from pipeline.settings import Settings
+from tests.hub_server import COMMIT, serve_hub
+
+GREEDY = Decoding(temperature=0, max_new_tokens=12)
+NAMES = {
+    "300-regular": "lab/adapter",
+    "400-regular": "lab/merged",
+    "600-regular": "lab/gone",
+    "700-regular": "lab/gated",
+    "800-regular": "lab/pickles",
+}
+_FETCH = """
+import sys
+from dataclasses import replace
+from pipeline.families import get_family, list_checkpoints
+from pipeline.hub import fetch
+from pipeline.schema import LabError
+from pipeline.settings import Settings
+settings, (name, hub_id) = Settings.from_env(), sys.argv[1:]
+family = replace(get_family(settings, "smollm2-135m"), published={name: hub_id})
+checkpoint = next(c for c in list_checkpoints(settings, family) if c.name == name)
+try:
+    print(fetch(settings, family, checkpoint).fingerprint)
+except LabError as error:
+    raise SystemExit(f"in words: {error}")
+"""
+
+
+@pytest.fixture(scope="module")
+def adapter(settings: Settings, family: Family) -> Path:
+    return settings.assets / "checkpoints" / family.name / "200-regular"
+
+
+@pytest.fixture(scope="module")
+def hub(
+    settings: Settings, family: Family, adapter: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    merged, pickles = tmp_path_factory.mktemp("merged"), tmp_path_factory.mktemp("pickles")
+    base = AutoModelForCausalLM.from_pretrained(base_model_dir(settings, family), dtype=torch.float32)
+    PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(merged)
+    (pickles / "adapter_config.json").write_text("{}")
+    (pickles / "adapter_model.bin").write_bytes(b"\x80")
+    repositories = {"lab/adapter": adapter, "lab/merged": merged, "lab/pickles": pickles}
+    with serve_hub(repositories, gated=frozenset({"lab/gated"})) as url:
+        yield url
+
+
+def download(settings: Settings, hub: str, name: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: the hub's library reads its address when it is imported."""
+    env = {
+        **os.environ,
+        "HF_ENDPOINT": hub,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "RCL_DATA_DIR": str(settings.data_dir),
+    }
+    command = [sys.executable, "-c", _FETCH, name, NAMES[name]]
+    return subprocess.run(command, capture_output=True, text=True, env=env)
+
+
+@pytest.fixture
+def published(family: Family) -> Family:
+    return replace(family, published=NAMES)
+
+
+def test_a_published_adapter_and_a_merged_model_write_the_same_in_one_comparison(
+    fresh: Settings, published: Family, adapter: Path, hub: str
+) -> None:
+    for name in ("300-regular", "400-regular"):
+        done = download(fresh, hub, name)
+        assert done.returncode == 0, done.stderr
+    known = columns(fresh, published)
+    one, other = known["300/regular"], known["400/regular"]
+    assert not one.checkpoint.is_merged
+    assert other.checkpoint.is_merged
+    assert other.checkpoint.fingerprint == COMMIT[:12]
+    engine = PublishedEngine(
+        load_engine(fresh, published, dtype=torch.float32),
+        lambda checkpoint: fetch(fresh, published, checkpoint),
+    )
+    prompt = engine.render("Write a function that adds two tensors.", "regular", Context(), GREEDY).text
+    chosen = [other, known["baseline/regular"], one]
+    *_, completions = engine.stream([Request(column, prompt) for column in chosen], GREEDY)
+    texts = [completion.text for completion in completions]
+    assert [completion.column for completion in completions] == [column.key for column in chosen]
+    assert texts[0] == texts[2] != texts[1]
+    references = ["def add(a, b):\n    return a + b"] * 3
+    bits = engine.bits_per_byte([Request(column, prompt) for column in chosen], references)
+    assert bits[0] == pytest.approx(bits[2], abs=1e-4)
+    assert bits[0] != pytest.approx(bits[1], abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("600-regular", "has no model lab/gone"),
+        ("700-regular", "lab/gated is gated"),
+        ("800-regular", "neither a LoRA adapter nor a merged model in safetensors"),
+    ],
+)
+def test_a_repository_that_cannot_be_used_says_why_and_leaves_nothing_behind(
+    fresh: Settings, published: Family, hub: str, name: str, words: str
+) -> None:
+    done = download(fresh, hub, name)
+    assert "in words: " in done.stderr
+    assert words in done.stderr
+    assert not list((fresh.data_dir / "published" / published.name).iterdir())
+
+
+def test_a_hub_out_of_reach_is_said_in_words(fresh: Settings) -> None:
+    done = download(fresh, "http://127.0.0.1:9", "300-regular")
+    assert "in words: lab/adapter cannot be fetched from the Hugging Face hub" in done.stderr
+
+
+def test_a_checkpoint_that_is_still_on_the_hub_is_listed(fresh: Settings, published: Family) -> None:
+    found = {c.name: c for c in list_checkpoints(fresh, published)}
+    assert found["600-regular"].path is None
+    assert found["600-regular"].hub_id == "lab/gone"
