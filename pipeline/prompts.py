@@ -89,9 +89,6 @@ def render(
         middle, slot, end = tail.partition("{context}")
         return head + instruction + middle + (inner.before + inner.after if slot else "") + end
 
-    def fits(inner: Context) -> bool:
-        return count_tokens(fill(inner)) <= max_tokens
-
     bare = fill(Context())
     # A token is at least one character, and few are longer than ten: what is far too long is not counted.
     used = count_tokens(bare) if len(bare) < 40 * max_tokens else len(bare)
@@ -100,16 +97,32 @@ def render(
     if "{context}" not in template:
         return Prompt(bare)
     before, after = context.before.splitlines(keepends=True), context.after.splitlines(keepends=True)
-    low, high, all_lines = 0, 1, max(len(before), len(after))
-    while low < all_lines and fits(_near(before, after, min(high, all_lines))):
-        low, high = min(high, all_lines), 2 * high
-    high = min(high, all_lines)  # most lines on each side that fit: at least low, fewer than high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(_near(before, after, middle)) else (low, middle)
+
+    def tokens_near(lines: int) -> int:
+        return count_tokens(fill(_near(before, after, lines)))
+
+    low = _most(tokens_near, used, max_tokens, max(len(before), len(after)))
     total, kept = len(before) + len(after), min(low, len(before)) + min(low, len(after))
     left_out = f"{total - kept:,} of the file's {total:,} lines were left out to fit {max_tokens:,} tokens"
     return Prompt(fill(_near(before, after, low)), left_out if kept < total else "")
+
+
+def _most(tokens: Callable[[int], int], none: int, most: int, lines: int) -> int:
+    """The largest number of lines up to ``lines`` with at most ``most`` tokens; ``none`` is what 0 lines take.
+
+    Counting tokens is what costs, so each guess supposes that lines are about equally long.
+    """
+    low, at_low = 0, none
+    high, at_high = lines + 1, none + 12 * 2 * (lines + 1)  # a line of code has about 12 tokens
+    while high - low > 1:
+        guess = low + (most - at_low) * (high - low) // max(1, at_high - at_low)
+        guess = min(max(guess, low + 1), high - 1)
+        used = tokens(guess)
+        if used <= most:
+            low, at_low = guess, used
+        else:
+            high, at_high = guess, used
+    return low
 
 
 def _near(before: list[str], after: list[str], lines: int) -> Context:
