@@ -108,7 +108,7 @@ def render(
 
 
 def _most(tokens: Callable[[int], int], none: int, most: int, lines: int) -> int:
-    """The largest number of lines up to ``lines`` with at most ``most`` tokens; ``none`` is what 0 lines take.
+    """The largest number of lines up to ``lines`` with at most ``most`` tokens; 0 lines take ``none``.
 
     Counting tokens is what costs, so each guess supposes that lines are about equally long.
     """

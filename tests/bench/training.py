@@ -2,7 +2,8 @@
 
 Run on a CUDA machine:  python -m tests.bench.training
 The 8B model has Llama-3.1-8B's shape and random weights (quantized to NF4): speed and memory do not
-depend on the values, its loss says nothing. The embedded model is the real one.
+depend on the values, its loss says nothing. The embedded model is the real one. Both backends get the same
+rows: padded for the embedded model, packed (TRL's best-fit decreasing) for the 8B one, as the families say.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from pipeline.dataset import load_dataset
 from pipeline.families import get_family
 from pipeline.generation.weights import base_model_dir
 from pipeline.settings import Settings
+from pipeline.versions import package_versions
 from training.backends import load
 from training.examples import encode_all
 from training.finetune import build_trainer
@@ -40,6 +43,7 @@ def main() -> None:
         print(json.dumps(_measure(*given.one)))
         return
     results: dict[str, Any] = {"bench": "training", "steps": STEPS, "warm_up": WARM}
+    results |= {"versions": package_versions(), "date": datetime.now(UTC).date().isoformat()}
     with tempfile.TemporaryDirectory() as folder:
         for model in given.models:
             if model == MODELS[1]:
@@ -69,7 +73,7 @@ def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
 
     family = embedded if model_name == MODELS[0] else replace(get_family(settings, model_name), base=folder)
     tokenizer = AutoTokenizer.from_pretrained(base_model_dir(settings, embedded))
-    samples = load_dataset(settings, embedded.dataset, "regular").subset(family.batch_size * STEPS * 2)
+    samples = load_dataset(settings, embedded.dataset, "regular").subset(1_000)
     rows = encode_all(samples, "regular", family, tokenizer)
     model, _ = load(settings, family, backend, 42, lambda fraction, message: None)  # type: ignore[arg-type]
 
@@ -97,6 +101,7 @@ def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
     (start, before), (end, after) = clock.seen[WARM], clock.seen[-1]
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
+        "device": torch.cuda.get_device_name(),
         "tokens_per_second": round((after - before) / (end - start)),
         "samples_per_second": round(
             counted["samples"] / counted["tokens"] * (after - before) / (end - start), 1
@@ -109,8 +114,13 @@ def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
 
 
 _MAKE_8B = """
+import shutil
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+from pipeline.families import get_family
+from pipeline.generation.weights import base_model_dir
+from pipeline.settings import Settings
 
 def make(folder):
     config = LlamaConfig(
@@ -134,8 +144,10 @@ def make(folder):
         folder + "/bf16", quantization_config=nf4, device_map={"": 0}
     )
     model.save_pretrained(folder)
-    import shutil, os
     shutil.rmtree(folder + "/bf16")
+    settings = Settings.from_env()
+    embedded = base_model_dir(settings, get_family(settings, "smollm2-135m"))
+    AutoTokenizer.from_pretrained(embedded).save_pretrained(folder)
 
 """
 

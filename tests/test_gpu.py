@@ -1,0 +1,134 @@
+"""What needs a CUDA GPU: Unsloth beside PEFT, and 4-bit base models. Skipped where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.families import Family, fingerprint
+from pipeline.generation import Request
+from pipeline.generation.local import LocalEngine, load_engine, load_model
+from pipeline.generation.weights import base_model_dir
+from pipeline.schema import Checkpoint, Column, Decoding
+from pipeline.settings import Settings
+from tests.adapters import write_random_adapters
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+needs_unsloth = pytest.mark.skipif(
+    importlib.util.find_spec("unsloth") is None, reason="needs Unsloth (requirements-gpu.txt)"
+)
+
+
+@pytest.fixture(scope="module")
+def unsloth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which ``tests.unsloth_run`` left what it trained and computed."""
+    folder = tmp_path_factory.mktemp("unsloth")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.unsloth_run", str(folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def column_of(family: Family, folder: Path) -> Column:
+    print_ = fingerprint(folder)
+    return Column(Checkpoint(family.name, folder.name, 200, "regular", 42, folder, None, print_), "regular")
+
+
+def logits(engine: LocalEngine, column: Column, row: dict[str, list[int]]) -> torch.Tensor:
+    engine.stack.assign([engine._adapter(column.checkpoint)], engine.dtype, engine.device)
+    with torch.inference_mode():
+        ids = torch.tensor([row["input_ids"]], device=engine.device)
+        return engine.model(input_ids=ids).logits[0].float().cpu()
+
+
+def far(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Root mean square of the difference."""
+    return float((one - other).square().mean().sqrt())
+
+
+@needs_unsloth
+def test_the_engine_gives_an_unsloth_adapter_the_logits_of_its_training(
+    settings: Settings, family: Family, unsloth: Path
+) -> None:
+    """As near as bf16 is to fp32 in the engine itself, and far nearer than the bare base."""
+    trained = torch.load(unsloth / "trained.pt")
+    column = column_of(family, unsloth / "200-regular")
+    bare = Column(Checkpoint(family.name, "baseline"), "regular")
+    half, full = (load_engine(settings, family, dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
+    for row, expected in zip(trained["rows"], trained["logits"], strict=True):
+        ours = logits(half, column, row)
+        rounding = far(ours, logits(full, column, row))
+        print(f"engine to Unsloth {far(ours, expected):.3f}, bf16 to fp32 {rounding:.3f}")
+        assert far(ours, expected) < 2 * rounding
+        assert far(ours, expected) < 0.1 * far(logits(half, bare, row), expected)
+
+
+@needs_unsloth
+def test_unsloth_and_peft_reach_the_same_loss_on_the_same_rows(unsloth: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training.finetune", "--subset-size", "48", "--prompt", "regular"]
+    command += ["--epochs", "8", "--max-steps", "24", "--backend", "peft", "--output", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = Path(json.loads(done.stdout.strip().splitlines()[-1])["path"])
+    peft = [loss for _, loss in json.loads((folder / "checkpoint.json").read_text())["loss"]]
+    ours = torch.load(unsloth / "trained.pt")["losses"]
+    ends = [sum(losses[-8:]) / 8 for losses in (ours, peft)]
+    print(f"first loss: Unsloth {ours[0]:.4f}, PEFT {peft[0]:.4f}; last 8: {ends[0]:.4f}, {ends[1]:.4f}")
+    assert ours[0] == pytest.approx(peft[0], rel=0.01)
+    assert ends[0] == pytest.approx(ends[1], rel=0.05)
+
+
+@needs_unsloth
+def test_samples_that_unsloth_packs_do_not_attend_to_each_other(unsloth: Path) -> None:
+    pairs = torch.load(unsloth / "packed.pt")
+    assert len(pairs) > 2
+    for together, alone in pairs:
+        print(f"packed to alone {far(together, alone):.3f} of {float(alone.std()):.2f}")
+        assert far(together, alone) < 0.02 * float(alone.std())
+
+
+@pytest.fixture(scope="module")
+def four_bit(settings: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded base as a 4-bit model, as the large family's base is one."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    folder = tmp_path_factory.mktemp("nf4")
+    base = base_model_dir(settings, family)
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
+    AutoModelForCausalLM.from_pretrained(base, quantization_config=config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+def test_a_4_bit_base_answers_the_same_when_there_is_room_to_unpack_it(
+    settings: Settings, family: Family, four_bit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    write_random_adapters(Path(base_model_dir(settings, family)), [tmp_path / "200-regular"])
+    family = replace(family, base=str(four_bit))
+    column = column_of(family, tmp_path / "200-regular")
+    tokenizer = AutoTokenizer.from_pretrained(four_bit)
+    row = {"input_ids": tokenizer("def attention(query, key, value):").input_ids}
+    found: list[Any] = []
+    for room in (True, False):
+        monkeypatch.setattr("pipeline.generation.local._room_for_bf16", lambda model, room=room: room)
+        engine = LocalEngine(family, load_model(family, four_bit), tokenizer)
+        kinds = {type(layer.base).__name__ for layer in engine.stack.layers.values()}
+        assert kinds == ({"Linear"} if room else {"Linear4bit"})
+        found.append(logits(engine, column, row))
+        *_, completions = engine.stream([Request(column, "def f")], Decoding(0, 0.1, 4))
+        assert completions[0].tokens
+    print(f"unpacked to 4-bit {far(*found):.3f} of {float(found[0].std()):.2f}")
+    assert far(*found) < 0.05 * float(found[0].std())
