@@ -114,8 +114,13 @@ def compare(
 
     A column that cannot be used (a damaged checkpoint, a prompt that does not fit) says so in its own
     pane, and the others go on without it.
+
+    Raises:
+        LabError: the task fits none of the columns, said once and not in every pane.
     """
     panes = [_ask(engine, column, task, decoding) for column in columns]
+    if all(pane.error for pane in panes):
+        raise LabError(" ".join(dict.fromkeys(pane.error for pane in panes)))
     yield panes
     try:
         panes = yield from _write(engine, panes, decoding, cancel)
