@@ -49,7 +49,7 @@ def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
             with gr.Row():
                 back, onward = gr.Button("Previous page", size="sm"), gr.Button("Next page", size="sm")
         with gr.Column(scale=3, min_width=320, elem_classes="card", elem_id="open-sample"):
-            send = gr.Button("Compare checkpoints on this sample", variant="primary", interactive=False)
+            send = gr.Button("Compare on this sample", variant="primary", interactive=False)
             detail = gr.HTML('<p class="note">Open a sample to read it.</p>')
     where = [family, variant, query, offset, opened]
     listed = [rows, offset]

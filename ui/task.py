@@ -30,12 +30,14 @@ _MOVES: dict[str, Callable[[int], int]] = {
     "Random": lambda at: random.getrandbits(31),
 }
 """Buttons that go to another sample: from a position to one that is brought into range."""
-_EXAMPLES = (
-    "Write a function `cosine_similarity(a, b)` that returns the cosine similarity of two vectors.",
-    "Write a class `RMSNorm(nn.Module)` that divides its input by its root mean square and scales it.",
-    "Write a function `top_k_accuracy(logits, labels, k=5)` that returns the share of rows whose label is "
-    "among the k largest logits.",
-)
+_EXAMPLES = {
+    "Cosine similarity": "Write a function `cosine_similarity(a, b)` that returns the cosine similarity of "
+    "two vectors.",
+    "RMSNorm": "Write a class `RMSNorm(nn.Module)` that divides its input by its root mean square and scales "
+    "it with a learned weight.",
+    "Top-k accuracy": "Write a function `top_k_accuracy(logits, labels, k=5)` that returns the share of rows "
+    "whose label is among the k largest logits.",
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,12 @@ def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
         instruction = gr.Textbox(
             label="Instruction", lines=3, max_lines=10, placeholder="Write a function that …", autofocus=False
         )
-        gr.Examples([[text] for text in _EXAMPLES], instruction, label="For example")
+        gr.Examples(
+            [[text] for text in _EXAMPLES.values()],
+            instruction,
+            example_labels=list(_EXAMPLES),
+            label="For example",
+        )
         code = gr.Textbox(
             label="Code of the file around it (optional; for the augmented prompt)",
             lines=3,
@@ -185,5 +192,5 @@ def read_task(
             f"The dataset is not ready yet ({loading.says}). Try again shortly, or write an own instruction."
         )
     if not sample_id:
-        raise LabError("Choose a sample first: none is shown.")
+        raise LabError("No sample is shown to compare on: choose one, or write an own instruction.")
     return Task.of_sample(loading.result().get(sample_id))
