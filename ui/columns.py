@@ -124,5 +124,5 @@ def column_note(settings: Settings, family: str, checkpoints: Sequence[str], var
             f"{len(there)} answers side by side, written in one batch." if len(there) > 1 else "One answer."
         )
     if missing:
-        note += f" Not there: {', '.join(missing)}; each was fine-tuned for one of the two prompts."
+        note += f" There is no {', '.join(missing)}: nobody fine-tuned these checkpoints on that prompt."
     return note

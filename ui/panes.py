@@ -89,7 +89,8 @@ def _card(pane: Pane, base: str | None, against: Against, best: Mapping[str, flo
     # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
     return (
         f'<section class="pane" aria-label="{name}" data-state="{_state(pane)}">'
-        f"<header><h3>{title} <small>{variant} prompt</small></h3>{copy}</header>{_facts(pane)}"
+        f'<header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
+        f"{_facts(pane)}"
         f'<div class="body">{_body(pane, base, against)}</div>'
         f'<div class="foot">{trimmed}{_scores(pane.scores, best) if whole else ""}</div></section>'
     )
