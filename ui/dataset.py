@@ -46,8 +46,10 @@ def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
             )
             query = gr.Textbox(placeholder="Name, instruction or repository", label="Search the test samples")
             rows = gr.HTML(js_on_load=_PICK)
-            with gr.Row():
-                back, onward = gr.Button("Previous page", size="sm"), gr.Button("Next page", size="sm")
+            with gr.Row(elem_classes="moves"):
+                back, onward = (
+                    gr.Button(f"{name} page", size="sm", min_width=0) for name in ("Previous", "Next")
+                )
         with gr.Column(scale=3, min_width=320, elem_classes="card", elem_id="open-sample"):
             send = gr.Button("Compare on this sample", variant="primary", interactive=False)
             detail = gr.HTML('<p class="note">Open a sample to read it.</p>')

@@ -12,8 +12,15 @@ from pipeline.settings import ASSETS
 CSS: Path = ASSETS / "app.css"
 LOGO: Path = ASSETS / "logo.svg"
 
+# Gradio scopes the style sheet to what the page holds; margin and footer are around it.
 # Copies a pane's code. ``navigator.clipboard`` exists on https and localhost only.
 HEAD = """
+<style>
+@media (max-width: 640px) {
+  .gradio-container .main.app { padding-left: .9rem !important; padding-right: .9rem !important; }
+  .gradio-container footer .divider { display: none; }
+}
+</style>
 <script>
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
