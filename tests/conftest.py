@@ -73,7 +73,7 @@ def serve(settings: Settings) -> Iterator[str]:
         page.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app_settings(settings: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A data folder with one damaged checkpoint beside those that are shipped."""
     from pipeline.families import checkpoints_dir
@@ -85,9 +85,9 @@ def app_settings(settings: Settings, family: Family, tmp_path_factory: pytest.Te
     return own
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app_url(app_settings: Settings) -> Iterator[str]:
-    """Where the app runs for a module's tests."""
+    """Where the app runs, loaded once for all tests that only read or generate."""
     with serve(app_settings) as url:
         yield url
 

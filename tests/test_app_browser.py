@@ -93,9 +93,13 @@ def test_a_damaged_checkpoint_says_so_in_its_pane(page: Page) -> None:
     expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
 
 
-def test_an_empty_instruction_gets_a_message(page: Page) -> None:
-    ask(page, "  ", 4)
-    expect(page.get_by_text("Write an instruction first")).to_be_visible()
+def test_an_empty_instruction_gets_one_message_and_the_answers_stay(page: Page) -> None:
+    ask(page, "Write a function that adds two tensors.", 4)
+    expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
+    page.get_by_label("Instruction", exact=True).fill("  ")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_text("Write an instruction first")).to_have_count(1)
+    expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible()
 
 
 def test_a_second_visitor_waits_in_line(page: Page, chromium: Any, app_url: str) -> None:

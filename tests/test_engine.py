@@ -70,27 +70,31 @@ def last(engine: LocalEngine, requests: list[Request], decoding: Decoding = GREE
     return [completion.text for completion in completions]
 
 
-def reference_model(base: Path, column: Column) -> torch.nn.Module:
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    if column.checkpoint.path is None:
-        return model.eval()
-    return PeftModel.from_pretrained(model, column.checkpoint.path).eval()
+@pytest.fixture(scope="module")
+def reference_models(base: Path, columns: list[Column]) -> dict[Column, torch.nn.Module]:
+    """Of each column a model of its own as transformers and PEFT load it."""
+    models = {}
+    for column in columns:
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        path = column.checkpoint.path
+        models[column] = (PeftModel.from_pretrained(model, path) if path else model).eval()
+    return models
 
 
 def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
-    engine: LocalEngine, base: Path, requests_: list[Request]
+    engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
     texts = last(engine, requests_)
     for request, text in zip(requests_, texts, strict=True):
         ids = torch.tensor([encode_prompt(engine.tokenizer, request.prompt)])
-        out = reference_model(base, request.column).generate(
+        out = reference_models[request.column].generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False
         )
         assert text == engine.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
 
 
 def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
-    engine: LocalEngine, base: Path, requests_: list[Request]
+    engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
     sequences = [encode_prompt(engine.tokenizer, request.prompt) for request in requests_]
     ids, mask = engine._pad_left(sequences)
@@ -103,7 +107,7 @@ def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
         ).logits
     for row, (request, sequence) in enumerate(zip(requests_, sequences, strict=True)):
         with torch.inference_mode():
-            alone = reference_model(base, request.column)(input_ids=torch.tensor([sequence])).logits[0]
+            alone = reference_models[request.column](input_ids=torch.tensor([sequence])).logits[0]
         torch.testing.assert_close(stacked[row, -len(sequence) :], alone, atol=1e-4, rtol=1e-4)
 
 
@@ -170,7 +174,7 @@ def test_an_adapter_that_changes_nothing_is_refused(
 
 
 def test_bits_per_byte_is_the_models_own_likelihood(
-    engine: LocalEngine, base: Path, requests_: list[Request]
+    engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
     references = ["def add(a, b):\n    return a + b", "x = 1", "sorted(θ)"]
     measured = engine.bits_per_byte(requests_, references)
@@ -178,9 +182,7 @@ def test_bits_per_byte_is_the_models_own_likelihood(
         prompt = encode_prompt(engine.tokenizer, request.prompt)
         target = encode_completion(engine.tokenizer, reference)
         with torch.inference_mode():
-            logits = reference_model(base, request.column)(input_ids=torch.tensor([prompt + target])).logits[
-                0
-            ]
+            logits = reference_models[request.column](input_ids=torch.tensor([prompt + target])).logits[0]
         log_p = torch.log_softmax(logits[len(prompt) - 1 : -1], -1).gather(1, torch.tensor(target)[:, None])
         expected = -log_p.sum().item() / 0.6931471805599453 / len(reference.encode())
         assert bits == pytest.approx(expected, abs=1e-4)

@@ -71,3 +71,31 @@ def test_what_is_unscored_says_why() -> None:
     score = Score("chrF", None, "there is no reference")
     html = panes.grid([Pane(TUNED, completion=completion("x"), code="x", scores=(score,))], TASK)
     assert "not scored: there is no reference" in text_of(html)
+
+
+def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
+    def shown(column: Column, chrf: float, bits: float) -> Pane:
+        scores = (Score("chrF", chrf), Score("bits per byte", bits), Score("parses", 1.0))
+        return Pane(column, completion=completion("x"), code="x", scores=scores)
+
+    html = panes.grid([shown(BASELINE, 20.0, 0.5), shown(TUNED, 10.0, 0.25)], TASK)
+    assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0", "0.250"]
+
+
+def test_every_pane_has_the_four_parts_that_the_style_sheet_lines_up() -> None:
+    shown = [
+        Pane(BASELINE, error="damaged"),
+        Pane(TUNED),
+        Pane(TUNED, completion=completion("x", None)),
+        Pane(TUNED, completion=completion("x"), code="x", trimmed="much"),
+    ]
+    html = panes.grid(shown, TASK, show_reference=True)
+    for card in html.split("<section")[1:]:
+        parts = re.findall(r'<(header>|p class="facts"|div class="body"|div class="foot")', card)
+        assert parts == ["header>", 'p class="facts"', 'div class="body"', 'div class="foot"']
+
+
+def test_backticks_in_an_instruction_become_code_and_nothing_becomes_markup() -> None:
+    assert markup.prose("Write `f(x)` <b>, `- and `. `") == (
+        "Write <code>f(x)</code> &lt;b&gt;, `- and `. `"
+    )  # fmt: skip

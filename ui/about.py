@@ -64,7 +64,7 @@ def metric_table() -> str:
         for metric in METRICS.values()
     )
     head = "<tr><th>Score</th><th>What it says</th><th>Range</th><th>Better</th></tr>"
-    return _table(rows, head)
+    return _table(rows, head, "ranged")
 
 
 def _range(low: float, high: float) -> str:
@@ -84,6 +84,6 @@ def describe_installation(lab: Lab) -> str:
     return _table(rows)
 
 
-def _table(rows: str, head: str = "") -> str:
+def _table(rows: str, head: str = "", kind: str = "") -> str:
     table = f'<table class="facts-table"><thead>{head}</thead><tbody>{rows}</tbody></table>'
-    return f'<div class="wide">{table}</div>'
+    return f'<div class="wide {kind}">{table}</div>'

@@ -206,7 +206,7 @@ class Api:
         """
         if not 1 <= limit <= 200 or offset < 0:
             raise LabError("limit must be from 1 to 200, and offset at least 0.")
-        data = self.lab.dataset(get_family(self.lab.settings, family), variant).result()
+        data = self.lab.dataset(get_family(self.lab.settings, family), variant, again=True).result()
         found = data.search(query, limit, offset)
         keys = SampleRow.__annotations__
         return {
@@ -246,7 +246,7 @@ class Api:
             variant: PromptVariant = (
                 "augmented" if any(c.variant == "augmented" for c in columns) else "regular"
             )
-            task = Task.of_sample(self.lab.dataset(chosen, variant).result().get(sample_id))
+            task = Task.of_sample(self.lab.dataset(chosen, variant, again=True).result().get(sample_id))
         else:
             task = Task.of_instruction(instruction, code)
         model = self.lab.model(chosen).result()

@@ -10,6 +10,7 @@ import gradio as gr
 from pipeline.families import Family, columns, get_family, load_families
 from pipeline.schema import VARIANTS, PromptVariant
 from pipeline.settings import Settings
+from ui import markup
 from ui.comparison import MOST_COLUMNS
 from ui.events import QUIET
 
@@ -30,6 +31,7 @@ class ColumnPicker:
 
 def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
     """Family, checkpoints and prompt variants, and a sentence on what they make."""
+    gr.HTML(markup.step(1, "Choose checkpoints"))
     families = load_families(settings)
     first = next(iter(families.values()))
     choices, chosen = checkpoint_choices(settings, first)
@@ -37,11 +39,17 @@ def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
         gr.Dropdown(
             [(known.title, known.name) for known in families.values()], value=first.name, label="Model family"
         ),
-        gr.CheckboxGroup(choices, value=chosen, label="Checkpoints, by number of training samples"),
         gr.CheckboxGroup(
-            [("Regular", "regular"), ("Augmented with the file's code", "augmented")],
+            choices,
+            value=chosen,
+            label="Checkpoints",
+            info="The baseline is the model as published; the others were fine-tuned on that many samples.",
+        ),
+        gr.CheckboxGroup(
+            [("Regular", "regular"), ("Augmented", "augmented")],
             value=["regular"],
-            label="Prompt variants",
+            label="Prompt",
+            info="Regular: the instruction alone. Augmented: with the code of the file around it.",
         ),
     )
     note = gr.Markdown(column_note(settings, first.name, chosen, ["regular"]), elem_classes="hint")
@@ -94,19 +102,27 @@ def column_keys(
 ) -> tuple[list[str], list[str]]:
     """Of every chosen checkpoint under every chosen variant: keys of those that exist, and of the others."""
     known = columns(settings, family)
-    keys = [f"{name}/{variant}" for variant in VARIANTS if variant in variants for name in checkpoints]
-    return [key for key in keys if key in known], [key for key in keys if key not in known]
+    wanted = [f"{name}/{variant}" for variant in VARIANTS if variant in variants for name in checkpoints]
+    # By variant, then by size as they are listed: not in the order in which the boxes were ticked.
+    there = sorted(
+        (key for key in known if key in wanted), key=lambda key: VARIANTS.index(known[key].variant)
+    )
+    return there, [key for key in wanted if key not in known]
 
 
 def column_note(settings: Settings, family: str, checkpoints: Sequence[str], variants: Sequence[str]) -> str:
     """One sentence on what the choice makes."""
     there, missing = column_keys(settings, get_family(settings, family), checkpoints, variants)
     if not there:
-        note = f"Each checkpoint under each prompt variant is one column: choose one to {MOST_COLUMNS}."
+        note = (
+            f"Tick at least one checkpoint and one prompt; up to {MOST_COLUMNS} answers fit one comparison."
+        )
     elif len(there) > MOST_COLUMNS:
-        note = f"{len(there)} columns are too many: at most {MOST_COLUMNS} fit one comparison."
+        note = f"{len(there)} answers are too many: at most {MOST_COLUMNS} fit one comparison."
     else:
-        note = f"{len(there)} column{'s' if len(there) > 1 else ''}, generated together in one batch."
+        note = (
+            f"{len(there)} answers side by side, written in one batch." if len(there) > 1 else "One answer."
+        )
     if missing:
-        note += f" Not there: {', '.join(missing)}; an adapter answers the prompt that it was trained under."
+        note += f" There is no {', '.join(missing)}: nobody fine-tuned these checkpoints on that prompt."
     return note

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from pipeline.families import get_family
-from pipeline.schema import Decoding, LabError
+from pipeline.schema import Column, Decoding, LabError
 from ui import columns, panes, task
 from ui.columns import ColumnPicker
 from ui.comparison import Pane, Task, check_decoding, compare, pick_columns
 from ui.events import ON_MODEL, QUIET
 from ui.lab import Lab
 from ui.task import TaskForm
+
+_REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time that tokens need
 
 
 @dataclass(frozen=True)
@@ -25,22 +28,22 @@ class Shown:
 
     panes: tuple[Pane, ...] = ()
     task: Task | None = None
-    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Output:
-    """The lower half of the tab."""
+    """The lower half of the tab. Only ``notice`` says why a comparison cannot be made."""
 
     generate: gr.Button
     stop: gr.Button
     status: gr.HTML
+    notice: gr.HTML
+    view: gr.Row
     show_reference: gr.Checkbox
     against: gr.Radio
     grid: gr.HTML
     shown: gr.State
     stopping: gr.State
-    clock: gr.Timer
 
 
 @dataclass(frozen=True)
@@ -82,19 +85,24 @@ def _output() -> Output:
         generate = gr.Button("Generate", variant="primary", scale=0, min_width=150)
         stop = gr.Button("Stop", scale=0, min_width=90, interactive=False)
         status = gr.HTML(elem_classes="status", min_height=24)
-    with gr.Row(elem_classes="view", equal_height=True):
+    notice = gr.HTML(visible=False)
+    with gr.Row(elem_classes="view", equal_height=True, visible=False) as view:
+        against = gr.Radio(_views(None, ()), value="nothing", label="Show", container=False)
         show_reference = gr.Checkbox(label="Show the reference", container=False, scale=0, min_width=190)
-        against = gr.Radio(
-            [("Answers as written", "nothing")]
-            + [(f"Difference from {base}", base) for base in ("the reference", "the baseline")],
-            value="nothing",
-            label="Show",
-            container=False,
-        )
     grid = gr.HTML(panes.EMPTY, elem_id="panes")
     return Output(
-        generate, stop, status, show_reference, against, grid, gr.State(Shown()), gr.State(), gr.Timer(0.7)
+        generate, stop, status, notice, view, show_reference, against, grid, gr.State(Shown()), gr.State()
     )
+
+
+def _views(asked: Task | None, chosen: Sequence[Column]) -> list[tuple[str, panes.Against]]:
+    """The ways in which these answers can be shown."""
+    views: list[tuple[str, panes.Against]] = [("Answers as written", "nothing")]
+    if asked and asked.reference is not None:
+        views.append(("Difference from the reference", "the reference"))
+    if len(chosen) > 1 and any(column.checkpoint.is_baseline for column in chosen):
+        views.append(("Difference from the baseline", "the baseline"))
+    return views
 
 
 def _wire_generation(
@@ -103,9 +111,9 @@ def _wire_generation(
     def generate(
         family_name: str, checkpoints: list[str], variants: list[str], source: str, sample_id: str,
         instruction: str, code: str, temperature: float, min_p: float, most: int, seed: int,
-        show_reference: bool, against: panes.Against,
+        show_reference: bool, against: panes.Against, shown: Shown,
     ) -> Iterator[dict[Any, Any]]:  # fmt: skip
-        stopping = threading.Event()
+        stopping, before = threading.Event(), shown
         try:
             family = get_family(lab.settings, family_name)
             keys, _ = columns.column_keys(lab.settings, family, checkpoints, variants)
@@ -113,30 +121,49 @@ def _wire_generation(
             asked = task.read_task(lab, family_name, variants, source, sample_id, instruction, code)
             settings = check_decoding(Decoding(temperature, min_p, most, seed))
             loading = lab.model(family)
+            views = _views(asked, chosen)
+            against = against if against in dict(views).values() else "nothing"
             yield {
                 out.stop: gr.Button(interactive=True),
                 out.stopping: stopping,
-                out.clock: gr.Timer(active=True),
+                out.notice: gr.HTML(visible=False),
+                out.against: gr.Radio(views, value=against, visible=len(views) > 1),
+                out.show_reference: gr.Checkbox(visible=asked.reference is not None),
+                form.clock: gr.Timer(active=True),
             }
-            for says in loading.wait():
-                yield {out.grid: panes.waiting(says)}
-            model = loading.result()
-            for now in compare(model.engine, model.scorers, chosen, asked, settings, stopping):
-                shown = Shown(tuple(now), asked)
-                yield {out.grid: _draw(shown, show_reference, against), out.shown: shown}
+            for _ in loading.wait():
+                if stopping.is_set():
+                    break
+                yield {out.grid: panes.waiting("The answers follow as soon as the model is loaded.")}
+            if loading.state == "ready" and not stopping.is_set():  # the status line says what failed
+                model = loading.result()
+                for now in _paced(compare(model.engine, model.scorers, chosen, asked, settings, stopping)):
+                    shown = Shown(tuple(now), asked)
+                    yield {
+                        out.grid: _draw(shown, show_reference, against),
+                        out.shown: shown,
+                        out.view: gr.Row(visible=True),
+                    }
         except LabError as error:
-            yield {out.grid: panes.problem(str(error)), out.shown: Shown(problem=str(error))}
-        yield {out.stop: gr.Button(interactive=False)}
+            # What was shown before stays: nothing is lost by a slip.
+            yield {out.notice: gr.HTML(panes.problem(str(error)), visible=True)}
+            shown = before
+        yield {out.stop: gr.Button(interactive=False), out.shown: shown}
 
-    run = out.generate.click(
+    run = gr.on(
+        [out.generate.click, form.instruction.submit],
         generate,
         [
             picker.family, picker.checkpoints, picker.variants, form.source, form.sample_id,
-            form.instruction, form.code, *decoding, out.show_reference, out.against,
+            form.instruction, form.code, *decoding, out.show_reference, out.against, out.shown,
         ],
-        [out.stop, out.grid, out.shown, out.stopping, out.clock],
+        [
+            out.stop, out.grid, out.shown, out.stopping, out.notice, out.view, out.against,
+            out.show_reference, form.clock,
+        ],
         show_progress="minimal",
         show_progress_on=out.status,
+        trigger_mode="once",
         api_visibility="private",
         **ON_MODEL,
     )  # fmt: skip
@@ -144,6 +171,16 @@ def _wire_generation(
 
     # Not Gradio's ``cancels``: the engine ends the answers itself, so that they are kept and marked.
     out.stop.click(lambda stopping: stopping and stopping.set(), out.stopping, None, **QUIET)
+
+
+def _paced(steps: Iterator[list[Pane]]) -> Iterator[list[Pane]]:
+    """As many of the steps as there is time to draw, and every one in which all answers are whole."""
+    drawn = 0.0
+    for now in steps:
+        whole = all(pane.error or (pane.completion and pane.completion.finish_reason) for pane in now)
+        if whole or time.monotonic() - drawn > _REDRAW_SECONDS:
+            yield now
+            drawn = time.monotonic()
 
 
 def _wire_view(out: Output) -> None:
@@ -157,8 +194,6 @@ def _wire_view(out: Output) -> None:
 
 
 def _draw(shown: Shown, show_reference: bool, against: panes.Against) -> str:
-    if shown.problem:
-        return panes.problem(shown.problem)
     return panes.grid(shown.panes, shown.task, show_reference, against) if shown.task else panes.EMPTY
 
 
@@ -173,13 +208,13 @@ def _wire_loading(lab: Lab, picker: ColumnPicker, form: TaskForm, out: Output) -
             card = task.show_place(lab, family_name, variants, place)
             shown.update(zip(form.sample_view, card, strict=True))
         if "loading" not in (state, data.state):
-            shown[out.clock] = gr.Timer(active=False)
+            shown[form.clock] = gr.Timer(active=False)
         return shown
 
-    out.clock.tick(
+    form.clock.tick(
         tick,
         [picker.family, picker.variants, form.place, form.sample_id],
-        [out.status, *form.sample_view, out.clock],
+        [out.status, *form.sample_view],
         **QUIET,
     )
-    picker.family.change(lambda: gr.Timer(active=True), None, out.clock, **QUIET)
+    picker.family.change(lambda: gr.Timer(active=True), None, form.clock, **QUIET)

@@ -92,13 +92,14 @@ def pick_columns(settings: Settings, family: Family, keys: Sequence[str]) -> lis
 def check_decoding(decoding: Decoding) -> Decoding:
     """The same settings; raises ``LabError`` where one is out of range."""
     for name, value, low, high in (
-        ("temperature", decoding.temperature, 0, 2),
+        ("The temperature", decoding.temperature, 0, 2),
         ("min_p", decoding.min_p, 0, 1),
-        ("max_new_tokens", decoding.max_new_tokens, 1, 4096),
-        ("seed", decoding.seed, 0, 2**31 - 1),
+        ("The most new tokens (max_new_tokens)", decoding.max_new_tokens, 1, 4096),
+        ("The seed", decoding.seed, 0, 2**31 - 1),
     ):
-        if value is None or not low <= value <= high:
-            raise LabError(f"{name} must be a number from {low} to {high:,}, not {value}.")
+        if value is None or not low <= value <= high:  # an emptied number field gives None
+            given = "left empty" if value is None else f"{value:,}"
+            raise LabError(f"{name} must be a number from {low} to {high:,}, not {given}.")
     return decoding
 
 
@@ -114,8 +115,13 @@ def compare(
 
     A column that cannot be used (a damaged checkpoint, a prompt that does not fit) says so in its own
     pane, and the others go on without it.
+
+    Raises:
+        LabError: the task fits none of the columns, said once and not in every pane.
     """
     panes = [_ask(engine, column, task, decoding) for column in columns]
+    if all(pane.error for pane in panes):
+        raise LabError(" ".join(dict.fromkeys(pane.error for pane in panes)))
     yield panes
     try:
         panes = yield from _write(engine, panes, decoding, cancel)

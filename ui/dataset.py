@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.families import DEFAULT_FAMILY, get_family, load_families
+from pipeline.families import DEFAULT_FAMILY, Family, get_family, load_families
 from pipeline.prompts import Context
 from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample
 from ui import columns, markup, panes, task
@@ -22,40 +22,79 @@ _AROUND = 15  # lines of the file shown on each side of the function
 _PICK = """
 element.addEventListener("click", (event) => {
   const row = event.target.closest("[data-index]");
-  if (row) trigger("click", { index: row.dataset.index });
+  if (!row) return;
+  trigger("click", { index: row.dataset.index });
+  // On a phone the sample opens below the list, out of sight.
+  if (innerWidth < 760) document.getElementById("open-sample").scrollIntoView({ behavior: "smooth" });
 });
 """
 
 
 def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
     """A list on the left, the open sample on the right."""
-    names = [
-        (f"{family.dataset} · {family.name}", family.name) for family in load_families(lab.settings).values()
-    ]
+    families = load_families(lab.settings)
+    names = [(f"{family.dataset}, for {family.title}", family.name) for family in families.values()]
     offset, opened = gr.State(0), gr.State(-1)
     with gr.Row():
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
             family = gr.Dropdown(names, value=DEFAULT_FAMILY, label="Dataset")
-            variant = gr.Radio(list(VARIANTS), value="regular", label="Test split of prompt variant")
+            variant = gr.Radio(
+                [(name.capitalize(), name) for name in VARIANTS],
+                value="regular",
+                label="Test samples for the prompt",
+                visible=_splits(families[DEFAULT_FAMILY]),
+            )
             query = gr.Textbox(placeholder="Name, instruction or repository", label="Search the test samples")
             rows = gr.HTML(js_on_load=_PICK)
-            with gr.Row():
-                back, onward = gr.Button("Previous page", size="sm"), gr.Button("Next page", size="sm")
-        with gr.Column(scale=3, min_width=320, elem_classes="card"):
+            with gr.Row(elem_classes="moves"):
+                back, onward = (
+                    gr.Button(f"{name} page", size="sm", min_width=0) for name in ("Previous", "Next")
+                )
+        with gr.Column(scale=3, min_width=320, elem_classes="card", elem_id="open-sample"):
             send = gr.Button("Compare on this sample", variant="primary", interactive=False)
             detail = gr.HTML('<p class="note">Open a sample to read it.</p>')
     where = [family, variant, query, offset, opened]
     listed = [rows, offset]
+    sample_view = [detail, opened, send, rows]
     for event, by in ((back.click, -1), (onward.click, 1)):
         event(partial(list_page, lab, by), where, listed, **QUIET)
 
     def wait(family: str, variant: PromptVariant) -> Iterator[str]:
-        for says in lab.dataset(get_family(lab.settings, family), variant).wait():
+        for says in lab.dataset(get_family(lab.settings, family), variant, again=True).wait():
             yield panes.waiting(says)
 
-    gr.on([tab.select, family.change, variant.change], wait, where[:2], rows, **QUIET).then(
-        partial(list_page, lab, 0), where, listed, **QUIET
-    )
+    def open_index(
+        index: int, family: str, variant: PromptVariant, query: str, offset: int
+    ) -> tuple[Any, ...]:
+        with in_words():
+            sample = lab.dataset(get_family(lab.settings, family), variant).result().test[index]
+        page, _ = list_page(lab, 0, family, variant, query, offset, index)
+        return show_sample(sample), index, gr.Button(interactive=True), page
+
+    def open_row(
+        family: str, variant: PromptVariant, query: str, offset: int, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        return open_index(int(event.index), family, variant, query, offset)
+
+    def open_first(
+        family: str, variant: PromptVariant, query: str, offset: int, opened: int
+    ) -> tuple[Any, ...]:
+        """So that nobody meets an empty half of a page."""
+        data = lab.dataset(get_family(lab.settings, family), variant)
+        if opened >= 0 or data.state != "ready":
+            return tuple(gr.skip() for _ in sample_view)
+        return open_index(0, family, variant, query, offset)
+
+    def close() -> tuple[Any, ...]:
+        return '<p class="note">Open a sample to read it.</p>', -1, gr.Button(interactive=False), gr.skip()
+
+    family.change(lambda name: gr.Radio(visible=_splits(families[name])), family, variant, **QUIET)
+    changed = gr.on([family.change, variant.change], close, None, sample_view, **QUIET)
+    for begin in (tab.select, changed.then):
+        waited = begin(wait, where[:2], rows, **QUIET)
+        waited.then(partial(list_page, lab, 0), where, listed, **QUIET).then(
+            open_first, where, sample_view, **QUIET
+        )
     query.change(
         partial(list_page, lab, 0),
         where[:3],
@@ -63,17 +102,7 @@ def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
         trigger_mode="always_last",
         **QUIET,
     )
-
-    def open_row(
-        family: str, variant: PromptVariant, query: str, offset: int, event: gr.EventData
-    ) -> tuple[Any, ...]:
-        index = int(event.index)
-        with in_words():
-            sample = lab.dataset(get_family(lab.settings, family), variant).result().test[index]
-        page, _ = list_page(lab, 0, family, variant, query, offset, index)
-        return show_sample(sample), index, gr.Button(interactive=True), page
-
-    rows.click(open_row, where[:4], [detail, opened, send, rows], **QUIET)
+    rows.click(open_row, where[:4], sample_view, **QUIET)
 
     def compare_on(family: str, variant: PromptVariant, opened: int) -> tuple[Any, ...]:
         picked = columns.choose(lab.settings, family, variant)
@@ -113,7 +142,7 @@ def _row(sample: Sample, index: int, is_open: bool) -> str:
     current = ' aria-current="true"' if is_open else ""
     return (
         f'<li><button type="button" data-index="{index}"{current}>'
-        f"<b>{escape(sample.function_name)}</b><span>{escape(sample.prompt)}</span></button></li>"
+        f"<b>{escape(sample.function_name)}</b><span>{markup.prose(sample.prompt)}</span></button></li>"
     )
 
 
@@ -132,3 +161,8 @@ def show_sample(sample: Sample) -> str:
         + '<mark class="hole">the function stands here</mark>'
         + f"{markup.python(chr(10).join(after[:_AROUND]))}</pre>"
     )
+
+
+def _splits(family: Family) -> bool:
+    """Whether the two prompt variants have different test samples."""
+    return family.dataset == "arxivdl"

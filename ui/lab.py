@@ -109,11 +109,18 @@ class Lab:
                 self._model = (family.name, loading)
             return self._model[1]
 
-    def dataset(self, family: Family, variant: PromptVariant) -> Loading[Dataset]:
-        """The family's dataset, as its prompt variant sees it. One that failed is tried again."""
+    def dataset(self, family: Family, variant: PromptVariant, again: bool = False) -> Loading[Dataset]:
+        """The family's dataset, as its prompt variant sees it.
+
+        Args:
+            family: whose dataset.
+            variant: the prompt variant.
+            again: whether to try once more where that failed; what only looks on leaves it as it is.
+        """
         key = (family.dataset, variant)
         with self._lock:
-            if key not in self._datasets or self._datasets[key].state == "failed":
+            known = self._datasets.get(key)
+            if known is None or (again and known.state == "failed"):
                 self._datasets[key] = Loading(
                     lambda tell: self._load_dataset(*key, tell), self._data, "Preparing the dataset"
                 )

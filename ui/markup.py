@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import lru_cache
 from html import escape
 
@@ -34,6 +35,16 @@ def answer(text: str, code: str) -> str:
 
 def _aside(lines: list[str]) -> str:
     return f'<span class="aside">{escape(chr(10).join(lines))}</span>' if any(lines) else ""
+
+
+def prose(text: str) -> str:
+    """Words as HTML, with what stands between backticks as code."""
+    return re.sub(r"`([^`\s](?:[^`\n]*[^`\s])?)`", r"<code>\1</code>", escape(text))
+
+
+def step(number: int, title: str) -> str:
+    """The heading of one of the steps that a visitor takes."""
+    return f'<h2 class="step"><b>{number}</b>{escape(title)}</h2>'
 
 
 def diff(old: str, new: str) -> str:

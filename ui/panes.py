@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Literal
 
 from pipeline.schema import Completion, Score
-from pipeline.scoring import METRICS
+from pipeline.scoring import METRICS, extract_code
 from pipeline.scoring.encoder import KINDS
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
 from ui import markup
@@ -16,7 +16,14 @@ from ui.comparison import Pane, Task
 Against = Literal["nothing", "the reference", "the baseline"]
 _LEFT_OUT = frozenset(name for kind in KINDS for name in kind.metrics[2:])
 """Scores of the raw text, which runs and the API keep for comparison with published figures."""
-EMPTY = '<p class="note">The answers appear here, side by side.</p>'
+EMPTY = (
+    '<p class="empty">Press <b>Generate</b>: every checkpoint that you ticked gets the same task, and their '
+    "answers appear here side by side, each with its scores.</p>"
+)
+_ONE_SAMPLE = (
+    '<p class="note">The best of each score is in bold. One sample says little about a checkpoint: Results '
+    "compares them over many samples, with intervals and tests. About says what each score means.</p>"
+)
 
 
 def grid(
@@ -24,10 +31,26 @@ def grid(
 ) -> str:
     """All panes side by side, the reference first where it is asked for, or each as a difference."""
     cards = [_reference(task)] if show_reference and task.reference is not None else []
+    best = _best(panes)
     for pane in panes:
         base = _base(pane, panes, task, against)
-        cards.append(_card(pane, base, against))
-    return f'<div class="panes">{"".join(cards)}</div>'
+        cards.append(_card(pane, base, against, best))
+    note = _ONE_SAMPLE if best else ""
+    return f'<div class="panes aligned">{"".join(cards)}</div>{note}'
+
+
+def _best(panes: Sequence[Pane]) -> dict[str, float]:
+    """The best value of every score on which the panes differ."""
+    values: dict[str, list[float]] = {}
+    for pane in panes:
+        for score in pane.scores:
+            if score.value is not None and score.metric in METRICS:
+                values.setdefault(score.metric, []).append(score.value)
+    return {
+        metric: max(found) if METRICS[metric].higher_is_better else min(found)
+        for metric, found in values.items()
+        if len(set(found)) > 1
+    }
 
 
 def status(state: str, says: str) -> str:
@@ -57,15 +80,19 @@ def _base(pane: Pane, panes: Sequence[Pane], task: Task, against: Against) -> st
     return None
 
 
-def _card(pane: Pane, base: str | None, against: Against) -> str:
+def _card(pane: Pane, base: str | None, against: Against, best: Mapping[str, float]) -> str:
     name = escape(pane.column.label)
+    title, _, variant = name.partition(" · ")
     whole = pane.completion is not None and pane.completion.finish_reason in ("stop", "length")
     copy = _copy(pane.code) if pane.code else ""
     trimmed = f'<p class="note">Prompt: {escape(pane.trimmed)}.</p>' if pane.trimmed else ""
+    # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
     return (
         f'<section class="pane" aria-label="{name}" data-state="{_state(pane)}">'
-        f"<header><h3>{name}</h3>{copy}</header>{_facts(pane)}"
-        f"{_body(pane, base, against)}{trimmed}{_scores(pane.scores) if whole else ''}</section>"
+        f'<header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
+        f"{_facts(pane)}"
+        f'<div class="body">{_body(pane, base, against)}</div>'
+        f'<div class="foot">{trimmed}{_scores(pane.scores, best) if whole else ""}</div></section>'
     )
 
 
@@ -76,7 +103,7 @@ def _body(pane: Pane, base: str | None, against: Against) -> str:
         return waiting("Reading the prompt…")
     text = pane.completion.text
     if pane.completion.finish_reason is None:
-        return _pre(f'{escape(text)}<span class="caret"></span>')
+        return _pre(f'{markup.answer(text, extract_code(text))}<span class="caret"></span>')
     if base is not None:
         legend = f'<p class="note">Difference: − only in {against}, + only here</p>'
         return legend + _pre(markup.diff(base, pane.code), "diff")
@@ -87,11 +114,10 @@ def _body(pane: Pane, base: str | None, against: Against) -> str:
 
 def _reference(task: Task) -> str:
     code = task.reference or ""
-    head = (
-        f'<header><h3>Reference</h3>{_copy(code)}</header><p class="facts"><span>from the dataset</span></p>'
-    )
     return (
-        f'<section class="pane reference" aria-label="Reference">{head}{_pre(markup.python(code))}</section>'
+        f'<section class="pane reference" aria-label="Reference"><header><h3>Reference</h3>{_copy(code)}'
+        '</header><p class="facts"><span>what the dataset has</span></p>'
+        f'<div class="body">{_pre(markup.python(code))}</div><div class="foot"></div></section>'
     )
 
 
@@ -111,7 +137,7 @@ def _copy(code: str) -> str:
 
 def _facts(pane: Pane) -> str:
     if pane.error:
-        return ""
+        return '<p class="facts"></p>'
     fingerprint = pane.column.checkpoint.fingerprint
     facts = [_fact(f"adapter {fingerprint}", "Hash of the adapter's files")] if fingerprint else []
     if pane.column.checkpoint.is_baseline:
@@ -138,14 +164,14 @@ def _fact(text: str, title: str = "") -> str:
     return f"<span{hint}>{escape(text)}</span>"
 
 
-def _scores(scores: Sequence[Score]) -> str:
+def _scores(scores: Sequence[Score], best: Mapping[str, float]) -> str:
     if not scores:
         return '<p class="note">Scores follow.</p>'
-    rows = "".join(_row(score) for score in scores if score.metric not in _LEFT_OUT)
+    rows = "".join(_row(score, best) for score in scores if score.metric not in _LEFT_OUT)
     return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>'
 
 
-def _row(score: Score) -> str:
+def _row(score: Score, best: Mapping[str, float]) -> str:
     known = METRICS.get(score.metric)
     better = "" if known is None else " Higher is better." if known.higher_is_better else " Lower is better."
     hint = f' title="{escape(known.description + better)}"' if known else ""
@@ -153,7 +179,8 @@ def _row(score: Score) -> str:
         value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
     else:
         value = _value(score.metric, score.value)
-    return f'<tr><th scope="row"{hint}>{escape(score.metric)}</th><td>{value}</td></tr>'
+    mark = ' class="best"' if score.value is not None and score.value == best.get(score.metric) else ""
+    return f'<tr><th scope="row"{hint}>{escape(score.metric)}</th><td{mark}>{value}</td></tr>'
 
 
 def _value(metric: str, value: float) -> str:

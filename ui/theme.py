@@ -12,8 +12,15 @@ from pipeline.settings import ASSETS
 CSS: Path = ASSETS / "app.css"
 LOGO: Path = ASSETS / "logo.svg"
 
+# Gradio scopes the style sheet to what the page holds; margin and footer are around it.
 # Copies a pane's code. ``navigator.clipboard`` exists on https and localhost only.
 HEAD = """
+<style>
+@media (max-width: 640px) {
+  .gradio-container .main.app { padding-left: .9rem !important; padding-right: .9rem !important; }
+  .gradio-container footer .divider { display: none; }
+}
+</style>
 <script>
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
@@ -57,6 +64,10 @@ def theme() -> gr.themes.Base:
         block_title_text_size="*text_sm",
         block_title_text_color="*body_text_color",
         block_title_text_color_dark="*body_text_color",
+        block_info_text_color="#5b6675",
+        block_info_text_color_dark="#9aa7ba",
+        block_info_text_size="*text_sm",
+        button_small_text_size="*text_sm",
         input_background_fill="white",
         input_background_fill_dark="#101724",
         input_border_width="1px",

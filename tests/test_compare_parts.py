@@ -1,0 +1,51 @@
+"""What stands behind the Compare tab, without a page: columns, problems, datasets that cannot be had."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.families import Family, columns
+from pipeline.generation.remote import RemoteEngine
+from pipeline.schema import Decoding, LabError
+from pipeline.settings import Settings
+from ui.columns import column_keys
+from ui.comparison import Task, compare
+from ui.lab import Lab
+from ui.task import Place, show_place
+
+
+def test_columns_stand_in_the_order_of_size_however_they_were_ticked(
+    settings: Settings, family: Family
+) -> None:
+    keys, missing = column_keys(settings, family, ["5000", "baseline", "200"], ["augmented", "regular"])
+    assert keys == ["baseline/regular", "200/regular", "5000/regular", "baseline/augmented", "200/augmented"]
+    assert missing == ["5000/augmented"]
+
+
+def test_a_task_that_fits_no_column_is_refused_once_and_not_in_every_pane(
+    settings: Settings, family: Family
+) -> None:
+    engine = RemoteEngine(family, "http://127.0.0.1:9/v1")  # nothing is asked of the server
+    asked = [column for key, column in columns(settings, family).items() if key.endswith("/regular")]
+    with pytest.raises(LabError) as error:
+        next(compare(engine, [], asked, Task.of_instruction("word " * 3_000), Decoding()))
+    assert str(error.value).count("too long") == 1
+
+
+def test_a_dataset_that_cannot_be_had_says_so_until_it_is_asked_for_again(
+    family: Family, tmp_path: Path
+) -> None:
+    lab = Lab(Settings(tmp_path, corpus_path=tmp_path / "corpus.parquet"))
+    loading = lab.dataset(family, "regular")
+    for _ in range(100):
+        if loading.state == "failed":
+            break
+        time.sleep(0.05)
+    for _ in range(2):  # at every tick of the page's clock
+        card, _, sample_id, _ = show_place(lab, family.name, ["regular"], Place())
+        assert "RCL_CORPUS names" in card
+        assert sample_id == ""
+    assert lab.dataset(family, "regular", again=True) is not loading
