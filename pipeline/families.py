@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -146,15 +147,21 @@ def fingerprint(folder: Path) -> str:
 
     Empty where there are neither.
     """
-    digest = hashlib.sha256()
     files = [folder / name for name in _ADAPTER_FILES if (folder / name).is_file()]
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     if files:
-        return digest.hexdigest()[:12]
+        return _digest(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
     note = folder / PUBLISHED
     commit: str = json.loads(note.read_text(encoding="utf-8"))["commit"] if note.is_file() else ""
     return commit[:12]
+
+
+@lru_cache(maxsize=1_000)  # every click in the list of checkpoints asks for all of them
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of files as they are at a time and size; what is written anew is read anew."""
+    digest = hashlib.sha256()
+    for file, _, _ in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def columns(settings: Settings, family: Family) -> dict[str, Column]:

@@ -1,6 +1,6 @@
 """Train with Unsloth in a process of its own, as it patches transformers, and keep what it computed.
 
-Used by test_gpu.py: python -m tests.unsloth_run FOLDER
+Used by test_large_families.py: python -m tests.unsloth_run FOLDER
 """
 
 from __future__ import annotations
