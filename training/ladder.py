@@ -16,6 +16,7 @@ from pipeline.schema import VARIANTS, Decoding, LabError, PromptVariant
 from pipeline.settings import Settings
 from pipeline.store import Run, pack_run, runs_dir
 from training import cli
+from training.cards import cards
 from training.evaluation import Plan, evaluate_columns
 from training.progress import Reporter
 
@@ -42,7 +43,8 @@ def ladder(
         second_seed_sizes: the sizes that are trained with it too
         workers: trainings at a time
         samples: number of test samples
-        ship: put the checkpoints and the packed runs into assets/, where they are part of the app
+        ship: put the protocol seed's checkpoints and all packed runs into assets/, where they are part of
+            the app, and write the model cards
 
     Returns:
         Counts of checkpoints and runs, and the seconds that each part took.
@@ -80,12 +82,15 @@ def ladder(
 
 
 def _ship(settings: Settings, family: Family, checkpoints: list[Path], runs: list[Run]) -> None:
+    """Of other seeds only the runs: they show how much chance there is, and nobody compares with them."""
     for folder in checkpoints:
-        target = settings.assets / "checkpoints" / family.name / folder.name
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(folder, target)
+        if "-seed" not in folder.name:
+            target = settings.assets / "checkpoints" / family.name / folder.name
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(folder, target)
     for run in runs:
         pack_run(run.path, settings.assets / "results")
+    cards(family.name)
 
 
 def _numbers(text: str) -> list[int]:

@@ -1,0 +1,45 @@
+"""The model cards of the shipped checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.families import SIZES, Family, fingerprint
+from pipeline.schema import VARIANTS
+from pipeline.settings import Settings
+from pipeline.store import Run, list_runs, load_run
+from training.cards import card, draw_curve
+
+
+@pytest.fixture(scope="module")
+def shipped(settings: Settings, family: Family) -> list[Path]:
+    return sorted((settings.assets / "checkpoints" / family.name).iterdir())
+
+
+@pytest.fixture(scope="module")
+def runs(settings: Settings) -> list[Run]:
+    own = [folder for folder in list_runs(settings) if settings.assets in folder.parents]
+    return [load_run(folder) for folder in own]
+
+
+def test_every_size_ships_under_both_prompt_variants(shipped: list[Path]) -> None:
+    published = [size for size in SIZES if size not in (100, 1500)]
+    assert {folder.name for folder in shipped} == {
+        f"{n}-{variant}" for n in published for variant in VARIANTS
+    }
+
+
+def test_each_card_and_curve_is_what_the_record_and_the_stored_runs_make(
+    family: Family, shipped: list[Path], runs: list[Run], tmp_path: Path
+) -> None:
+    for folder in shipped:
+        record = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+        mark = fingerprint(folder)
+        own = [run for run in runs if run.config.fingerprint == mark]
+        assert own, f"{folder.name} has no stored evaluation"
+        assert (folder / "README.md").read_text(encoding="utf-8") == card(family, record, mark, own)
+        draw_curve(record["loss"], tmp_path / "loss.svg")
+        assert (folder / "loss.svg").read_text() == (tmp_path / "loss.svg").read_text()
