@@ -26,6 +26,7 @@ from ui.lab import Lab
 
 _EVERY = 2.0  # seconds between two looks at the queue
 _FORMS = {"finetune": "Fine-tune", "evaluate": "Evaluation", "sweep": "Sweep"}
+_TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ block: "nearest" })"""
 _TO_THE_END = """() => setTimeout(() => {
   const log = document.querySelector("#jobs-log textarea");
   if (log) log.scrollTop = log.scrollHeight;
@@ -49,7 +50,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: Com
             with gr.Tabs() as kinds:
                 made = {}
                 for kind, name in _FORMS.items():
-                    with gr.Tab(name, id=kind) as tab:
+                    with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as tab:
                         made[kind] = _form(lab, runner, page, kind, tab)
         with gr.Column(scale=3, min_width=320):
             look = jobs_look.build()
@@ -115,7 +116,8 @@ def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox,
             gr.Info("Nothing was missing: every checkpoint and run of this sweep is there.")
         return redraw(runner, job.id)
 
-    start.click(submit, [token, *form.inputs], look.outputs, **QUIET).then(None, js=_TO_THE_END)
+    started = start.click(submit, [token, *form.inputs], look.outputs, **QUIET)
+    started.success(None, js=_TO_THE_JOB).then(None, js=_TO_THE_END)
 
 
 def _who(request: gr.Request) -> str:

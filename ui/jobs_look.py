@@ -12,7 +12,7 @@ import gradio as gr
 from training.jobs import Job, Runner
 from training.jobs.limits import jobs_are_on
 from training.jobs.verbs import can_resume, load
-from ui import jobs_view
+from ui import jobs_sweep, jobs_view
 
 _MOST_ROWS = 100
 _PICK = """
@@ -90,7 +90,12 @@ def redraw(runner: Runner, opened: str) -> list[Any]:
         jobs_view.queue(top[:_MOST_ROWS], shown.sweep or shown.id, now),
         shown.id,
         jobs_view.head(shown, now, _hint(shown, can)),
-        jobs_view.body(shown, members, runner.progress(shown.id), _where(runner, shown), now),
+        jobs_view.body(
+            shown,
+            runner.progress(shown.id),
+            _where(runner, shown),
+            jobs_sweep.grid(members, now) if members else "",
+        ),
         gr.Textbox(log, visible=bool(log)),
         *(gr.Button(visible=can[key]) for key in _BUTTONS),
     ]

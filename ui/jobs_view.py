@@ -101,8 +101,8 @@ def _bar(job: Job) -> str:
         return ""
     share = round(100 * job.progress)
     return (
-        f'<div class="bar" role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-label="progress"><span style="width:{share}%"></span></div>'
+        f'<div class="bar {job.state}" role="progressbar" aria-label="progress" aria-valuenow="{share}" '
+        f'aria-valuemin="0" aria-valuemax="100"><span style="width:{share}%"></span></div>'
     )
 
 
@@ -134,9 +134,7 @@ def head(job: Job, now: float, hint: str = "") -> str:
     return f"<header><h3>{escape(title(job))}</h3>{badge(job)}</header>{_bar(job)}{said}{more}"
 
 
-def body(
-    job: Job, members: Sequence[Job], reports: Sequence[Mapping[str, Any]], where: str, now: float
-) -> str:
+def body(job: Job, reports: Sequence[Mapping[str, Any]], where: str, members: str = "") -> str:
     """The rest of an open job: curve, result, facts, command; of a sweep its members instead of a curve."""
     whole = "" if job.sweep is None else f'<button type="button" data-id="{job.sweep}">the sweep</button>'
     facts = {
@@ -150,7 +148,7 @@ def body(
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
     rows += f"<dt>Part of</dt><dd>{whole}</dd>" if whole else ""
-    parts = [queue(members, "", now) if members else curve(reports), _result(job.result or {})]
+    parts = [members or curve(reports), _result(job.result or {})]
     parts += [f'<dl class="facts">{rows}</dl>', command(job.command) if job.command else ""]
     return "".join(parts)
 
