@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.schema import LabError
-from tests.jobs_kit import ended, local_runner, settings_in, until
+from tests.jobs_kit import ROOT, ended, local_runner, settings_in, until
 from tests.test_sweep import made
 from tests.verbs import VERBS
 from training.jobs import Records, Runner, open_runner, processes
@@ -164,6 +164,23 @@ def test_no_key_is_in_what_the_cluster_tells_of_its_jobs_or_in_our_records(
         assert not [
             file for file in folder.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()
         ]
+
+
+def test_with_a_wrong_token_a_job_waits_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
+    """In a process of its own: Ray reads its token once."""
+    code = (
+        "import sys; from pathlib import Path; from tests.jobs_kit import settings_in\n"
+        "from tests.verbs import VERBS; from training.jobs import open_runner\n"
+        f"runner = open_runner(settings_in(Path({str(tmp_path)!r}), ray_address={cluster.address!r}, "
+        f"share_url={str(tmp_path / 'share')!r}), VERBS)\n"
+        "job = runner.submit('count', {'to': 2}); runner.tick(); job = runner.status(job.id)\n"
+        "print(job.state, job.reason, job.message)"
+    )
+    environment = {**os.environ, "RAY_AUTH_TOKEN": "e" * 64}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("queued None the cluster cannot be reached, or does not take our token")
 
 
 def test_a_cluster_without_a_share_is_refused_in_words(tmp_path: Path) -> None:

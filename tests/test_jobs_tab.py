@@ -83,7 +83,6 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
         page = open_jobs(chromium, url)
         form = page.locator("#jobs-finetune")
         form.get_by_label("Training samples").fill("2")
-        form.get_by_label("Training samples").press("Enter")
         form.get_by_label("Epochs").fill("4")
         form.get_by_label("Epochs").blur()
         expect(form.locator(".command")).to_contain_text("--subset-size=2 --prompt=regular --epochs=4")
@@ -284,11 +283,11 @@ def test_a_sweep_is_a_grid_of_sizes_by_variants_and_seeds(runner: Runner) -> Non
     sweep = runner.submit("sweep", asked)
     members = runner.list(sweep=sweep.id)
     shown = jobs_sweep.grid(members[::-1], 0.0)
-    heads = re.findall(r'scope="(\w+)">([^<]*)<', shown)
+    heads = re.findall(r'scope="(\w+)">(.*?)</th>', shown)
     assert [text for scope, text in heads if scope == "col"] == [
         "Samples",
-        "regular · seed 43",
-        "regular · seed 44",
+        "regular<br>seed 43",
+        "regular<br>seed 44",
     ]
     assert [text for scope, text in heads if scope == "row"] == ["baseline", "100", "20,000"]
     assert sorted(re.findall('data-id="([^"]*)"', shown)) == sorted(job.id for job in members)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.families import DEFAULT_FAMILY, SIZES, get_family, list_checkpoints, load_families
+from pipeline.families import DEFAULT_FAMILY, get_family, list_checkpoints, load_families
 from pipeline.schema import VARIANTS, LabError
 from pipeline.settings import Settings
 from training.jobs.verbs import Field, form_fields, load
@@ -23,7 +23,7 @@ _FIRST = {
 _START: Mapping[tuple[str, str], Any] = {
     ("finetune", "subset_size"): 200,
     ("evaluate", "subset_size"): "baseline",
-    ("sweep", "sizes"): ["baseline", "200", "1000"],
+    ("sweep", "sizes"): "baseline, 200, 1000",
 }
 _LABELS: Mapping[Any, str] = {
     "prompt": "Prompt variant",
@@ -38,10 +38,10 @@ _INFO: Mapping[Any, str] = {
     (
         "finetune",
         "subset_size",
-    ): "Taken from the start of the training split, so smaller sets are in larger ones",
+    ): "Such as 200, 500, 1000 or 5000; smaller sets are the first part of larger ones",
     ("evaluate", "subset_size"): "baseline is the model without fine-tuning",
     ("evaluate", "samples"): "The same ones for every checkpoint; 200 is the protocol",
-    ("sweep", "sizes"): "Pick or type numbers; baseline evaluates the model without fine-tuning",
+    ("sweep", "sizes"): "With commas between them; baseline is the model without fine-tuning",
     ("sweep", "seeds"): "With commas between them; two or more show how much chance there is in training",
     "judge": "A language model that reads each answer and says whether it is correct; it costs money",
 }
@@ -79,12 +79,16 @@ class Form:
 
     def read(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Arguments and secrets from the components' values, in the order of ``inputs``."""
-        arguments = {
-            name: ",".join(map(str, value)) if isinstance(value, list) else value
-            for name, value in zip(self.fields, values, strict=False)
-        }
+        arguments = {name: _as_argument(value) for name, value in zip(self.fields, values, strict=False)}
         key = str(values[-1] or "").strip() if self.key else ""
         return arguments, {"OPENAI_API_KEY": key} if key else {}
+
+
+def _as_argument(value: Any) -> Any:
+    """As one would type it: lists with commas, and none of the spaces beside them."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def build(settings: Settings, kind: str, verbs: Mapping[str, str]) -> Form:
@@ -118,12 +122,8 @@ def _component(settings: Settings, kind: str, field: Field) -> Any:
     if field.name == "family":
         titles = [(family.title, family.name) for family in load_families(settings).values()]
         return gr.Dropdown(titles, value=start, label="Model family")
-    if field.name in ("subset_size", "sizes"):
-        choices: list[Any] = ["baseline", *map(str, SIZES)] if field.kind is str else list(SIZES)
-        if kind == "evaluate":
-            choices = checkpoint_sizes(settings, DEFAULT_FAMILY)
-        several = field.name == "sizes"
-        return gr.Dropdown(choices, value=start, multiselect=several, allow_custom_value=True, **common)
+    if (kind, field.name) == ("evaluate", "subset_size"):
+        return gr.Dropdown(checkpoint_sizes(settings, DEFAULT_FAMILY), value=start, **common)
     if field.name == "prompts":
         return gr.CheckboxGroup(_options(VARIANTS), value=str(start).split(","), label=label)
     if field.choices:

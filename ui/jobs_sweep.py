@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from pipeline.schema import VARIANTS, PromptVariant
 from training.jobs import Job
 from ui import jobs_view
 
@@ -14,12 +15,12 @@ _MOST_ROWS = 12
 
 def grid(members: Sequence[Job], now: float) -> str:
     """The sweep's jobs as a grid whose marks open them, then those that run or ended badly, with reasons."""
-    cells: dict[tuple[str, str], list[Job]] = {}
+    cells: dict[tuple[str, tuple[PromptVariant, int]], list[Job]] = {}
     for job in members:
         cells.setdefault((_size(job), _column(job, members)), []).append(job)
     sizes = list(dict.fromkeys(size for size, _ in cells))
-    across = sorted({column for _, column in cells})
-    heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in across)
+    across = sorted({column for _, column in cells}, key=lambda one: (VARIANTS.index(one[0]), one[1]))
+    heads = "".join(f'<th scope="col">{variant}<br>seed {seed}</th>' for variant, seed in across)
     rows = "".join(
         f'<tr><th scope="row">{escape(size)}</th>'
         + "".join(f"<td>{''.join(map(_mark, cells.get((size, column), [])))}</td>" for column in across)
@@ -37,13 +38,12 @@ def _size(job: Job) -> str:
     return f"{int(size):,}" if size.isdigit() else size
 
 
-def _column(job: Job, members: Sequence[Job]) -> str:
+def _column(job: Job, members: Sequence[Job]) -> tuple[PromptVariant, int]:
     """Variant and training seed; the baseline has none, and stands with the first."""
+    seed = _seed(job)
     if _size(job) == "baseline":
-        seed = min((_seed(one) for one in members if _size(one) != "baseline"), default=_seed(job))
-    else:
-        seed = _seed(job)
-    return f"{job.arguments['prompt']} · seed {seed}"
+        seed = min((_seed(one) for one in members if _size(one) != "baseline"), default=seed)
+    return job.arguments["prompt"], seed
 
 
 def _seed(job: Job) -> int:

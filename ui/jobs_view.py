@@ -25,7 +25,7 @@ def title(job: Job) -> str:
         sizes, prompts, seeds = (
             str(given[name]).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
         )
-        return f"Sweep {sizes} · {prompts} · seed {seeds}"
+        return f"Sweep {sizes} · {prompts} · seed{'s' if ',' in seeds else ''} {seeds}"
     size = str(given.get("subset_size", ""))
     parts = [f"{int(size):,}" if size.isdigit() else size, str(given.get("prompt", ""))]
     seed = given.get("training_seed" if job.kind == "evaluate" else "seed", 42)
