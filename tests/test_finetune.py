@@ -108,7 +108,7 @@ def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
     runner.start()
     job = runner.submit("finetune", asked)
     work = settings.data_dir / "checkpoints" / "smollm2-135m"
-    until(lambda: list(work.glob("*.part/checkpoint-*/trainer_state.json")), 180)
+    until(lambda: list(work.glob("*.part/checkpoint-*/trainer_state.json")), 400)
     for process in processes.members(job.mark):
         process.kill()
     job = ended(runner, job)
@@ -116,7 +116,7 @@ def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
     assert "killed" in str(job.reason)
     assert not list(work.glob("*/adapter_config.json"))
     runner.again(job.id, resume=True)
-    job = ended(runner, job, 180)
+    job = ended(runner, job, 400)
     first = next(
         report
         for report in runner.progress(job.id)

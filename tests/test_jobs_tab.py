@@ -123,7 +123,14 @@ def test_a_running_job_is_cancelled_and_resumed_with_the_tabs_buttons(runner: Ru
     job = runner.submit("count", {"to": 2000})
     with page_of(runner) as url:
         page = open_jobs(chromium, url)
-        until(lambda: runner.progress(job.id))
+        log = page.locator("#jobs-log textarea")
+        below = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+        until(lambda: log.count() and log.evaluate("log => log.scrollTop > 200") and log.evaluate(below) < 5)
+        log.evaluate("log => { log.scrollTop = 0; }")
+        seen = log.input_value()
+        until(lambda: log.input_value() != seen)
+        page.wait_for_timeout(500)
+        assert log.evaluate("log => log.scrollTop") == 0  # who reads is left alone
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("#jobs-head .state.cancelled")).to_be_visible(timeout=WAIT)
         page.get_by_role("button", name="Resume").click()

@@ -27,6 +27,13 @@ from ui.lab import Lab
 _EVERY = 2.0  # seconds between two looks at the queue
 _FORMS = {"finetune": "Fine-tune", "evaluate": "Evaluation", "sweep": "Sweep"}
 _TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ block: "nearest" })"""
+# A log follows its end, unless somebody has scrolled up to read.
+_FOLLOW = """() => setTimeout(() => {
+  const log = document.querySelector("#jobs-log textarea");
+  if (!log) return;
+  log.onscroll = () => { log.reading = log.scrollHeight - log.scrollTop - log.clientHeight > 40; };
+  if (!log.reading) log.scrollTop = log.scrollHeight;
+}, 200)"""
 _TO_THE_END = """() => setTimeout(() => {
   const log = document.querySelector("#jobs-log textarea");
   if (log) log.scrollTop = log.scrollHeight;
@@ -44,6 +51,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: Com
             gr.HTML(_standing(runner))
             token = gr.Textbox(
                 label="Jobs token",
+                info="Whoever runs this server gives it to those who may start and stop jobs.",
                 type="password",
                 visible=not settings.private and bool(settings.jobs_token),
             )
@@ -134,7 +142,8 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
         return redraw(runner, str(event.id))
 
     timer = gr.Timer(_EVERY, active=False)
-    timer.tick(refresh, look.opened, look.outputs, trigger_mode="once", **QUIET)
+    tick = timer.tick(refresh, look.opened, look.outputs, trigger_mode="once", **QUIET)
+    tick.then(None, js=_FOLLOW)
     page.load(refresh, look.opened, look.outputs, **QUIET).then(None, js=_TO_THE_END)
     for table in (look.queue, look.body):
         table.click(open_row, None, look.outputs, **QUIET).then(None, js=_TO_THE_END)
