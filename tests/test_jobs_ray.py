@@ -166,21 +166,29 @@ def test_no_key_is_in_what_the_cluster_tells_of_its_jobs_or_in_our_records(
         ]
 
 
-def test_with_a_wrong_token_a_job_waits_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_wrong_token_fails_the_job_with_that_reason(cluster: Cluster, tmp_path: Path) -> None:
     """In a process of its own: Ray reads its token once."""
     code = (
-        "import sys; from pathlib import Path; from tests.jobs_kit import settings_in\n"
+        "import time; from pathlib import Path; from tests.jobs_kit import settings_in\n"
         "from tests.verbs import VERBS; from training.jobs import open_runner\n"
         f"runner = open_runner(settings_in(Path({str(tmp_path)!r}), ray_address={cluster.address!r}, "
         f"share_url={str(tmp_path / 'share')!r}), VERBS)\n"
-        "job = runner.submit('count', {'to': 2}); runner.tick(); job = runner.status(job.id)\n"
-        "print(job.state, job.reason, job.message)"
+        "job = runner.submit('count', {'to': 2})\n"
+        "while job.active: runner.tick(); time.sleep(0.2); job = runner.status(job.id)\n"
+        "print(job.state, job.reason)"
     )
     environment = {**os.environ, "RAY_AUTH_TOKEN": "e" * 64}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
-    assert done.stdout.startswith("queued None the cluster cannot be reached, or does not take our token")
+    assert done.stdout.startswith("failed")
+    assert "Invalid authentication token" in done.stdout
 
 
 def test_a_cluster_without_a_share_is_refused_in_words(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class RayBackend:
                 metadata={"job": job.id, "kind": job.kind},
             )
         except OSError as error:
-            self._put_back(job, _unreachable(error))
+            self._put_back(job, f"the cluster cannot be reached: {_short(error)}")
             return False
         except Exception as error:  # Ray's own errors have no common base that can be named without it
             if "already exists" not in str(error):
@@ -115,7 +115,7 @@ class RayBackend:
         try:
             self._mirror(job)
         except OSError as error:
-            self._records.update(job, message=_unreachable(error))
+            self._records.update(job, message=f"the cluster cannot be reached: {_short(error)}")
         except RuntimeError as error:
             if "does not exist" not in str(error):
                 raise
@@ -208,14 +208,6 @@ def _gpus(settings: Settings, job: Job) -> int:
     """One for a model that needs it; the embedded one also runs on CPUs, and takes a GPU from nobody."""
     family = get_family(settings, str(job.arguments["family"])) if "family" in job.arguments else None
     return int(family is not None and not isinstance(family.base, Gguf))
-
-
-def _unreachable(error: OSError) -> str:
-    """Ray says the same of a wrong token as of a cluster that is down."""
-    doubt = (
-        ", or does not take our token (RAY_AUTH_TOKEN)" if os.environ.get("RAY_AUTH_MODE") == "token" else ""
-    )
-    return f"the cluster cannot be reached{doubt}: {_short(error)}"
 
 
 def _short(error: object) -> str:
