@@ -125,8 +125,14 @@ def test_a_running_job_is_cancelled_and_resumed_with_the_tabs_buttons(runner: Ru
         page = open_jobs(chromium, url)
         log = page.locator("#jobs-log textarea")
         below = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
-        until(lambda: log.count() and log.evaluate("log => log.scrollTop > 200") and log.evaluate(below) < 5)
-        log.evaluate("log => { log.scrollTop = 0; }")
+        until(
+            lambda: (
+                log.count()
+                and log.evaluate("log => log.onscroll && log.scrollTop > 200")
+                and log.evaluate(below) < 5
+            )
+        )
+        log.evaluate("log => { log.scrollTop = 0; log.onscroll(); }")
         seen = log.input_value()
         until(lambda: log.input_value() != seen)
         page.wait_for_timeout(500)

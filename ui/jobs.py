@@ -34,10 +34,7 @@ _FOLLOW = """() => setTimeout(() => {
   log.onscroll = () => { log.reading = log.scrollHeight - log.scrollTop - log.clientHeight > 40; };
   if (!log.reading) log.scrollTop = log.scrollHeight;
 }, 200)"""
-_TO_THE_END = """() => setTimeout(() => {
-  const log = document.querySelector("#jobs-log textarea");
-  if (log) log.scrollTop = log.scrollHeight;
-}, 200)"""
+_TO_THE_END = _FOLLOW.replace("if (!log.reading)", "log.reading = false;")
 
 
 def build(lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: CompareTab) -> None:
@@ -144,7 +141,7 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
     timer = gr.Timer(_EVERY, active=False)
     tick = timer.tick(refresh, look.opened, look.outputs, trigger_mode="once", **QUIET)
     tick.then(None, js=_FOLLOW)
-    page.load(refresh, look.opened, look.outputs, **QUIET).then(None, js=_TO_THE_END)
+    page.load(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
     for table in (look.queue, look.body):
         table.click(open_row, None, look.outputs, **QUIET).then(None, js=_TO_THE_END)
 
@@ -152,7 +149,7 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
         return gr.Timer(active=event.value == "Jobs")  # nobody looks at it in another tab
 
     entered = tabs.select(watch, None, timer, **QUIET)
-    entered.then(refresh, look.opened, look.outputs, **QUIET).then(None, js=_TO_THE_END)
+    entered.then(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
 
 
 def _wire_compare(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab) -> None:
