@@ -20,6 +20,7 @@ class Settings:
         assets: shipped files, read only.
         host: address that the app listens on (``HOST``).
         port: its port (``PORT``).
+        shared: whether Gradio makes a public link to the app (``GRADIO_SHARE``).
         on_space: whether this is a Hugging Face Space (``SPACE_ID`` is set).
         jobs_token: what a visitor must give to launch jobs on a public address (``RCL_JOBS_TOKEN``).
         jobs_at_once: how many jobs may run at the same time (``RCL_JOBS_AT_ONCE``); None is one for each GPU,
@@ -36,6 +37,7 @@ class Settings:
     assets: Path = ASSETS
     host: str = "127.0.0.1"
     port: int = 7860
+    shared: bool = False
     on_space: bool = False
     jobs_token: str | None = None
     jobs_at_once: int | None = None
@@ -63,6 +65,7 @@ class Settings:
             data_dir=Path(data_dir).expanduser().resolve() if data_dir else home / "research-code-lab",
             host=env.get("HOST") or ("0.0.0.0" if on_space else "127.0.0.1"),
             port=int(port),
+            shared=env.get("GRADIO_SHARE", "").lower() == "true",
             on_space=on_space,
             jobs_token=env.get("RCL_JOBS_TOKEN") or None,
             jobs_at_once=int(at_once) if at_once else None,
@@ -75,4 +78,4 @@ class Settings:
     @property
     def private(self) -> bool:
         """Whether only this machine reaches the app, so that everyone who does may launch jobs."""
-        return not self.on_space and self.host in LOOPBACK
+        return not self.on_space and not self.shared and self.host in LOOPBACK

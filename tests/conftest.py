@@ -95,8 +95,9 @@ def app_url(app_settings: Settings) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser: the one on the PATH, else Playwright's own. Ends with its module, as its event loop must."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)  # milliseconds: a busy machine answers late, which is no fault
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     path = next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as playwright:

@@ -28,7 +28,7 @@ def settings_in(folder: Path, **changes: object) -> Settings:
     return dataclasses.replace(Settings(data_dir=folder), assets=assets, **changes)
 
 
-def local_runner(folder: Path, at_once: int = 2, grace: float = 1.0) -> Runner:
+def local_runner(folder: Path, at_once: int | None = 2, grace: float = 1.0) -> Runner:
     """A runner with the tests' own verbs; it does nothing before ``start`` or ``tick``."""
     settings = settings_in(folder)
     records = Records(folder / "jobs")

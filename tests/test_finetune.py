@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from pipeline.dataset import load_dataset
-from pipeline.families import Family, columns, list_checkpoints
+from pipeline.families import Family, columns
 from pipeline.generation import Request
 from pipeline.generation.local import LocalEngine, load_engine
 from pipeline.generation.tokens import encode_prompt
@@ -24,9 +24,11 @@ from pipeline.generation.weights import base_model_dir
 from pipeline.prompts import Context
 from pipeline.schema import VARIANTS, Decoding, PromptVariant, Sample
 from pipeline.settings import Settings
+from tests.jobs_kit import ended, until
 from training.backends import load
 from training.examples import IGNORED, encode
 from training.finetune import build_trainer
+from training.jobs import open_runner, processes
 from training.progress import Reporter
 
 
@@ -99,33 +101,49 @@ def test_packed_samples_do_not_attend_to_each_other(
     assert found == len(rows)
 
 
-def finetune(settings: Settings, *arguments: str, kill_after_save: bool = False) -> dict[str, Any]:
-    """Run the verb as its user would; optionally kill -9 it once it has saved something."""
+def finetune(settings: Settings, *arguments: str) -> dict[str, Any]:
+    """Run the verb as its user would."""
     command = [sys.executable, "-m", "training.finetune", "--prompt", "regular", *arguments]
     env = {**os.environ, "RCL_DATA_DIR": str(settings.data_dir), "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    if kill_after_save:
-        work = settings.data_dir / "checkpoints" / "smollm2-135m"
-        while process.poll() is None and not list(work.glob("*.part/checkpoint-*/trainer_state.json")):
-            pass
-        process.kill()
-        process.communicate()
-        return {}
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert "loss" in err
-    result: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "loss" in done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 
 
-def test_a_training_killed_midway_resumes_to_the_same_adapter_and_is_listed(
+def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
+    """The same as a job, killed with signal 9 once it has saved something, then resumed."""
+    runner = open_runner(settings)
+    runner.start()
+    job = runner.submit("finetune", asked)
+    work = settings.data_dir / "checkpoints" / "smollm2-135m"
+    until(lambda: list(work.glob("*.part/checkpoint-*/trainer_state.json")), 400)
+    for process in processes.members(job.mark):
+        process.kill()
+    job = ended(runner, job)
+    assert (job.state, job.exit_code) == ("failed", -9)
+    assert "killed" in str(job.reason)
+    assert not list(work.glob("*/adapter_config.json"))
+    runner.again(job.id, resume=True)
+    job = ended(runner, job, 400)
+    first = next(
+        report
+        for report in runner.progress(job.id)
+        if report["time"] > (job.started or 0) and "step" in report
+    )
+    assert first["step"] > 1
+    runner.close()
+    assert job.state == "succeeded", runner.logs(job.id)
+    return dict(job.result or {})
+
+
+def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training_and_is_listed(
     fresh: Settings, family: Family, engine: LocalEngine
 ) -> None:
     size = ("--subset-size", "4", "--epochs", "3")
     whole = finetune(fresh, *size, "--output", str(fresh.data_dir / "whole"))
-    finetune(fresh, *size, kill_after_save=True)
-    assert [c.name for c in list_checkpoints(fresh, family) if c.subset_size == 4] == []
-    resumed = finetune(fresh, *size, "--resume")
+    resumed = resumed_job(fresh, {"subset_size": 4, "prompt": "regular", "epochs": 3})
 
     one = load_file(Path(whole["path"]) / "adapter_model.safetensors")
     other = load_file(Path(resumed["path"]) / "adapter_model.safetensors")

@@ -18,6 +18,7 @@ import pytest
 from pipeline.schema import LabError
 from tests.jobs_kit import app_process, ended, local_runner, until
 from training.jobs import Job, Runner, processes
+from training.jobs.local import gpu_memory_in_use
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def members(runner: Runner, job_id: str) -> list[psutil.Process]:
 def test_a_job_runs_and_keeps_its_log_progress_and_result(runner: Runner) -> None:
     job = ended(runner, runner.submit("count", {"to": 5}, owner="ada"))
     assert (job.state, job.exit_code, job.progress, job.owner) == ("succeeded", 0, 1.0, "ada")
-    assert job.result == {"counted": 5, "from": 0, "key": False}
+    assert job.result == {"counted": 5, "from": 0, "key": False, "gpu": None}
     assert [report["step"] for report in runner.progress(job.id)] == [1, 2, 3, 4, 5]
     assert "counted 5" in runner.logs(job.id)
     assert job.created <= (job.started or 0) <= (job.finished or 0)
@@ -245,6 +246,60 @@ def test_another_process_with_the_same_pid_is_neither_ours_nor_killed(tmp_path: 
         stranger.wait()
 
 
+def test_a_running_job_is_not_given_up_when_the_machines_clock_is_set(tmp_path: Path) -> None:
+    runner = local_runner(tmp_path)
+    job = runner.submit("count", {"to": 60})
+    runner.tick()
+    until(lambda: runner.progress(job.id))
+    now = runner.status(job.id)
+    # Start times are worked out from the wall clock, so setting it moves them all; here by an hour.
+    elsewhen = replace(now, pid_started=(now.pid_started or 0) - 3600)
+    runner.backend.watch(elsewhen)
+    assert runner.status(job.id).state == "running"
+    runner.start()
+    job = ended(runner, job)
+    runner.close()
+    assert (job.state, job.attempt) == ("succeeded", 1)
+
+
+GPUS = """#!/bin/sh
+case "$1" in *memory*) echo "0, 40960, 81920"; echo "1, 3, 81920";; *) echo 0; echo 1;; esac
+"""
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver's tool that tells of two GPUs, of which the first is half full."""
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(GPUS)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_each_gpu_holds_one_job_which_sees_no_other(tmp_path: Path) -> None:
+    runner = local_runner(tmp_path, at_once=None)
+    assert runner.backend.slots == ["gpu 0", "gpu 1"]
+    jobs = [runner.submit("count", {"to": 15, "name": f"n{i}"}) for i in range(4)]
+    runner.start()
+    taken: set[tuple[str, ...]] = set()
+    while any(runner.status(job.id).active for job in jobs):
+        taken.add(tuple(sorted(str(job.slot) for job in runner.list(("running",)))))
+    runner.close()
+    assert ("gpu 0", "gpu 1") in taken
+    assert all(len(set(slots)) == len(slots) for slots in taken)
+    for job in map(runner.status, [job.id for job in jobs]):
+        assert job.result
+        assert job.slot == f"gpu {job.result['gpu']}"
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_whose_memory_the_comparison_holds_is_said() -> None:
+    assert gpu_memory_in_use() == ["GPU 0: 40 of 80 GB in use"]
+
+
 def test_a_claim_of_an_app_that_died_before_the_start_goes_back_into_the_queue(tmp_path: Path) -> None:
     runner = local_runner(tmp_path)
     job = runner.submit("count", {"to": 2})
@@ -354,3 +409,24 @@ def test_a_job_whose_key_is_gone_with_its_app_says_so(tmp_path: Path) -> None:
     second.close()
     assert job.result
     assert job.result["key"] is True
+
+
+def test_a_judge_without_a_key_is_refused_before_anything_is_queued(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for kind, asked in (("evaluate", {"subset_size": "baseline"}), ("sweep", {"sizes": "100"})):
+        with pytest.raises(LabError, match="needs a key"):
+            runner.submit(kind, {**asked, "judge": "naive"})
+    assert runner.list() == []
+    asked = {"subset_size": "baseline", "samples": 1, "judge": "naive"}
+    assert (
+        ended(runner, runner.submit("evaluate", asked, secrets={"OPENAI_API_KEY": KEY})).state == "succeeded"
+    )
+
+
+def test_an_even_number_of_votes_is_refused_before_anything_is_queued(runner: Runner) -> None:
+    with pytest.raises(LabError, match="odd number"):
+        runner.submit("evaluate", {"subset_size": "baseline", "judge": "naive", "votes": 2})
+    assert runner.list() == []

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.schema import LabError
-from tests.jobs_kit import ended, local_runner, settings_in, until
+from tests.jobs_kit import ROOT, ended, local_runner, settings_in, until
 from tests.test_sweep import made
 from tests.verbs import VERBS
 from training.jobs import Records, Runner, open_runner, processes
@@ -38,7 +38,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A head with four CPUs and no GPU, that no other test sees."""
+    """A head with eight CPUs and no GPU, that no other test sees."""
     folder = tmp_path_factory.mktemp("cluster")
     token = folder / "token"
     token.write_text("f" * 64)
@@ -51,7 +51,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "--block",
         "--disable-usage-stats",
     ]
-    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--num-cpus=4", "--num-gpus=0"]
+    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--num-cpus=8", "--num-gpus=0"]
     command += [
         f"--port={ports[0]}",
         f"--dashboard-port={ports[1]}",
@@ -102,7 +102,8 @@ def runner(cluster: Cluster, tmp_path: Path) -> Iterator[Runner]:
 def test_a_job_runs_on_the_cluster_and_its_log_progress_and_result_come_back(runner: Runner) -> None:
     job = ended(runner, runner.submit("count", {"to": 20, "seconds": 0.05}), 60)
     assert (job.state, job.exit_code, job.backend) == ("succeeded", 0, "ray")
-    assert job.result == {"counted": 20, "from": 0, "key": True}  # the cluster's own key
+    assert job.result
+    assert (job.result["counted"], job.result["key"]) == (20, True)  # the cluster's own key
     assert [report["step"] for report in runner.progress(job.id)] == list(range(1, 21))
     assert "counted 20" in runner.logs(job.id)
     assert '{"time"' not in runner.logs(job.id)
@@ -134,7 +135,7 @@ def test_a_job_that_asks_for_a_gpu_that_is_not_there_waits_and_says_for_what(run
 def test_the_same_sweep_gives_the_same_runs_on_the_cluster_as_here(
     runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {"sizes": "100,200", "prompts": "regular", "seeds": "42,43", "samples": 2}
+    asked = {"sizes": "baseline,100", "prompts": "regular", "seeds": "42,43", "samples": 2}
     sweep = runner.submit("sweep", asked)
     here = tmp_path / "here"
     local = local_runner(here)
@@ -143,7 +144,8 @@ def test_the_same_sweep_gives_the_same_runs_on_the_cluster_as_here(
     local.close()
     assert ended(runner, sweep, 120).state == "succeeded"
     assert made(runner) == made(local)
-    assert len(made(runner)) == 8
+    runs = {"baseline/regular", "100/regular", "100-seed43/regular"}
+    assert made(runner) == {*runs, "100-regular", "100-regular-seed43"}
 
 
 def test_no_key_is_in_what_the_cluster_tells_of_its_jobs_or_in_our_records(
@@ -164,6 +166,31 @@ def test_no_key_is_in_what_the_cluster_tells_of_its_jobs_or_in_our_records(
         ]
 
 
+def test_a_wrong_token_fails_the_job_with_that_reason(cluster: Cluster, tmp_path: Path) -> None:
+    """In a process of its own: Ray reads its token once."""
+    code = (
+        "import time; from pathlib import Path; from tests.jobs_kit import settings_in\n"
+        "from tests.verbs import VERBS; from training.jobs import open_runner\n"
+        f"runner = open_runner(settings_in(Path({str(tmp_path)!r}), ray_address={cluster.address!r}, "
+        f"share_url={str(tmp_path / 'share')!r}), VERBS)\n"
+        "job = runner.submit('count', {'to': 2})\n"
+        "while job.active: runner.tick(); time.sleep(0.2); job = runner.status(job.id)\n"
+        "print(job.state, job.reason)"
+    )
+    environment = {**os.environ, "RAY_AUTH_TOKEN": "e" * 64}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout.startswith("failed")
+    assert "Invalid authentication token" in done.stdout
+
+
 def test_a_cluster_without_a_share_is_refused_in_words(tmp_path: Path) -> None:
     runner = open_runner(settings_in(tmp_path, ray_address="http://127.0.0.1:1"), VERBS)
     with pytest.raises(LabError, match="RCL_SHARE_URL"):
@@ -179,3 +206,12 @@ def test_a_job_waits_while_the_cluster_cannot_be_reached(tmp_path: Path) -> None
     job = runner.status(job.id)
     assert job.state == "queued"
     assert "cannot be reached" in job.message
+
+
+def test_a_share_whose_address_holds_a_password_is_refused(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, ray_address="http://127.0.0.1:1", share_url="ftp://me:secret@host/share")
+    runner = open_runner(settings, VERBS)
+    with pytest.raises(LabError, match="holds a password") as refused:
+        runner.submit("count", {"to": 2})
+    assert "secret" not in str(refused.value)
+    assert runner.list() == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -13,16 +16,22 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from playwright.sync_api import expect
 
 from pipeline.schema import LabError
 from pipeline.settings import ASSETS, Settings
+from tests.conftest import serve
 from tests.jobs_kit import ended, local_runner, settings_in, until
-from training.jobs import Job, Runner
+from training.jobs import Job, Records, Runner
 from training.jobs.estimate import estimate
 from training.jobs.limits import may_launch, require_launch
-from ui import compare, jobs, jobs_view, theme
+from training.jobs.verbs import form_fields, load
+from ui import compare, jobs, jobs_sweep, jobs_view, theme
+from ui.jobs_api import Api
 from ui.jobs_preview import preview
 from ui.lab import Lab
+
+WAIT, LONG = 20_000, 240_000  # milliseconds: for the page, and for training on a busy machine
 
 
 @contextmanager
@@ -58,63 +67,81 @@ def public(folder: Path, token: str | None = None) -> Settings:
     return settings_in(folder, host="0.0.0.0", jobs_token=token)
 
 
-def test_a_person_starts_a_fine_tune_watches_reloads_and_evaluates_what_it_made(
-    runner: Runner, chromium: Any
-) -> None:
-    from playwright.sync_api import expect
+def open_jobs(chromium: Any, url: str) -> Any:
+    page = chromium.new_page()
+    page.set_default_timeout(WAIT)
+    page.goto(url)
+    page.get_by_role("tab", name="Jobs").click()
+    return page
 
-    with page_of(runner) as url:
-        page = chromium.new_page()
-        page.goto(url)
-        page.get_by_role("tab", name="Jobs").click()
-        page.get_by_label("Epochs").first.fill("20")
-        page.get_by_label("Epochs").first.blur()
-        expect(page.get_by_text("--epochs=20").first).to_be_visible()
+
+def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
+    fresh: Settings, chromium: Any
+) -> None:
+    """The real app and the real verbs, from the form to the scores, with one start of the app."""
+    with serve(fresh) as url:
+        page = open_jobs(chromium, url)
+        form = page.locator("#jobs-finetune")
+        form.get_by_label("Training samples").fill("2")
+        form.get_by_label("Epochs").fill("4")
+        form.get_by_label("Epochs").blur()
+        expect(form.locator(".command")).to_contain_text("--subset-size=2 --prompt=regular --epochs=4")
         page.get_by_role("button", name="Start fine-tune").click()
-        expect(page.locator("#jobs-queue tbody tr")).to_have_count(1)
         expect(page.locator("#jobs-head .state.running")).to_be_visible()
-        expect(page.locator("#jobs-body polyline")).to_be_visible()
-        first = page.locator("#jobs-body figcaption b").inner_text()
-        expect(page.locator("#jobs-body figcaption b")).not_to_have_text(first)
+        loss = page.locator("#jobs-body figcaption b")
+        expect(loss).to_be_visible(timeout=LONG)
+        first = loss.inner_text()
+        expect(loss).not_to_have_text(first, timeout=LONG)
+
         page.reload()
         page.get_by_role("tab", name="Jobs").click()
-        expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=15_000)
-        assert "step 20 of 20" in page.get_by_label("Log").input_value()
+        expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=LONG)
+        assert "step 4 of 4" in page.get_by_label("Log").input_value()
         page.get_by_role("button", name="Open in Compare").click()
-        expect(page.get_by_label("200 samples", exact=True)).to_be_checked()
+        expect(page.get_by_label("2 samples", exact=True)).to_be_checked()
+
         page.get_by_role("tab", name="Jobs").click()
-        page.get_by_role("tab", name="Evaluation").click()
-        page.get_by_label("Training samples").last.fill("200")
-        page.get_by_label("Training samples").last.press("Enter")
-        expect(
-            page.get_by_text("--subset-size=200 ").or_(page.get_by_text("--subset-size=200")).last
-        ).to_be_visible()
+        page.get_by_role("button", name="Evaluate it").click()
+        form = page.locator("#jobs-evaluate")
+        form.get_by_label("Test samples").fill("2")
+        form.get_by_role("button", name="More settings").click()
+        form.get_by_label("Max new tokens").fill("8")
+        form.get_by_label("Max new tokens").blur()
+        expect(form.locator(".command")).to_contain_text("--subset-size=2 --samples=2 --max-new-tokens=8")
         page.get_by_role("button", name="Start evaluation").click()
-        expect(page.locator("#jobs-head h3")).to_have_text("Evaluate 200 · regular")
-        expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=15_000)
+        expect(page.locator("#jobs-head h3")).to_have_text("Evaluate 2 · regular")
+        expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=LONG)
+        expect(page.locator("#jobs-body .scores")).to_contain_text("chrF")
         page.get_by_role("button", name="Open in Results").click()
-        expect(page.get_by_text("the results")).to_be_visible()
+        expect(page.get_by_role("tab", name="Results")).to_have_attribute("aria-selected", "true")
         page.close()
-    assert [(job.kind, job.state) for job in runner.list()] == [
-        ("evaluate", "succeeded"),
-        ("finetune", "succeeded"),
-    ]
+    kinds = [(job.kind, job.state) for job in Records(fresh.data_dir / "jobs").list()]
+    assert kinds == [("evaluate", "succeeded"), ("finetune", "succeeded")]
 
 
 def test_a_running_job_is_cancelled_and_resumed_with_the_tabs_buttons(runner: Runner, chromium: Any) -> None:
-    from playwright.sync_api import expect
-
     job = runner.submit("count", {"to": 2000})
     with page_of(runner) as url:
-        page = chromium.new_page()
-        page.goto(url)
-        page.get_by_role("tab", name="Jobs").click()
-        until(lambda: runner.progress(job.id))
+        page = open_jobs(chromium, url)
+        log = page.locator("#jobs-log textarea")
+        below = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+        until(
+            lambda: (
+                log.count()
+                and log.evaluate("log => log.onscroll && log.scrollTop > 200")
+                and log.evaluate(below) < 5
+            )
+        )
+        log.evaluate("log => { log.scrollTop = 0; log.onscroll(); }")
+        seen = log.input_value()
+        until(lambda: log.input_value() != seen)
+        page.wait_for_timeout(500)
+        assert log.evaluate("log => log.scrollTop") == 0  # who reads is left alone
         page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#jobs-head .state.cancelled")).to_be_visible(timeout=15_000)
+        expect(page.locator("#jobs-head .state.cancelled")).to_be_visible(timeout=WAIT)
         page.get_by_role("button", name="Resume").click()
         until(lambda: runner.status(job.id).state == "running" and runner.status(job.id).attempt == 2)
-        expect(page.locator("#jobs-head .state.running")).to_be_visible(timeout=15_000)
+        expect(page.locator("#jobs-head .state.running")).to_be_visible(timeout=WAIT)
         page.close()
 
 
@@ -142,6 +169,8 @@ def test_the_api_submits_shows_and_cancels(runner: Runner) -> None:
         ):
             with pytest.raises(AppError, match=words):
                 client.predict(**wrong, api_name="/submit_finetune")
+        with pytest.raises(AppError, match="state"):
+            client.predict("sleeping", api_name="/jobs")
 
 
 def test_on_a_public_address_the_server_launches_nothing_without_its_token(runner: Runner) -> None:
@@ -165,6 +194,7 @@ def test_on_a_public_address_the_server_launches_nothing_without_its_token(runne
 def test_who_may_launch(tmp_path: Path) -> None:
     assert may_launch(settings_in(tmp_path), None)
     assert not may_launch(settings_in(tmp_path, on_space=True), None)
+    assert not may_launch(settings_in(tmp_path, shared=True), None)
     assert not may_launch(public(tmp_path), "")
     assert not may_launch(public(tmp_path, "secret"), None)
     assert not may_launch(public(tmp_path, "secret"), "sécret")
@@ -179,7 +209,8 @@ def test_the_form_shows_the_very_command_that_will_run(runner: Runner) -> None:
     job = runner.submit("finetune", given)
     line = shlex.join(["python", *job.command[1:]])
     assert line == "python -m tests.verbs.finetune --subset-size=300 --prompt=augmented --seed=7"
-    assert line in shown
+    assert f'data-copy="{line}"' in shown
+    assert re.sub("<[^>]*>", "", shown).startswith(line)
 
 
 def test_a_form_that_makes_no_sense_says_why_before_it_is_sent(runner: Runner) -> None:
@@ -188,6 +219,57 @@ def test_a_form_that_makes_no_sense_says_why_before_it_is_sent(runner: Runner) -
     assert "no checkpoint" in preview(lab, runner, "evaluate", {"subset_size": "123"})
     assert "is no size" in preview(lab, runner, "sweep", {"sizes": "<b>"})
     assert "<b>" not in preview(lab, runner, "sweep", {"sizes": "<b>"})
+
+
+def test_a_form_says_what_its_job_would_replace_and_what_this_machine_lacks(runner: Runner) -> None:
+    lab = Lab(runner.settings)
+    asked = {"subset_size": 100, "prompt": "regular", "epochs": 1}
+    assert "takes its place" not in preview(lab, runner, "finetune", asked)
+    runner.start()
+    ended(runner, runner.submit("finetune", asked))
+    ended(runner, runner.submit("evaluate", {"subset_size": "100", "samples": 2}))
+    runner.close()
+    assert "takes its place" in preview(lab, runner, "finetune", asked)
+    assert "takes its place" not in preview(lab, runner, "finetune", {**asked, "seed": 43})
+    assert "complete run" in preview(lab, runner, "evaluate", {"subset_size": "100", "samples": 2})
+    assert "complete run" not in preview(lab, runner, "evaluate", {"subset_size": "100", "samples": 3})
+    judged = {"subset_size": "100", "judge": "naive"}
+    assert "needs a key" in preview(lab, runner, "evaluate", judged)
+    assert "needs a key" not in preview(lab, runner, "evaluate", judged, {"OPENAI_API_KEY": "sk-x"})
+
+
+@pytest.mark.parametrize(
+    ("gpus", "family", "words"),
+    [
+        ("", "llama-3.1-8b", "this machine shows none"),
+        ("0, 40960, 81920", "llama-3.1-8b", "GPU 0: 40 of 80 GB in use, by this page"),
+        ("0, 3, 81920", "llama-3.1-8b", ""),
+        ("", "smollm2-135m", ""),
+    ],
+)
+def test_a_form_warns_of_a_gpu_that_is_missing_or_that_the_comparison_holds(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: str, family: str, words: str
+) -> None:
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\n[ -z '{gpus}' ] || echo '{gpus}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    asked = {"subset_size": 300, "prompt": "regular", "family": family}
+    shown = preview(Lab(runner.settings), runner, "finetune", asked)
+    assert (words in shown) if words else ("warning" not in shown)
+
+
+def test_the_api_takes_all_that_the_verbs_take() -> None:
+    for kind, endpoint in (
+        ("finetune", Api.submit_finetune),
+        ("evaluate", Api.submit_evaluation),
+        ("sweep", Api.submit_sweep),
+    ):
+        asked = {field.name: field.default for field in form_fields(load(kind)) if not field.required}
+        taken = inspect.signature(endpoint).parameters
+        assert {name: taken[name].default or None for name in asked} == asked
 
 
 def test_an_estimate_says_whether_it_is_rough_or_measured_here(runner: Runner) -> None:
@@ -205,8 +287,23 @@ def test_an_estimate_says_whether_it_is_rough_or_measured_here(runner: Runner) -
 
 def test_text_from_a_job_is_shown_as_text(runner: Runner) -> None:
     job = Job("1", "count", {"to": 1}, ("python", "<i>"), "k", state="failed", owner="<b>", reason="<script>")
-    shown = jobs_view.queue([job], "", 0.0) + jobs_view.head(job) + jobs_view.body(job, [], [], "<u>", 0.0)
+    shown = jobs_view.queue([job], "", 0.0) + jobs_view.head(job, 0.0) + jobs_view.body(job, [], "<u>")
     assert not [tag for tag in ("<i>", "<b>", "<script>", "<u>") if tag in shown]
+
+
+def test_a_sweep_is_a_grid_of_sizes_by_variants_and_seeds(runner: Runner) -> None:
+    asked = {"sizes": "baseline,100,20000", "prompts": "regular", "seeds": "43,44", "samples": 2}
+    sweep = runner.submit("sweep", asked)
+    members = runner.list(sweep=sweep.id)
+    shown = jobs_sweep.grid(members[::-1], 0.0)
+    heads = re.findall(r'scope="(\w+)">(.*?)</th>', shown)
+    assert [text for scope, text in heads if scope == "col"] == [
+        "Samples",
+        "regular<br>seed 43",
+        "regular<br>seed 44",
+    ]
+    assert [text for scope, text in heads if scope == "row"] == ["baseline", "100", "20,000"]
+    assert sorted(re.findall('data-id="([^"]*)"', shown)) == sorted(job.id for job in members)
 
 
 def test_a_curve_is_drawn_from_two_points_on(runner: Runner) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from html import escape
 from typing import Any
@@ -14,52 +13,33 @@ import gradio as gr
 from pipeline.families import columns as list_columns
 from pipeline.families import get_family
 from pipeline.schema import LabError
-from training.jobs import Job, Runner
-from training.jobs.limits import may_launch, require_launch
-from training.jobs.verbs import can_resume, load
-from ui import jobs_api, jobs_forms, jobs_view
+from training.jobs import Runner
+from training.jobs.limits import jobs_are_on, require_launch
+from ui import jobs_api, jobs_forms, jobs_look
 from ui.columns import checkpoint_choices
 from ui.compare import CompareTab
 from ui.events import QUIET, in_words
 from ui.jobs_forms import Form
+from ui.jobs_look import Look, redraw
 from ui.jobs_preview import preview
 from ui.lab import Lab
 
 _EVERY = 2.0  # seconds between two looks at the queue
-_MOST_ROWS = 100
 _FORMS = {"finetune": "Fine-tune", "evaluate": "Evaluation", "sweep": "Sweep"}
-_PICK = """
-element.addEventListener("click", (event) => {
-  const row = event.target.closest("tr[data-id]");
-  if (row) trigger("click", { id: row.dataset.id });
-});
-"""
-_TO_THE_END = """() => setTimeout(() => {
+_TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ block: "nearest" })"""
+# A log follows its end, unless somebody has scrolled up to read.
+_FOLLOW = """() => setTimeout(() => {
   const log = document.querySelector("#jobs-log textarea");
-  if (log) log.scrollTop = log.scrollHeight;
+  if (!log) return;
+  log.onscroll = () => { log.reading = log.scrollHeight - log.scrollTop - log.clientHeight > 40; };
+  if (!log.reading) log.scrollTop = log.scrollHeight;
 }, 200)"""
-_NOTHING = '<p class="note">Open a job in the queue to see its log and its curve.</p>'
-
-
-@dataclass(frozen=True)
-class Look:
-    """The components that show the queue and the open job."""
-
-    queue: gr.HTML
-    opened: gr.State
-    head: gr.HTML
-    body: gr.HTML
-    log: gr.Textbox
-    buttons: dict[str, gr.Button]
-
-    @property
-    def outputs(self) -> list[Any]:
-        """All of them, in the order of ``redraw``."""
-        return [self.queue, self.opened, self.head, self.body, self.log, *self.buttons.values()]
+_TO_THE_END = _FOLLOW.replace("if (!log.reading)", "log.reading = false;")
 
 
 def build(lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: CompareTab) -> None:
     """The whole tab, inside the caller's ``gr.Tab("Jobs")``; it leads on to Compare and Results."""
+    jobs_api.add(runner, page)
     settings = lab.settings
     css = (settings.assets / "jobs.css").read_text(encoding="utf-8")
     gr.HTML(f"<style>{css}</style>", padding=False)
@@ -68,127 +48,64 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: Com
             gr.HTML(_standing(runner))
             token = gr.Textbox(
                 label="Jobs token",
+                info="Whoever runs this server gives it to those who may start and stop jobs.",
                 type="password",
                 visible=not settings.private and bool(settings.jobs_token),
             )
-            with gr.Tabs():
+            with gr.Tabs() as kinds:
                 made = {}
                 for kind, name in _FORMS.items():
-                    with gr.Tab(name):
-                        made[kind] = _form(lab, runner, page, kind, name)
+                    with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as tab:
+                        made[kind] = _form(lab, runner, page, kind, tab)
         with gr.Column(scale=3, min_width=320):
-            look = _look()
+            look = jobs_look.build()
     for form, start in made.values():
         _wire_start(runner, form, start, token, look)
     _wire_look(runner, look, page, tabs)
-    _wire_actions(runner, look, token, made["evaluate"][0])
-    jobs_api.add(runner, page)
-    _wire_other_tabs(runner, look, tabs, compare)
+    _wire_actions(runner, look, token, [form.key for form, _ in made.values() if form.key])
+    _wire_compare(runner, look, tabs, compare)
+    _wire_evaluate(runner, look, kinds, made["evaluate"][0])
+    look.buttons["results"].click(lambda: gr.Tabs(selected="results"), None, tabs, **QUIET)
 
 
 def _standing(runner: Runner) -> str:
-    settings = runner.settings
     place = escape(runner.backend.describe())
-    where = f'<p class="note">Jobs run on {place}. They go on when this page is closed.</p>'
-    if may_launch(settings, None) or settings.jobs_token:
-        return where
-    try:
-        require_launch(settings, None)
-    except LabError as error:
-        return f'{where}<p class="problem">{escape(str(error))}</p>'
-    return where
+    said = f'<p class="note">Jobs run on {place}. They go on when this page is closed.</p>'
+    if not jobs_are_on(runner.settings):
+        try:
+            require_launch(runner.settings, None)
+        except LabError as error:
+            said += f'<p class="problem">{escape(str(error))}</p>'
+    return said
 
 
-def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, name: str) -> tuple[Form, gr.Button]:
+def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> tuple[Form, gr.Button]:
     form = jobs_forms.build(lab.settings, kind, runner.verbs)
     shown = gr.HTML(elem_classes="preview")
-    start = gr.Button(f"Start {name.lower()}", variant="primary")
+    start = gr.Button(
+        f"Start {_FORMS[kind].lower()}", variant="primary", interactive=jobs_are_on(runner.settings)
+    )
 
     def show(*values: Any) -> str:
-        return preview(lab, runner, kind, form.read(values)[0])
+        return preview(lab, runner, kind, *form.read(values))
 
-    gr.on(
-        [page.load, *(field.change for field in form.fields.values())],
-        show,
-        list(form.fields.values()),
-        shown,
-        trigger_mode="always_last",
-        **QUIET,
-    )
-    return form, start
+    # Also when the form is turned to: what there is has changed with the jobs that ended meanwhile.
+    triggers = [page.load, tab.select, *(component.change for component in form.inputs)]
+    gr.on(triggers, show, form.inputs, shown, trigger_mode="always_last", **QUIET)
+    if kind == "evaluate":
+        family = form.fields["family"]
 
+        def list_checkpoints(name: str) -> gr.Dropdown:
+            return gr.Dropdown(jobs_forms.checkpoint_sizes(lab.settings, name))
 
-def _look() -> Look:
-    with gr.Column(elem_classes="card"):
-        queue = gr.HTML(js_on_load=_PICK, elem_id="jobs-queue")
-    with gr.Column(elem_classes="card"):
-        head = gr.HTML(_NOTHING, elem_id="jobs-head")
-        with gr.Row(elem_classes="actions"):
-            names = {
-                "compare": "Open in Compare",
-                "results": "Open in Results",
-                "cancel": "Cancel",
-                "resume": "Resume",
-                "retry": "Retry",
-                "delete": "Delete",
-            }
-            buttons = {
-                key: gr.Button(text, visible=False, size="sm", scale=0, min_width=120)
-                for key, text in names.items()
-            }
-        body = gr.HTML(js_on_load=_PICK, elem_id="jobs-body")
-        log = gr.Textbox(
-            label="Log",
-            lines=12,
-            max_lines=18,
-            interactive=False,
-            elem_classes="mono",
-            visible=False,
-            elem_id="jobs-log",
+        gr.on(
+            [page.load, tab.select, family.change],
+            list_checkpoints,
+            family,
+            form.fields["subset_size"],
+            **QUIET,
         )
-    return Look(queue, gr.State(""), head, body, log, buttons)
-
-
-def redraw(runner: Runner, opened: str) -> list[Any]:
-    """Updates of ``Look.outputs``; what is asked for and gone gives way to the newest job that there is."""
-    now = time.time()
-    every = runner.list()
-    top = jobs_view.in_order([job for job in every if job.sweep is None])
-    shown = next((job for job in every if job.id == opened), top[0] if top else None)
-    if shown is None:
-        empty = [gr.Button(visible=False) for _ in range(6)]
-        return [jobs_view.queue([], "", now), "", _NOTHING, "", gr.Textbox(visible=False), *empty]
-    row = shown.sweep or shown.id
-    members = [job for job in reversed(every) if job.sweep == shown.id]
-    where = (
-        runner.backend.describe()
-        if shown.backend == runner.backend.name
-        else f"another backend ({shown.backend})"
-    )
-    log = runner.logs(shown.id) if shown.kind != "sweep" else ""
-    return [
-        jobs_view.queue(top[:_MOST_ROWS], row, now),
-        shown.id,
-        jobs_view.head(shown),
-        jobs_view.body(shown, members, runner.progress(shown.id), where, now),
-        gr.Textbox(log, visible=bool(log)),
-        *(gr.Button(visible=yes) for yes in _possible(runner, shown).values()),
-    ]
-
-
-def _possible(runner: Runner, job: Job) -> dict[str, bool]:
-    """Which of the buttons make sense, in their order."""
-    ended_badly = job.state in ("failed", "cancelled", "interrupted")
-    done = job.state == "succeeded"
-    resumable = job.kind == "sweep" or can_resume(load(job.kind, runner.verbs))
-    return {
-        "compare": done and job.kind == "finetune",
-        "results": done and job.kind in ("evaluate", "sweep"),
-        "cancel": job.active and job.cancelled_at is None,
-        "resume": ended_badly and resumable,
-        "retry": ended_badly and job.kind != "sweep",
-        "delete": not job.active,
-    }
+    return form, start
 
 
 def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox, look: Look) -> None:
@@ -204,7 +121,8 @@ def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox,
             gr.Info("Nothing was missing: every checkpoint and run of this sweep is there.")
         return redraw(runner, job.id)
 
-    start.click(submit, [token, *form.inputs], look.outputs, **QUIET).then(None, js=_TO_THE_END)
+    started = start.click(submit, [token, *form.inputs], look.outputs, **QUIET)
+    started.success(None, js=_TO_THE_JOB).then(None, js=_TO_THE_END)
 
 
 def _who(request: gr.Request) -> str:
@@ -221,8 +139,9 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
         return redraw(runner, str(event.id))
 
     timer = gr.Timer(_EVERY, active=False)
-    timer.tick(refresh, look.opened, look.outputs, trigger_mode="once", **QUIET)
-    page.load(refresh, look.opened, look.outputs, **QUIET).then(None, js=_TO_THE_END)
+    tick = timer.tick(refresh, look.opened, look.outputs, trigger_mode="once", **QUIET)
+    tick.then(None, js=_FOLLOW)
+    page.load(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
     for table in (look.queue, look.body):
         table.click(open_row, None, look.outputs, **QUIET).then(None, js=_TO_THE_END)
 
@@ -230,10 +149,10 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
         return gr.Timer(active=event.value == "Jobs")  # nobody looks at it in another tab
 
     entered = tabs.select(watch, None, timer, **QUIET)
-    entered.then(refresh, look.opened, look.outputs, **QUIET).then(None, js=_TO_THE_END)
+    entered.then(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
 
 
-def _wire_other_tabs(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab) -> None:
+def _wire_compare(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab) -> None:
     def open_in_compare(opened: str) -> tuple[Any, ...]:
         """The checkpoint beside the baseline, under the variant that it was trained under."""
         with in_words():
@@ -251,22 +170,41 @@ def _wire_other_tabs(runner: Runner, look: Look, tabs: gr.Tabs, compare: Compare
     picker = compare.picker
     outputs = [tabs, picker.family, picker.checkpoints, picker.variants]
     look.buttons["compare"].click(open_in_compare, look.opened, outputs, **QUIET)
-    look.buttons["results"].click(lambda: gr.Tabs(selected="results"), None, tabs, **QUIET)
 
 
-def _wire_actions(runner: Runner, look: Look, token: gr.Textbox, evaluate: Form) -> None:
-    def act(work: Callable[[str, dict[str, str]], object], token: str, opened: str, key: str) -> list[Any]:
+def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: Form) -> None:
+    names = ("family", "subset_size", "prompt", "training_seed")
+
+    def fill_in(opened: str) -> list[Any]:
+        """The evaluation's form, filled in for the checkpoint that a fine-tune has made."""
+        with in_words():
+            given = runner.status(opened).arguments
+        size = str(given["subset_size"])
+        sizes = jobs_forms.checkpoint_sizes(runner.settings, str(given["family"]))
+        filled = [given["family"], gr.Dropdown(sizes, value=size), given["prompt"], given["seed"]]
+        return [gr.Tabs(selected="evaluate"), *filled]
+
+    outputs = [kinds, *(evaluate.fields[name] for name in names)]
+    look.buttons["evaluate"].click(fill_in, look.opened, outputs, **QUIET)
+
+
+def _wire_actions(runner: Runner, look: Look, token: gr.Textbox, keys: Sequence[gr.Textbox]) -> None:
+    def act(work: Callable[[str, dict[str, str]], object], token: str, opened: str, *given: str) -> list[Any]:
+        key = next((one.strip() for one in given if one and one.strip()), "")
         with in_words():
             require_launch(runner.settings, token)
-            work(opened, {"OPENAI_API_KEY": key.strip()} if key else {})
+            work(opened, {"OPENAI_API_KEY": key} if key else {})
         return redraw(runner, opened)
+
+    def delete(job_id: str, _: dict[str, str]) -> None:
+        runner.delete(job_id)
+        gr.Info("The job and its log are forgotten. The checkpoints and runs it made stay.")
 
     works: dict[str, Callable[[str, dict[str, str]], object]] = {
         "cancel": lambda job_id, _: runner.cancel(job_id),
         "resume": lambda job_id, secrets: runner.again(job_id, True, secrets),
         "retry": lambda job_id, secrets: runner.again(job_id, False, secrets),
-        "delete": lambda job_id, _: runner.delete(job_id),
+        "delete": delete,
     }
-    key: Sequence[Any] = [evaluate.key] if evaluate.key else [gr.State("")]
     for name, work in works.items():
-        look.buttons[name].click(partial(act, work), [token, look.opened, *key], look.outputs, **QUIET)
+        look.buttons[name].click(partial(act, work), [token, look.opened, *keys], look.outputs, **QUIET)

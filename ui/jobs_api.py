@@ -15,6 +15,8 @@ from ui.api import endpoint, publish
 from ui.jobs_view import command_line
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
+Wanted = Literal["", "queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
+Backend = Literal["auto", "unsloth", "peft"]
 Judge = Literal["none", "naive", "analyze", "taxonomy"]
 
 
@@ -57,6 +59,16 @@ def row(job: Job) -> JobRow:
     return JobRow(command=command_line(job.command), **values)  # type: ignore[typeddict-item]
 
 
+_LEFT_OUT = ("max_steps", "learning_rate", "max_new_tokens")
+"""Numbers that may be left out: 0 stands for that, since a number's field in Gradio is never empty."""
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """A verb's arguments, out of an endpoint's."""
+    given = {name: value for name, value in values.items() if name not in ("self", "token")}
+    return {name: (value or None) if name in _LEFT_OUT else value for name, value in given.items()}
+
+
 class Api:
     """The endpoints' functions."""
 
@@ -76,6 +88,8 @@ class Api:
         epochs: int = 3,
         seed: int = 42,
         max_steps: int = 0,
+        learning_rate: float = 0,
+        backend: Backend = "auto",
         token: str = "",
     ) -> JobRow:
         """Queue a fine-tune; the same one that already waits or runs is returned instead.
@@ -87,10 +101,11 @@ class Api:
             epochs: passes over the subset
             seed: training seed
             max_steps: stop after this many optimizer steps, 0 for none
+            learning_rate: peak learning rate, 0 for the family's own
+            backend: auto takes Unsloth on a GPU for large models, else PEFT
             token: the server's jobs token, where it asks for one
         """
-        arguments = {"subset_size": subset_size, "prompt": prompt, "family": family, "epochs": epochs}
-        return self._submit(token, "finetune", {**arguments, "seed": seed, "max_steps": max_steps or None})
+        return self._submit(token, "finetune", _given(locals()))
 
     @endpoint
     def submit_evaluation(
@@ -101,6 +116,9 @@ class Api:
         samples: int = 200,
         judge: Judge = "none",
         judge_model: str = "gpt-4o",
+        votes: int = 1,
+        temperature: float = 0.1,
+        max_new_tokens: int = 0,
         seed: int = 42,
         training_seed: int = 42,
         token: str = "",
@@ -114,19 +132,14 @@ class Api:
             samples: number of test samples
             judge: CodeJudge method
             judge_model: model that judges
+            votes: how often each answer is judged, an odd number
+            temperature: of generation; 0 is greedy
+            max_new_tokens: most tokens of an answer, 0 for the family's own
             seed: of the sampling
             training_seed: which checkpoint, where a size was trained with several seeds
             token: the server's jobs token, where it asks for one
         """
-        arguments: dict[str, Any] = {"subset_size": subset_size, "prompt": prompt, "family": family}
-        arguments |= {"samples": samples}
-        arguments |= {
-            "judge": judge,
-            "judge_model": judge_model,
-            "seed": seed,
-            "training_seed": training_seed,
-        }
-        return self._submit(token, "evaluate", arguments)
+        return self._submit(token, "evaluate", _given(locals()))
 
     @endpoint
     def submit_sweep(
@@ -135,6 +148,8 @@ class Api:
         prompts: str = "regular,augmented",
         seeds: str = "42",
         family: str = DEFAULT_FAMILY,
+        epochs: int = 3,
+        max_steps: int = 0,
         samples: int = 200,
         judge: Judge = "none",
         judge_model: str = "gpt-4o",
@@ -147,21 +162,21 @@ class Api:
             prompts: prompt variants with commas between them
             seeds: training seeds with commas between them
             family: model family
+            epochs: passes over each subset
+            max_steps: stop each training after this many optimizer steps, 0 for none
             samples: number of test samples of each evaluation
             judge: CodeJudge method
             judge_model: model that judges
             token: the server's jobs token, where it asks for one
         """
-        arguments: dict[str, Any] = {"sizes": sizes, "prompts": prompts, "seeds": seeds, "family": family}
-        arguments |= {"samples": samples, "judge": judge, "judge_model": judge_model}
-        return self._submit(token, "sweep", arguments)
+        return self._submit(token, "sweep", _given(locals()))
 
     @endpoint
-    def jobs(self, state: str = "", limit: int = 100) -> list[JobRow]:
+    def jobs(self, state: Wanted = "", limit: int = 100) -> list[JobRow]:
         """The queue and what has ended, newest first.
 
         Args:
-            state: only jobs in this state (queued, running, succeeded, failed, cancelled, interrupted)
+            state: only jobs in this state; empty for all
             limit: at most this many
         """
         found = [job for job in self.runner.list() if state in ("", job.state)]

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from html import escape
 from typing import Any
 
-from pipeline.families import get_family
+from pipeline.families import checkpoint_name, get_family, list_checkpoints
 from pipeline.schema import LabError
 from pipeline.scoring import Candidate
+from pipeline.settings import Settings
 from training.jobs import Runner, in_time
-from training.jobs.estimate import Estimate, estimate, estimate_steps
-from training.jobs.local import gpu_memory_in_use
-from training.jobs.sweeps import Step, plan
+from training.jobs.estimate import Estimate, estimate, estimate_steps, units
+from training.jobs.local import gpu_memory_in_use, visible_gpus
+from training.jobs.sweeps import Step, evaluated, plan
 from training.jobs.verbs import command
 from ui import jobs_view
 from ui.lab import Lab
 
+_WORDS = {"finetune": "fine-tune", "evaluate": "evaluation"}
 
-def preview(lab: Lab, runner: Runner, kind: str, given: Mapping[str, Any]) -> str:
+
+def preview(
+    lab: Lab, runner: Runner, kind: str, given: Mapping[str, Any], secrets: Mapping[str, str] | None = None
+) -> str:
     """The exact command with an estimate of time and money, or what is wrong with the form, in words."""
     try:
-        arguments = runner.prepare(kind, given).arguments
+        asked = runner.prepare(kind, given)
+        arguments = asked.arguments
         steps = plan(lab.settings, arguments) if kind == "sweep" else [Step(kind, arguments)]
+        for step in steps:
+            runner.backend.check(replace(asked, kind=step.kind, arguments=step.arguments), secrets or {})
     except LabError as error:
         return f'<p class="problem" role="status">{escape(str(error))}</p>'
     if kind == "sweep":
         notes = [_counted(steps), _time(estimate_steps(runner, steps)) if steps else ""]
     else:
-        notes = [_time(estimate(runner, kind, arguments))]
-    notes += [_money(lab, steps), *_warnings(runner)]
+        notes = [_time(estimate(runner, kind, arguments), units(lab.settings, kind, arguments), kind)]
+    notes.append(_money(lab, steps))
     lines = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
+    warnings = [*_there_already(lab.settings, kind, arguments), *_about_gpus(runner, steps)]
+    lines += "".join(f'<p class="note warning">{escape(warning)}</p>' for warning in warnings)
     return jobs_view.command(command(kind, arguments, runner.verbs)) + lines
 
 
@@ -39,15 +50,20 @@ def _counted(steps: list[Step]) -> str:
     if not steps:
         return "Every checkpoint and run of this sweep is there already; nothing is missing."
     kinds = Counter(step.kind for step in steps)
-    parts = [f"{kinds['finetune']} fine-tunes"] if kinds["finetune"] else []
-    parts += [f"{kinds['evaluate']} evaluations"] if kinds["evaluate"] else []
-    return f"{len(steps)} jobs: {' and '.join(parts)}. What is there already is left out."
+    parts = [_number(kinds[kind], word) for kind, word in _WORDS.items() if kinds[kind]]
+    return f"{_number(len(steps), 'job')}: {' and '.join(parts)}. What is there already is left out."
 
 
-def _time(found: Estimate) -> str:
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _time(found: Estimate, amount: int = 0, kind: str = "") -> str:
+    unit = {"finetune": "training step", "evaluate": "test sample"}.get(kind)
+    work = f" for {_number(amount, unit)}" if unit else ""
     if found.seconds is None:
-        return f"No estimate of the time: {found.basis}."
-    return f"About {in_time(max(1.0, found.seconds))} ({found.basis})."
+        return f"No estimate of the time{work}: {found.basis}."
+    return f"About {in_time(max(1.0, found.seconds))}{work} ({found.basis})."
 
 
 def _money(lab: Lab, steps: list[Step]) -> str:
@@ -74,11 +90,29 @@ def _money(lab: Lab, steps: list[Step]) -> str:
     return f"The judge: {found}{times}."
 
 
-def _warnings(runner: Runner) -> list[str]:
-    """Two that share a GPU's memory, the comparison's model and a job, may both run out of it."""
-    used = gpu_memory_in_use() if runner.backend.name == "local" else []
-    return (
-        [f"{'; '.join(used)}, by this page's model or others. A job there may run out of memory."]
-        if used
-        else []
-    )
+def _there_already(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> list[str]:
+    """What this job would take the place of."""
+    if kind == "finetune":
+        name = checkpoint_name(arguments["subset_size"], arguments["prompt"], arguments["seed"])
+        family = get_family(settings, str(arguments["family"]))
+        if name in [checkpoint.name for checkpoint in list_checkpoints(settings, family)]:
+            return [f"There is a checkpoint {name} already; this one takes its place. Another seed adds one."]
+    if kind == "evaluate" and evaluated(settings, arguments):
+        return ["Results has a complete run of just this already; it would be made again."]
+    return []
+
+
+def _about_gpus(runner: Runner, steps: list[Step]) -> list[str]:
+    """A GPU that is missing, or whose memory a job would have to share with the comparison's model."""
+    if runner.backend.name != "local":
+        return []
+    families = [get_family(runner.settings, str(step.arguments["family"])) for step in steps]
+    served = runner.settings.engine_url is not None and all(step.kind == "evaluate" for step in steps)
+    if not visible_gpus():
+        needed = any(not family.embedded for family in families) and not served
+        return (
+            ["This model needs a GPU, and this machine shows none: the job will fail here."] if needed else []
+        )
+    used = gpu_memory_in_use()
+    where = "; ".join(used)
+    return [f"{where}, by this page's model or others. A job there may run out of memory."] if used else []

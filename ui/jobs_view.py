@@ -10,6 +10,13 @@ from typing import Any
 
 from training.jobs import Job, in_time
 
+_A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
+_BEFORE_THE_FIRST = """<p class="note">No jobs yet. A job goes on when you close this page.</p>
+<ol class="note">
+<li><b>Fine-tune</b> a checkpoint, and watch its loss here.</li>
+<li><b>Evaluate</b> it on the test samples, and find its scores in Results.</li>
+<li>Or let a <b>sweep</b> do both for several sizes and seeds: that draws the curve.</li></ol>"""
+
 
 def title(job: Job) -> str:
     """What a job does, short: ``Fine-tune 1,000 · regular · seed 43``."""
@@ -18,7 +25,7 @@ def title(job: Job) -> str:
         sizes, prompts, seeds = (
             str(given[name]).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
         )
-        return f"Sweep {sizes} · {prompts} · seed {seeds}"
+        return f"Sweep {sizes} · {prompts} · seed{'s' if ',' in seeds else ''} {seeds}"
     size = str(given.get("subset_size", ""))
     parts = [f"{int(size):,}" if size.isdigit() else size, str(given.get("prompt", ""))]
     seed = given.get("training_seed" if job.kind == "evaluate" else "seed", 42)
@@ -35,14 +42,15 @@ def command_line(arguments: Sequence[str]) -> str:
 def command(arguments: Sequence[str]) -> str:
     """A command as one would type it, and a button that copies it."""
     line = command_line(arguments)
+    parts = "".join(f"<span>{escape(shlex.quote(part))} </span>" for part in ["python", *arguments[1:]])
     copy = f'<button type="button" class="copy" data-copy="{escape(line)}">Copy</button>'
-    return f'<div class="command"><pre class="code" tabindex="0">{escape(line)}</pre>{copy}</div>'
+    return f'<div class="command"><pre class="code" tabindex="0">{parts}</pre>{copy}</div>'
 
 
 def queue(jobs: Sequence[Job], opened: str, now: float) -> str:
     """The queue as a table whose rows open a job; ``jobs`` newest first."""
     if not jobs:
-        return '<p class="note">No jobs yet. Start one; it goes on when you close this page.</p>'
+        return _BEFORE_THE_FIRST
     heads = "".join(
         f'<th scope="col">{head}</th>' for head in ("Job", "State", "Progress", "Left", "Who", "When")
     )
@@ -61,7 +69,7 @@ def in_order(jobs: Sequence[Job]) -> list[Job]:
 
 def _row(job: Job, opened: str, now: float) -> str:
     current = ' aria-current="true"' if job.id == opened else ""
-    left = in_time(job.seconds_left) if job.seconds_left and job.state == "running" else ""
+    left = _left(job, now)
     when = _ago(now - (job.finished or job.started or job.created))
     verb = "ended" if job.finished else "started" if job.started else "asked"
     return (
@@ -70,6 +78,16 @@ def _row(job: Job, opened: str, now: float) -> str:
         f"<td>{badge(job)}</td><td>{_bar(job)}{_said(job)}</td><td>{left}</td><td>{escape(job.owner)}</td>"
         f'<td title="{_date(job.created)}">{verb} {when}</td></tr>'
     )
+
+
+def _left(job: Job, now: float) -> str:
+    """How long it takes yet: as the verb says, or by a sweep's pace so far; empty where nobody knows."""
+    if job.state != "running":
+        return ""
+    seconds = job.seconds_left
+    if job.kind == "sweep" and job.started and job.progress > _A_PACE:
+        seconds = (now - job.started) * (1 - job.progress) / job.progress
+    return in_time(seconds) if seconds else ""
 
 
 def badge(job: Job) -> str:
@@ -83,8 +101,8 @@ def _bar(job: Job) -> str:
         return ""
     share = round(100 * job.progress)
     return (
-        f'<div class="bar" role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-label="progress"><span style="width:{share}%"></span></div>'
+        f'<div class="bar {job.state}" role="progressbar" aria-label="progress" aria-valuenow="{share}" '
+        f'aria-valuemin="0" aria-valuemax="100"><span style="width:{share}%"></span></div>'
     )
 
 
@@ -107,28 +125,30 @@ def _found(job: Job) -> str:
     return f"{result['samples']} samples scored" if "samples" in result else job.message
 
 
-def head(job: Job) -> str:
-    """An open job's title, state, progress and reason."""
+def head(job: Job, now: float, hint: str = "") -> str:
+    """An open job's title, state, progress and reason, and a hint at what can be done now."""
     said = f'<p class="problem" role="status">{escape(job.reason)}</p>' if job.reason else _said(job)
-    time_left = f'<span class="message">{in_time(job.seconds_left)} left</span>' if job.seconds_left else ""
-    return f"<header><h3>{escape(title(job))}</h3>{badge(job)}</header>{_bar(job)}{said}{time_left}"
+    left = _left(job, now)
+    more = f'<span class="message">About {left} left</span>' if left else ""
+    more += f'<p class="note">{escape(hint)}</p>' if hint else ""
+    return f"<header><h3>{escape(title(job))}</h3>{badge(job)}</header>{_bar(job)}{said}{more}"
 
 
-def body(
-    job: Job, members: Sequence[Job], reports: Sequence[Mapping[str, Any]], where: str, now: float
-) -> str:
+def body(job: Job, reports: Sequence[Mapping[str, Any]], where: str, members: str = "") -> str:
     """The rest of an open job: curve, result, facts, command; of a sweep its members instead of a curve."""
+    whole = "" if job.sweep is None else f'<button type="button" data-id="{job.sweep}">the sweep</button>'
     facts = {
         "Asked": f"{_date(job.created)} by {job.owner}",
         "Started": _date(job.started),
         "Took": in_time(job.finished - job.started) if job.finished and job.started else "",
-        "Runs on": f"{where} ({job.slot})" if job.slot else where,
+        "Ran on" if job.finished else "Runs on": where,
         "Attempt": str(job.attempt) if job.attempt > 1 else "",
         "Exit code": "" if job.exit_code is None else str(job.exit_code),
         "Job": job.id,
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
-    parts = [queue(members, "", now) if members else curve(reports), _result(job.result or {})]
+    rows += f"<dt>Part of</dt><dd>{whole}</dd>" if whole else ""
+    parts = [members or curve(reports), _result(job.result or {})]
     parts += [f'<dl class="facts">{rows}</dl>', command(job.command) if job.command else ""]
     return "".join(parts)
 
@@ -182,9 +202,13 @@ def curve(reports: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _ago(seconds: float) -> str:
-    if seconds < 5:
+    if (
+        seconds < 60
+    ):  # not to the second: what changes all the time cannot be read, selected or tabbed through
         return "just now"
-    return f"{in_time(seconds)} ago" if seconds < 86_400 else f"{seconds // 86_400:.0f} d ago"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    return f"{seconds // 3600:.0f} h ago" if seconds < 86_400 else f"{seconds // 86_400:.0f} d ago"
 
 
 def _date(when: float | None) -> str:

@@ -52,7 +52,8 @@ def count(
             os.kill(os.getpid(), signal.SIGSEGV)
         if number == 3 and fault == "child":
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    return {"counted": to, "from": start, "key": bool(os.environ.get("OPENAI_API_KEY"))}
+    key, gpu = bool(os.environ.get("OPENAI_API_KEY")), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {"counted": to, "from": start, "key": key, "gpu": gpu}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import random
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.families import DEFAULT_FAMILY, checkpoint_name, checkpoints_dir, fingerprint, get_family
 from pipeline.schema import LabError, PromptVariant
@@ -22,6 +22,8 @@ def finetune(
     epochs: int = 3,
     seed: int = 42,
     max_steps: int | None = None,
+    learning_rate: float | None = None,
+    backend: Literal["auto", "peft"] = "auto",
     resume: bool = False,
 ) -> dict[str, Any]:
     """Write a checkpoint, a tenth of a second an epoch; size 666 fails."""

@@ -69,9 +69,9 @@ def units(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> int:
 
 
 def _alike(job: Job, kind: str, arguments: Mapping[str, Any], backend: str) -> bool:
-    same = ("family", "judge", "backend")
+    same = [name for name in ("family", "judge", "backend") if name in arguments]
     whole = job.attempt == 1 and job.backend == backend  # a resumed job did only a part of its work
-    return whole and job.kind == kind and all(job.arguments.get(n) == arguments.get(n) for n in same)
+    return whole and job.kind == kind and all(job.arguments.get(n) == arguments[n] for n in same)
 
 
 def _pace(runner: Runner, job: Job) -> tuple[float, float] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.families import checkpoint_name, get_column, get_family
 from pipeline.schema import LabError
+from pipeline.scoring.judge_config import JudgeConfig
 from pipeline.settings import Settings
 
 MOST_ACTIVE = 500
@@ -24,6 +25,11 @@ _RANGES = {
     "seed": (0, 2**31 - 1),
     "training_seed": (0, 2**31 - 1),
 }
+
+
+def jobs_are_on(settings: Settings) -> bool:
+    """Whether there is anybody who may launch jobs here."""
+    return settings.private or bool(settings.jobs_token)
 
 
 def may_launch(settings: Settings, token: str | None) -> bool:
@@ -64,6 +70,8 @@ def check(settings: Settings, kind: str, arguments: Mapping[str, Any], trained_b
             raise LabError(
                 f"{name.replace('_', ' ').capitalize()} must be from {low:,} to {high:,}, not {value:,}."
             )
+    if arguments.get("judge", "none") != "none":
+        JudgeConfig(arguments["judge"], arguments["judge_model"], votes=arguments.get("votes", 1))
     if "family" not in arguments:
         return
     family = get_family(settings, arguments["family"])

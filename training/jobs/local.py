@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import psutil
 
+from pipeline.schema import LabError
 from training.jobs import files, processes
 from training.jobs.processes import Identity
 from training.jobs.records import Job, Records
@@ -20,6 +21,7 @@ _SILENT = 120.0
 """Seconds without a sign of life after which a job of another machine or container counts as gone."""
 _KEEP_OUT = ("RCL_JOBS_TOKEN",)
 _GPU = "gpu "
+_KEEPER = "training.jobs.child"
 
 
 class LocalBackend:
@@ -44,7 +46,15 @@ class LocalBackend:
         return f"this machine, {len(self.slots)} {what}, {on}"
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
-        """Everything may be asked of this machine; what it lacks, the verb says."""
+        """A judge needs its key before hours of work, not after; what else is missing, the verb says."""
+        if job.kind != "evaluate" or job.arguments.get("judge", "none") == "none":
+            return
+        known = {**os.environ, **secrets}
+        if not (known.get("OPENAI_API_KEY") or known.get("OPENAI_BASE_URL")):
+            raise LabError(
+                "The judge needs a key. Give it with this job, or start the app with OPENAI_API_KEY, or with "
+                "OPENAI_BASE_URL for a server that needs none."
+            )
 
     def start(self, job: Job, secrets: Mapping[str, str]) -> bool:
         """Start the keeper of a claimed job."""
@@ -54,14 +64,7 @@ class LocalBackend:
         environment |= {**secrets, "RCL_DATA_DIR": str(self._records.root.parent), "PYTHONUNBUFFERED": "1"}
         if job.slot and job.slot.startswith(_GPU):
             environment["CUDA_VISIBLE_DEVICES"] = job.slot.removeprefix(_GPU)
-        keeper = [
-            sys.executable,
-            "-m",
-            "training.jobs.child",
-            str(self._records.root),
-            job.id,
-            str(job.attempt),
-        ]
+        keeper = [sys.executable, "-m", _KEEPER, str(self._records.root), job.id, str(job.attempt)]
         with (folder / files.LOG).open("ab") as log:
             self._keepers[job.id] = subprocess.Popen(
                 [*keeper, f"--grace={self._grace}"],
@@ -93,7 +96,7 @@ class LocalBackend:
         if not keeper.here:
             if time.time() - job.updated > _SILENT:
                 self._lost(job, "The machine or container that ran it has not been heard of for two minutes.")
-        elif not keeper.alive:
+        elif not _keeps(keeper, job):
             if job.started is None:  # an app claimed it and died before it began
                 self._records.update(job, state="queued", slot=None, host=None, pid=None, pid_started=None)
             else:
@@ -102,7 +105,7 @@ class LocalBackend:
             self._kill(job, keeper)  # a keeper that is stopped or hangs cannot do as it is asked
 
     def _kill(self, job: Job, keeper: Identity) -> None:
-        if keeper.alive:
+        if _keeps(keeper, job):
             psutil.Process(keeper.pid).kill()
         self._lost(job, "Cancelled.")
 
@@ -112,6 +115,15 @@ class LocalBackend:
         changes = files.last_progress(self._records.folder(job.id))
         changes |= {"state": "cancelled" if job.cancelled_at else "interrupted", "seconds_left": None}
         self._records.update(job, **{**changes, "reason": reason, "finished": time.time()})
+
+
+def _keeps(keeper: Identity, job: Job) -> bool:
+    """Whether the process that answers for the job lives.
+
+    Its start time tells it from a stranger with its pid; where the machine's clock was set meanwhile, which
+    moves all start times, its command line does. A healthy job must not be given up for that.
+    """
+    return keeper.alive or processes.runs(keeper.pid, _KEEPER, job.id)
 
 
 def visible_gpus() -> list[str]:

@@ -46,6 +46,15 @@ class Identity:
             return False
 
 
+def runs(pid: int, *words: str) -> bool:
+    """Whether a living process here has that pid and these words in its command line."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and set(words) <= set(process.cmdline())
+    except psutil.Error:
+        return False
+
+
 def members(mark: str, session: int | None = None) -> list[psutil.Process]:
     """Living processes of a job: those with its mark, and those of ``session`` except its leader.
 

@@ -12,6 +12,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline.families import Gguf, get_family
 from pipeline.schema import LabError
@@ -52,6 +53,11 @@ class RayBackend:
             raise LabError(
                 "Jobs on a Ray cluster need RCL_SHARE_URL: a folder or URL (s3://…, gs://…) that this "
                 "machine and the cluster both reach, through which checkpoints and results come back."
+            )
+        if urlsplit(self._settings.share_url).password:
+            raise LabError(
+                "RCL_SHARE_URL holds a password, and it is part of each job's command on the cluster. Give "
+                "the password to the share's library in the environment instead, here and on the cluster."
             )
         return self._settings.share_url
 

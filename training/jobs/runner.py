@@ -192,12 +192,14 @@ class Runner:
             arguments["resume"] = resume
         elif resume:
             raise LabError("This kind of job cannot resume; retry it.")
-        self._requeue(
-            job, secrets or {}, arguments=arguments, command=command(job.kind, arguments, self.verbs)
-        )
-        for other in self.list(("failed",)):
-            if other.needs == job.id and other.exit_code is None:
-                self._requeue(other, secrets or {})
+        changes = {"arguments": arguments, "command": command(job.kind, arguments, self.verbs)}
+        held_up = [one for one in self.list(("failed",)) if one.needs == job.id and one.exit_code is None]
+        keys = {one.id: secrets or {} for one in (job, *held_up) if one.kind != "finetune"}  # that needs none
+        for one in (job, *held_up):
+            self.backend.check(one, keys.get(one.id, {}))
+        self._requeue(job, keys.get(job.id, {}), **changes)
+        for one in held_up:
+            self._requeue(one, keys.get(one.id, {}))
         self._wake.set()
         return self.status(job_id)
 
@@ -267,7 +269,7 @@ class Runner:
         needed = self.records.get(job.needs) if job.needs else None
         if job.needs and (needed is None or not (needed.active or needed.state == "succeeded")):
             self._end(job, "failed", "Its fine-tune did not succeed." if needed else "Its fine-tune is gone.")
-        elif job.process and job.process.here and not job.process.alive:
+        elif job.process and job.process != self._me and job.process.here and not job.process.alive:
             reason = (
                 "The app that kept its key in memory, and nowhere else, was closed. Give the key and retry."
             )
@@ -277,7 +279,6 @@ class Runner:
         self.records.update(job, state=state, reason=reason, finished=time.time())
 
     def _requeue(self, job: Job, secrets: Mapping[str, str], **changes: Any) -> None:
-        self.backend.check(job, secrets)
         if not changes.get("arguments", {}).get("resume"):
             (self.records.folder(job.id) / files.PROGRESS).unlink(missing_ok=True)
             changes["progress"] = 0.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from pipeline.families import Family, checkpoint_name, get_family, list_checkpoints
+from pipeline.families import Family, checkpoint_name, get_column, get_family, list_checkpoints
 from pipeline.schema import VARIANTS, Checkpoint, Decoding, LabError, PromptVariant
 from pipeline.scoring.judge_config import JudgeConfig
 from pipeline.settings import Settings
@@ -149,6 +149,13 @@ def _trained(checkpoint: Checkpoint | None, training: Mapping[str, Any]) -> bool
     return all(record.get(name) == value for name, value in training.items())
 
 
+def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
+    """Whether there is a complete run of just what an evaluation with these arguments would make."""
+    family = get_family(settings, arguments["family"])
+    column = get_column(settings, family, column_key(arguments))
+    return _evaluated(_complete_runs(settings, family), family, column.checkpoint, arguments)
+
+
 def _complete_runs(settings: Settings, family: Family) -> list[Run]:
     found = []
     for folder in list_runs(settings):
@@ -161,13 +168,15 @@ def _evaluated(
     runs: Sequence[Run], family: Family, checkpoint: Checkpoint, wanted: Mapping[str, Any]
 ) -> bool:
     """Whether one of the runs is of these very weights, as it is asked for now."""
+    most = wanted.get("max_new_tokens") or family.max_new_tokens
+    decoding = Decoding(wanted.get("temperature", 0.1), 0.1, most, wanted.get("seed", 42))
     for run in runs:
         config = run.config
         same = (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == (
             column_key(wanted),
             checkpoint.fingerprint,
             wanted["samples"],
-            Decoding(max_new_tokens=family.max_new_tokens),
+            decoding,
         )
         if same and (wanted["judge"] == "none" or _judged(run, wanted)):
             return True
