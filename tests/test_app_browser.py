@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-BASELINE, GOOD, DAMAGED = "Baseline · regular", "5,000 samples · regular", "100 samples · regular"
+BASELINE, GOOD, DAMAGED = "Baseline · regular", "10,000 samples · regular", "100 samples · regular"
 WAIT = 90_000  # milliseconds, for what needs the model; everything else keeps Playwright's 5 s
 
 

@@ -91,7 +91,7 @@ def test_the_original_projects_spelling_is_read(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     ("arguments", "words", "code"),
     [
-        (("--subset-size", "10,000"), "There is no checkpoint '10000/regular'", 1),
+        (("--subset-size", "1,500"), "There is no checkpoint '1500/regular'", 1),
         (("--subset-size", "many"), "'baseline' or a number", 1),
         (("--subset-size", "baseline", "--prompt", "other"), "invalid choice", 2),
         (("--subset-size", "baseline", "--family", "gpt-9"), "There is no model family", 1),
