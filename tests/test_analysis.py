@@ -84,7 +84,14 @@ def test_of_two_runs_of_one_checkpoint_the_newer_counts_and_the_older_is_told(ow
     setup = only([new, old])
     analysis = analyze(setup, JUDGE)
     assert [point.value for point in analysis.points] == [1.0]
-    assert "1 older run of the same checkpoints left aside." in words.caveats(analysis)
+    assert "1 older or unfinished run of the same checkpoints left aside." in words.caveats(analysis)
+
+
+def test_a_whole_run_is_not_replaced_by_a_newer_one_that_is_not_finished(own):
+    whole = make_run(own, 200, samples=30, created="2026-01-01T00:00:00+00:00")
+    begun = make_run(own, 200, samples=30, items=4, created="2026-02-01T00:00:00+00:00")
+    (point,) = analyze(only([whole, begun]), CHRF).points
+    assert (point.n, point.missing) == (30, 0)
 
 
 # What counts

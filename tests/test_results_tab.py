@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -23,7 +21,6 @@ from ui import charts, drilldown, readme, report, results, tables, theme
 from ui.results_view import View
 
 expect.set_options(timeout=30_000)
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +69,6 @@ def browser_page(chromium, url):
 
 
 # The tab
-
-
-def test_building_the_tab_waits_for_neither_torch_nor_scipy_nor_plotly():
-    code = "import sys, ui.results; print([m for m in ('torch', 'scipy', 'plotly') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_the_pickers_offer_what_the_library_knows():

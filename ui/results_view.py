@@ -148,10 +148,10 @@ class View:
             gr.Info(f"None of the {setup.samples:,} samples is held by the training data to 70% or more.")
         return found
 
-    def config(self, run_id: str) -> str:
+    def config(self, place: str) -> str:
         """A run's config as JSON."""
         for run in self.library.runs()[0]:
-            if run.config.id == run_id:
+            if tables.place_of(run.config) == place:
                 config = asdict(run.config)
                 samples = config.pop("sample_ids")
                 return json.dumps({**config, "sample_ids": samples}, indent=1)  # the long list last

@@ -233,7 +233,7 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
         )
         body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         opener = f'<th scope="row"><button type="button">{escape(config.family)}</button></th>'
-        rows += f'<tr data-id="{escape(config.id)}">{opener}{body}</tr>'
+        rows += f'<tr data-id="{escape(place_of(config))}">{opener}{body}</tr>'
     names = (
         "Family",
         "Checkpoint",
@@ -247,6 +247,11 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
     )
     problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
     return problems + _tall("Runs", _heads(names), rows, "left")
+
+
+def place_of(config: RunConfig) -> str:
+    """What tells a run from all others: the same evaluation repeated has the same id."""
+    return f"{config.id} {config.created}"
 
 
 def _place(run: Run) -> tuple[object, ...]:

@@ -178,7 +178,8 @@ def caveats(analysis: Analysis) -> list[str]:
     if analysis.excluded:
         found.append(f"{_count(analysis.excluded, 'flagged sample')} left out.")
     if analysis.setup.set_aside:
-        found.append(f"{_count(analysis.setup.set_aside, 'older run')} of the same checkpoints left aside.")
+        aside = _count(analysis.setup.set_aside, "older or unfinished run")
+        found.append(f"{aside} of the same checkpoints left aside.")
     return found + _on_the_judge(analysis)
 
 
