@@ -493,6 +493,19 @@ def test_samples_that_the_training_data_holds_are_found(own, monkeypatch):
     assert contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
 
 
+def test_with_the_augmented_prompt_samples_that_their_own_file_repeats_are_found_too(own, monkeypatch):
+    setup = only([make_run(own, size, "augmented", samples=12) for size in (0, 200)])
+    made = made_up_dataset("feedc0ffee00")
+    body = "".join(f"    total += values[{j}] * weights[{j}]\n" for j in range(9))
+    ours, twin = f"def ours(values):\n{body}", f"def twin(values):\n{body}"
+    repeated = replace(made.test[4], function=ours, full_code=f"{ours}\n\n{twin}")
+    test = [repeated if i == 4 else made.test[i] for i in range(12)]
+    lazy = datasets.Lazy([each.id for each in test], test.__getitem__, lambda i: test[i].id)
+    repeats = datasets.Dataset("packages", made.fingerprint, made.train, lazy)
+    monkeypatch.setattr("pipeline.analysis.contaminated.load_dataset", lambda *_: repeats)
+    assert contaminated(own, setup) == [made.test[0].id, repeated.id]
+
+
 def test_another_dataset_than_the_runs_own_is_not_searched(own, monkeypatch):
     setup = only([make_run(own, 0, samples=12)])
     made = made_up_dataset("another")

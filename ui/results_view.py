@@ -141,11 +141,14 @@ class View:
         return f'<p class="note">{escape(note)}</p>{tables.disagreement(setup, table, metric, second)}'
 
     def contaminated(self, key: str) -> list[str]:
-        """Samples that the largest training subset holds too much of."""
+        """Samples that the largest training subset or their own context give away."""
         setup = self.library.setup(key)
         found = contaminated(self._settings, setup)
         if not found:
-            gr.Info(f"None of the {setup.samples:,} samples is held by the training data to 70% or more.")
+            gr.Info(
+                f"None of the {setup.samples:,} samples is held to 70% or more by the training data or the "
+                "context in its own prompt."
+            )
         return found
 
     def config(self, place: str) -> str:

@@ -10,6 +10,7 @@ from pipeline.analysis.comparison import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.schema import PromptVariant
 from pipeline.scoring import Metric
+from pipeline.scoring.codejudge import flip_rate
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
 
 
@@ -208,11 +209,9 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
     if len({str(run.config.judge) for run in runs if run.config.judge}) > 1:
         found.append("The runs were judged under different settings: see the runs.")
     scores = [item.scores[metric] for run in runs for item in run.items.values() if metric in item.scores]
-    voted = [score.details["flipped"] for score in scores if len(score.details.get("votes", ())) > 1]
-    if voted:
-        found.append(
-            f"The judge's votes contradict each other on {sum(voted) / len(voted):.0%} of the outputs."
-        )
+    rate = flip_rate(score for score in scores if len(score.details.get("votes", ())) > 1)
+    if rate is not None:
+        found.append(f"The judge's votes contradict each other on {rate:.0%} of the outputs.")
     return found
 
 
