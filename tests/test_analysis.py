@@ -9,8 +9,10 @@ import pytest
 from pipeline import dataset as datasets
 from pipeline import stats
 from pipeline.analysis import analyze, find_setups, words
+from pipeline.analysis.answers import answer, sentences
 from pipeline.analysis.contaminated import contaminated
 from pipeline.analysis.library import Library
+from pipeline.analysis.noise import training_noise
 from pipeline.analysis.samples import agreement, disagreement, sample_matrix
 from pipeline.analysis.tables import as_json, curve_table, load_published, long_table
 from pipeline.schema import Decoding, LabError, Sample
@@ -82,7 +84,14 @@ def test_of_two_runs_of_one_checkpoint_the_newer_counts_and_the_older_is_told(ow
     setup = only([new, old])
     analysis = analyze(setup, JUDGE)
     assert [point.value for point in analysis.points] == [1.0]
-    assert "1 older run of the same checkpoints left aside." in words.caveats(analysis)
+    assert "1 older or unfinished run of the same checkpoints left aside." in words.caveats(analysis)
+
+
+def test_a_whole_run_is_not_replaced_by_a_newer_one_that_is_not_finished(own):
+    whole = make_run(own, 200, samples=30, created="2026-01-01T00:00:00+00:00")
+    begun = make_run(own, 200, samples=30, items=4, created="2026-02-01T00:00:00+00:00")
+    (point,) = analyze(only([whole, begun]), CHRF).points
+    assert (point.n, point.missing) == (30, 0)
 
 
 # What counts
@@ -143,6 +152,94 @@ def test_samples_left_out_change_every_figure(own):
     assert [(p.value, p.n) for p in analysis.points] == [(0.0, 3), (pytest.approx(1 / 3), 3)]
     assert analysis.excluded == 1
     assert analysis.pairs[0].n == 3
+
+
+def seeds_of(shift, samples=400, seeds=5, sizes=6):
+    """Scores of several sizes with several seeds each, whose true means differ by ``shift`` between seeds."""
+    rng = np.random.default_rng(5)
+    return [
+        rng.normal(0.5, 0.1, samples)
+        + rng.normal(0, shift, (seeds, 1))
+        + rng.normal(0, 0.2, (seeds, samples))
+        for _ in range(sizes)
+    ]
+
+
+def test_equally_good_seeds_spread_no_more_than_evaluation_explains():
+    noise = training_noise(seeds_of(0), np.arange(400))
+    assert (noise.freedom, noise.sizes) == (24, 6)
+    assert noise.evaluation == pytest.approx(0.2 / 20, rel=0.05)
+    assert noise.spread == pytest.approx(0.01, rel=0.3)
+    assert not noise.seen
+
+
+def test_the_noise_of_training_is_told_from_that_of_evaluation():
+    noise = training_noise(seeds_of(0.03), np.arange(400))
+    assert noise.seen
+    assert noise.training == pytest.approx(0.03, rel=0.3)
+    assert noise.reach(0, 5) < noise.reach(5, 5) < noise.reach(1, 1)
+
+
+def test_few_seeds_that_happen_to_agree_do_not_count_as_no_noise():
+    scores = np.random.default_rng(5).normal(0.5, 0.2, (2, 400))
+    scores -= scores.mean(1, keepdims=True)
+    noise = training_noise([scores], np.arange(400))
+    assert noise.spread == pytest.approx(0)
+    assert noise.reach(1, 1) > noise.evaluation > 0.005
+
+
+def test_without_several_seeds_nothing_is_said_of_training_noise(own):
+    analysis = analyze(only(make_ladder(own, ["regular"])), BERT)
+    assert analysis.noise is None
+    assert words.noise_sentences(analysis) == []
+    assert analysis.beyond_seeds(analysis.pairs[0]) is None
+
+
+def test_a_difference_that_other_seeds_could_undo_is_said_to_be(own):
+    rng = np.random.default_rng(0)
+    level = {(0, 42): 0.1, (200, 42): 0.3, (200, 43): 0.6, (500, 42): 0.55}
+    runs = [
+        make_run(own, size, seed=seed, repos=60, values={CHRF: list(100 * mean + rng.normal(0, 2, 60))})
+        for (size, seed), mean in level.items()
+    ]
+    said = " ".join(words.noise_sentences(analyze(only(runs), CHRF)))
+    assert "is the noise of training" in said
+    assert "200 to 500" in said.partition("could come out otherwise")[0]
+
+
+# What it answers
+
+
+def test_the_answer_says_what_it_helps_and_how_much_data_that_takes(own):
+    steps = {0: 0.2, 200: 0.6, 500: 0.7, 1000: 0.7}
+    rng = np.random.default_rng(0)
+    base = rng.normal(0, 5, 60)
+    runs = [
+        make_run(own, size, repos=60, values={CHRF: list(100 * mean + base + rng.normal(0, 1, 60))})
+        for size, mean in steps.items()
+    ]
+    analysis = analyze(only(runs), CHRF)
+    found = answer(analysis, "regular")
+    assert (found.enough, found.share[0], round(found.share[1], 1)) == ("500", "200", 0.8)
+    said = " ".join(sentences(analysis, found))
+    assert said.startswith("1,000 training samples improve the score: +")
+    assert "The first 200 bring 80% of that. From 500 on, no further change can be told from noise." in said
+
+
+def test_no_gain_and_a_loss_are_called_what_they_are(own):
+    same = analyze(only([judged(own, 0, 1, 0, 1, 0), judged(own, 200, 1, 0, 0, 1)]), JUDGE)
+    assert "make no difference that can be told from noise" in sentences(same, answer(same, "regular"))[0]
+    values = list(np.random.default_rng(0).normal(0.8, 0.01, 40))
+    runs = [
+        make_run(own, 0, repos=40, values={BERT: values}),
+        make_run(own, 500, repos=40, values={BERT: [v - 0.2 for v in values]}),
+    ]
+    worse = analyze(only(runs), BERT)
+    assert "500 training samples make the score worse: −" in sentences(worse, answer(worse, "regular"))[0]
+
+
+def test_with_one_size_there_is_no_answer(own):
+    assert answer(analyze(only([make_run(own, 200)]), CHRF), "regular") is None
 
 
 def test_training_seeds_are_averaged_sample_by_sample_and_listed(own):
@@ -394,6 +491,19 @@ def test_samples_that_the_training_data_holds_are_found(own, monkeypatch):
     made = made_up_dataset("feedc0ffee00")
     monkeypatch.setattr("pipeline.analysis.contaminated.load_dataset", lambda *_: made)
     assert contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
+
+
+def test_with_the_augmented_prompt_samples_that_their_own_file_repeats_are_found_too(own, monkeypatch):
+    setup = only([make_run(own, size, "augmented", samples=12) for size in (0, 200)])
+    made = made_up_dataset("feedc0ffee00")
+    body = "".join(f"    total += values[{j}] * weights[{j}]\n" for j in range(9))
+    ours, twin = f"def ours(values):\n{body}", f"def twin(values):\n{body}"
+    repeated = replace(made.test[4], function=ours, full_code=f"{ours}\n\n{twin}")
+    test = [repeated if i == 4 else made.test[i] for i in range(12)]
+    lazy = datasets.Lazy([each.id for each in test], test.__getitem__, lambda i: test[i].id)
+    repeats = datasets.Dataset("packages", made.fingerprint, made.train, lazy)
+    monkeypatch.setattr("pipeline.analysis.contaminated.load_dataset", lambda *_: repeats)
+    assert contaminated(own, setup) == [made.test[0].id, repeated.id]
 
 
 def test_another_dataset_than_the_runs_own_is_not_searched(own, monkeypatch):

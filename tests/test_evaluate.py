@@ -45,7 +45,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
 ) -> None:
     with JudgeServer() as server:
         judge = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
-        task = (*QUICK, "--samples", "34", "--judge", "naive", "--judge-model", "local")
+        task = (*QUICK, "--samples", "34", "--judge", "naive", "--judge-model", "smollm2-135m")
         process = start(fresh, *task, **judge)
         while process.poll() is None and not runs(fresh):
             time.sleep(0.05)
@@ -61,9 +61,10 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         assert all(after.items[sample].completion == item.completion for sample, item in before.items())
         asked = len(server.requests)
         assert asked == 34
-        assert result["scores"]["CodeJudge naive (local)"]["n"] == 34
+        assert result["scores"]["CodeJudge naive (smollm2-135m)"]["n"] == 34
         assert "CodeJudge Score: " in printed
         assert "BERTScore: " in printed
+        assert "would judge its own output" in printed
 
         again, _ = evaluate(fresh, *task, "--resume", **judge)
         assert again["scores"] == result["scores"]

@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +12,7 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from pipeline.analysis import analyze
+from pipeline.analysis import analyze, find_setups
 from pipeline.analysis.samples import Kind
 from pipeline.analysis.tables import load_published
 from pipeline.schema import LabError
@@ -23,7 +21,6 @@ from ui import charts, drilldown, readme, report, results, tables, theme
 from ui.results_view import View
 
 expect.set_options(timeout=30_000)
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -74,21 +71,17 @@ def browser_page(chromium, url):
 # The tab
 
 
-def test_building_the_tab_waits_for_neither_torch_nor_scipy_nor_plotly():
-    code = "import sys, ui.results; print([m for m in ('torch', 'scipy', 'plotly') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "[]", done.stderr
-
-
 def test_the_pickers_offer_what_the_library_knows():
     assert get_args(Kind) == results.KINDS
     assert get_args(drilldown.View) == results.VIEWS
 
 
 def test_the_curve_says_in_words_what_is_distinguishable(browser_page):
-    expect(browser_page.locator(".headline").first).to_contain_text("With the regular prompt these steps are")
+    first = browser_page.locator(".answer").first
+    expect(first).to_contain_text("5,000 training samples improve the score")
+    expect(first).to_contain_text("With the regular prompt these steps are")
     expect(browser_page.locator("#results-curve .js-plotly-plot .legend")).to_contain_text("Augmented prompt")
-    expect(browser_page.locator(".headline").last).to_contain_text("Holm's correction over 25 pairs")
+    expect(browser_page.locator(".answer").last).to_contain_text("Holm's correction over 25 pairs")
 
 
 def test_a_click_on_a_sample_opens_outputs_reference_difference_and_the_judge(browser_page):
@@ -213,6 +206,17 @@ def test_hover_shows_the_numbers(setup):
     assert f"{point.value:.1f} (95% interval {point.low:.1f} to {point.high:.1f})" in regular.customdata[0]
 
 
+def test_single_training_seeds_do_not_hide_their_mean(tmp_path):
+    settings = bare_settings(tmp_path)
+    runs = [make_run(settings, 0), make_run(settings, 200), make_run(settings, 200, seed=43)]
+    mean, seeds = (
+        next(trace for trace in charts.curve(analyze(find_setups(runs)[0], CHRF)).data if trace.name == name)
+        for name in ("Regular prompt", "Training seeds, regular")
+    )
+    assert len(seeds.x) == 2
+    assert min(seeds.x) > max(mean.x)
+
+
 def test_variants_differ_in_color_marker_and_dash():
     looks = list(charts.LOOK.values())
     assert all(len({look[part] for look in looks}) == len(looks) for part in range(3))
@@ -273,14 +277,25 @@ def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monke
     assert written.startswith("before\n")
     assert written.endswith("after\n")
     assert "what was" not in written
+    assert written.count("### ") == 2
     assert re.search(
-        r"\| baseline \| [\d.]+ \([\d.]+ to [\d.]+\) \| \.\d{3} \(\.\d{3} to \.\d{3}, 3 unscored\) \|",
+        r"\| baseline \| \*\*[\d.]+\*\* \([\d.]+ to [\d.]+\) \| \*\*\.\d{3}\*\* \(\.\d{3} to \.\d{3}\)\* \|",
         written,
     )
+    assert "CodeJudge naive without 3 of baseline, 3 of 200" in written
+    assert "From baseline to 5,000 samples chrF (+" in written
     assert "<svg" in figure.read_text()
     first = figure.read_bytes()
     assert readme.main(arguments) == 0
     assert (text.read_text(), figure.read_bytes()) == (written, first)
+
+
+def test_the_readme_shows_three_metrics_unless_told_otherwise(own, tmp_path, monkeypatch):
+    monkeypatch.setattr("ui.readme.Settings.from_env", lambda: own)
+    text = tmp_path / "README.md"
+    text.write_text(f"{readme.START}{readme.END}")
+    assert readme.main(["--readme", str(text), "--figure", str(tmp_path / "f.svg")]) == 0
+    assert f"| training samples | {BITS} ↓ | {BERT} ↑ | {CHRF} ↑ |" in text.read_text()
 
 
 def test_a_readme_without_marks_is_left_alone(own, tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from pipeline.scoring import Candidate, Scorer, offline_scorers, score_all
 from pipeline.scoring.codejudge import CodeJudge, estimate
 from pipeline.scoring.extract import extract_code
 from pipeline.scoring.judge_client import JudgeClient
-from pipeline.scoring.judge_config import JudgeConfig
+from pipeline.scoring.judge_config import JudgeConfig, self_judging_warning
 from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.settings import Settings
 from pipeline.store import Item, Run, RunConfig, append_items, create_run, load_run
@@ -98,6 +99,7 @@ def evaluate_columns(
                 folder, [item for item, task in zip(items, batch, strict=True) if task.folder == folder]
             )
     if plan.judge:
+        _warn_of_self_judging(plan.judge, family)
         _judge(settings, plan.judge, _tasks(columns, folders, samples), report)
     report(1.0, "done")
     return [load_run(folder) for folder in folders]
@@ -232,6 +234,12 @@ def _score(
 def _prompt(engine: Engine, task: _Task, decoding: Decoding) -> Prompt:
     context = Context.around(task.sample.full_code, task.sample.function)
     return engine.render(task.sample.prompt, task.column.variant, context, decoding)
+
+
+def _warn_of_self_judging(config: JudgeConfig, family: Family) -> None:
+    generator = family.base if isinstance(family.base, str) else family.base.hub_id
+    if warning := self_judging_warning(config.model, generator):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _judge(settings: Settings, config: JudgeConfig, tasks: Sequence[_Task], report: Reporter) -> None:

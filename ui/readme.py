@@ -1,6 +1,7 @@
 """The README's results, made from the stored runs: ``python -m ui.readme``.
 
-Writes the table between the README's two ``results`` marks, and the figure to ``assets/results.svg``.
+Writes a table and a paragraph for each prompt variant between the README's two ``results`` marks, and the
+figure to ``assets/results.svg``.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.analysis import Analysis, words
+from pipeline.analysis import Analysis, Point, Setup, words
+from pipeline.analysis.answers import paragraph, short_name
 from pipeline.analysis.library import Library
-from pipeline.schema import LabError
+from pipeline.schema import LabError, PromptVariant
+from pipeline.scoring.encoder import KINDS
+from pipeline.scoring.likelihood import BITS_PER_BYTE
+from pipeline.scoring.text import CHRF
 from pipeline.settings import ASSETS, Settings
 from ui import charts
 
@@ -39,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write table and figure; the README stays as it is where something is missing."""
     parser = argparse.ArgumentParser(prog="python -m ui.readme", description=__doc__)
     parser.add_argument("--setup", default="", help="evaluation set-up (default: the one with the most runs)")
-    parser.add_argument("--metric", action="append", help="may be given several times (default: all)")
+    parser.add_argument("--metric", action="append", help="may be given several times (default: three)")
     parser.add_argument("--readme", type=Path, default=_ROOT / "README.md")
     parser.add_argument("--figure", type=Path, default=ASSETS / "results.svg", help=".svg or .png")
     arguments = parser.parse_args(argv)
@@ -47,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         before, after = _around_marks(arguments.readme)
         library = Library(Settings.from_env())
         setup = library.setup(arguments.setup)
-        analyses = [library.analysis(setup, metric) for metric in arguments.metric or setup.metrics]
+        analyses = [library.analysis(setup, metric) for metric in arguments.metric or _metrics(setup)]
         figure(analyses, arguments.figure)
-        arguments.readme.write_text(f"{before}{START}\n{table(analyses)}\n{END}{after}", encoding="utf-8")
+        arguments.readme.write_text(f"{before}{START}\n{section(analyses)}\n{END}{after}", encoding="utf-8")
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -69,21 +74,33 @@ def _around_marks(readme: Path) -> tuple[str, str]:
     return before, after
 
 
-def table(analyses: Sequence[Analysis]) -> str:
-    """Markdown: a row for each training-set size, a column for each metric, and a sentence for each."""
-    lines = []
+def _metrics(setup: Setup) -> list[str]:
+    """Three that say different things: likelihood, likeness in an encoder's space, likeness of characters."""
+    wanted = (BITS_PER_BYTE, *(kind.metric() for kind in KINDS), CHRF)
+    return [name for name in wanted if name in setup.metrics] or setup.metrics[:3]
+
+
+def section(analyses: Sequence[Analysis]) -> str:
+    """Markdown: what was measured, then a table and a paragraph for each prompt variant."""
+    setup = analyses[0].setup
+    parts = [f"`{setup.family}`{setup.label.removeprefix(setup.family)}. Mean and 95% interval."]
     for variant in dict.fromkeys(variant for analysis in analyses for variant in analysis.variants):
         shown = [analysis for analysis in analyses if variant in analysis.variants]
-        lines += [
-            f"**{variant.capitalize()} prompt**, mean and 95% interval:\n",
-            "| Training samples | " + " | ".join(f"{a.metric.name} {_arrow(a)}" for a in shown) + " |",
-            "|---" * (len(shown) + 1) + "|",
-        ]
-        for name in dict.fromkeys(point.name for a in shown for point in a.curve(variant)):
-            cells = [_cell(analysis, variant, name) for analysis in shown]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
-    lines += [f"* {analysis.metric.name}: {' '.join(words.headlines(analysis))}" for analysis in analyses]
+        parts += [f"### {variant.capitalize()} prompt", table(shown, variant)]
+        parts += filter(None, (_left_out(shown, variant), paragraph(shown, variant)))
+    return "\n\n".join(parts)
+
+
+def table(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
+    """A row for each training-set size, a column for each metric."""
+    lines = [
+        "| training samples | " + " | ".join(f"{a.metric.name} {_arrow(a)}" for a in analyses) + " |",
+        "|---" * (len(analyses) + 1) + "|",
+    ]
+    for name in dict.fromkeys(point.name for a in analyses for point in a.curve(variant)):
+        found = [next((p for p in a.curve(variant) if p.name == name), None) for a in analyses]
+        cells = [_cell(analysis, point) for analysis, point in zip(analyses, found, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -91,15 +108,21 @@ def _arrow(analysis: Analysis) -> str:
     return "↑" if analysis.metric.higher_is_better else "↓"
 
 
-def _cell(analysis: Analysis, variant: str, name: str) -> str:
-    for point in analysis.points:
-        if (point.variant, point.name) == (variant, name):
-            value, low, high = (
-                words.number(x, analysis.metric) for x in (point.value, point.low, point.high)
-            )
-            note = f", {point.unscored} unscored" if point.unscored else ""
-            return f"{value} ({low} to {high}{note})"
-    return "–"
+def _cell(analysis: Analysis, point: Point | None) -> str:
+    if point is None:
+        return "–"
+    value, low, high = (words.number(x, analysis.metric) for x in (point.value, point.low, point.high))
+    return f"**{value}** ({low} to {high}){'*' if point.unscored else ''}"
+
+
+def _left_out(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
+    """What the table's stars mean; empty where there is none."""
+    found = []
+    for analysis in analyses:
+        outputs = [f"{p.unscored:,} of {p.name}" for p in analysis.curve(variant) if p.unscored]
+        if outputs:
+            found.append(f"{short_name(analysis)} without {words.listed(outputs)}")
+    return f"\\* Outputs that could not be scored are left out: {'; '.join(found)}." if found else ""
 
 
 def figure(analyses: Sequence[Analysis], file: Path) -> None:

@@ -79,7 +79,7 @@ def _section(analysis: Analysis, published: Sequence[Published], excluded: Colle
     matrix = samples.sample_matrix(analysis.setup, metric, excluded=excluded)
     rows = tables.sample_matrix(analysis.setup, matrix, metric, list(matrix.scores.index), "all")
     return (
-        f"<h2>{escape(metric)}</h2>{tables.headline(analysis)}{chart}{tables.curve(analysis)}"
+        f"<h2>{escape(metric)}</h2>{tables.answers(analysis)}{chart}{tables.curve(analysis)}"
         f"{tables.explanation(analysis)}"
         f"<h3>Pairs</h3>{tables.pairs(analysis)}<details><summary>Samples</summary>{rows}</details>"
     )

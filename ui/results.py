@@ -38,7 +38,7 @@ _DOWNLOAD = "() => setTimeout(() => document.getElementById('results-file').clic
 _NOTES = {
     "kind": "Flips: the sample changes state between two sizes. Regressions: it gets worse at a larger one.",
     "threshold": "A score counts as better or worse than the baseline's from this difference on.",
-    "left_out": "For example those that the training data may hold. Every figure is made without them.",
+    "left_out": "Such as those that training data or context give away. Every figure is made without them.",
 }
 
 
@@ -129,7 +129,7 @@ def _left_out() -> tuple[gr.Textbox, gr.Button]:
         left_out = gr.Textbox(
             "", label="Sample ids, one a line", info=_NOTES["left_out"], lines=3, max_lines=8
         )
-        find = gr.Button("Find what the training data may hold", size="sm")
+        find = gr.Button("Find what training data or context give away", size="sm")
     return left_out, find
 
 

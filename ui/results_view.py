@@ -19,6 +19,7 @@ from pipeline.analysis.library import Library
 from pipeline.analysis.samples import Kind
 from pipeline.analysis.tables import as_json, load_published
 from pipeline.schema import LabError
+from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
 from ui import charts, drilldown, report, tables
 
@@ -75,7 +76,7 @@ class View:
             "metric": gr.Dropdown(metrics, value=metric),
             "empty": gr.HTML(visible=False),
             "body": gr.Column(visible=True),
-            "headline": tables.headline(analysis),
+            "headline": tables.answers(analysis),
             "curve": charts.curve(analysis, alike),
             "published": gr.Plot(
                 None if alike else charts.published_curve(self.published), visible=not alike
@@ -140,17 +141,20 @@ class View:
         return f'<p class="note">{escape(note)}</p>{tables.disagreement(setup, table, metric, second)}'
 
     def contaminated(self, key: str) -> list[str]:
-        """Samples that the largest training subset holds too much of."""
+        """Samples that the largest training subset or their own context give away."""
         setup = self.library.setup(key)
         found = contaminated(self._settings, setup)
         if not found:
-            gr.Info(f"None of the {setup.samples:,} samples is held by the training data to 70% or more.")
+            gr.Info(
+                f"None of the {setup.samples:,} samples is held to 70% or more by the training data or the "
+                "context in its own prompt."
+            )
         return found
 
-    def config(self, run_id: str) -> str:
+    def config(self, place: str) -> str:
         """A run's config as JSON."""
         for run in self.library.runs()[0]:
-            if run.config.id == run_id:
+            if tables.place_of(run.config) == place:
                 config = asdict(run.config)
                 samples = config.pop("sample_ids")
                 return json.dumps({**config, "sample_ids": samples}, indent=1)  # the long list last
@@ -179,10 +183,13 @@ class View:
 
 
 def _other_kind(metric: str, metrics: list[str]) -> str:
-    """The metric to hold it against at first: a CodeJudge against a (Code)BERTScore, and so on."""
-    others = [name for name in metrics if name != metric]
-    different = [name for name in others if name.split()[0] != metric.split()[0]]
-    return (different or others or [metric])[0]
+    """What to hold it against at first: a judge against a (Code)BERTScore, these against a judge or chrF.
+
+    Not the reference's likelihood where there is a choice, which says nothing of the output.
+    """
+    others = [name for name in metrics if name.split()[0] != metric.split()[0]]
+    written = [name for name in others if name != BITS_PER_BYTE]
+    return next(iter(written or others or metrics))
 
 
 def _text(setup: Setup, sample: str) -> str:

@@ -7,7 +7,8 @@ from html import escape
 
 import pandas as pd
 
-from pipeline.analysis import Analysis, Pair, Setup, words
+from pipeline.analysis import Analysis, Pair, Point, Setup, words
+from pipeline.analysis.answers import answer, sentences
 from pipeline.analysis.samples import Kind, SampleMatrix
 from pipeline.analysis.setups import metric_of, run_label
 from pipeline.analysis.tables import curve_table
@@ -17,12 +18,37 @@ from pipeline.store import Run, RunConfig
 MOST_ROWS = 200
 
 
-def headline(analysis: Analysis) -> str:
-    """Which steps are distinguishable, one paragraph a prompt variant."""
+def answers(analysis: Analysis) -> str:
+    """What fine-tuning brings and how much data that takes, a card for each prompt variant."""
     metric = analysis.metric
+    cards = "".join(_answer(analysis, variant) for variant in analysis.variants)
     better = "Higher" if metric.higher_is_better else "Lower"
-    said = "".join(f'<p class="headline">{escape(sentence)}</p>' for sentence in words.headlines(analysis))
-    return f'{said}<p class="note">{escape(f"{metric.name}: {metric.description} {better} is better.")}</p>'
+    note = f'<p class="note">{escape(f"{metric.name}: {metric.description} {better} is better.")}</p>'
+    return f'<div class="answers">{cards}</div>{note}'
+
+
+def _answer(analysis: Analysis, variant: PromptVariant) -> str:
+    found = answer(analysis, variant)
+    title = f"<h3>{variant.capitalize()} prompt</h3>"
+    if found is None:
+        said = "There is only one training-set size here so far, so there is nothing to compare yet."
+        return f'<section class="answer {variant}">{title}<p class="headline">{said}</p></section>'
+    ends = "<i>→</i>".join(
+        f"<span><b>{words.number(point.value, analysis.metric)}</b>{escape(_samples(point))}</span>"
+        for point in (found.first, found.largest)
+    )
+    kind, sign = _outcome(found.whole, analysis)
+    change = words.number(found.whole.difference, analysis.metric, signed=True)
+    return (
+        f'<section class="answer {variant}">{title}'
+        f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
+        f'<p class="headline">{escape(" ".join(sentences(analysis, found)))}</p>'
+        f'<p class="note">{escape(words.headline(analysis, variant))}</p></section>'
+    )
+
+
+def _samples(point: Point) -> str:
+    return f"{point.name} samples" if point.size else point.name
 
 
 def explanation(analysis: Analysis) -> str:
@@ -32,6 +58,10 @@ def explanation(analysis: Analysis) -> str:
         steps = [words.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
         steps.append(words.fit_sentence(analysis, variant))
         parts.append(f"<h3>{variant.capitalize()} prompt, step by step</h3>{_bullets(steps)}")
+    if analysis.noise:
+        parts.append(
+            f"<h3>Noise of training and of evaluation</h3>{_bullets(words.noise_sentences(analysis))}"
+        )
     caveats = words.caveats(analysis)
     if caveats:
         parts.append(f"<h3>Beside these figures</h3>{_bullets(caveats)}")
@@ -87,8 +117,7 @@ def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
 def _pair_cell(pair: Pair, analysis: Analysis) -> str:
     metric = analysis.metric
     sentence = escape(words.step_sentence(pair, metric))
-    better = (pair.difference > 0) == metric.higher_is_better
-    kind, sign = ("even", "≈") if not pair.distinguishable else ("up", "▲") if better else ("down", "▼")
+    kind, sign = _outcome(pair, analysis)
     seen = (
         ""
         if pair.distinguishable
@@ -99,6 +128,14 @@ def _pair_cell(pair: Pair, analysis: Analysis) -> str:
         f"<small>{escape(words.p_value(pair.p_holm))}</small>"
         f"<small>{pair.wins} / {pair.ties} / {pair.losses}</small>{seen}</td>"
     )
+
+
+def _outcome(pair: Pair, analysis: Analysis) -> tuple[str, str]:
+    """Whether the second is better, as a style and a sign."""
+    if not pair.distinguishable:
+        return "even", "≈"
+    better = (pair.difference > 0) == analysis.metric.higher_is_better
+    return ("up", "▲") if better else ("down", "▼")
 
 
 def sample_matrix(
@@ -191,12 +228,12 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
             f"{how}, {d.max_new_tokens} tokens",
             judge,
             config.fingerprint or "no adapter",
-            config.engine,
             config.created[:16].replace("T", " "),
+            config.engine,
         )
         body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         opener = f'<th scope="row"><button type="button">{escape(config.family)}</button></th>'
-        rows += f'<tr data-id="{escape(config.id)}">{opener}{body}</tr>'
+        rows += f'<tr data-id="{escape(place_of(config))}">{opener}{body}</tr>'
     names = (
         "Family",
         "Checkpoint",
@@ -205,11 +242,16 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
         "Decoding",
         "Judge",
         "Adapter",
-        "Engine",
         "Created (UTC)",
+        "Engine",
     )
     problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
     return problems + _tall("Runs", _heads(names), rows, "left")
+
+
+def place_of(config: RunConfig) -> str:
+    """What tells a run from all others: the same evaluation repeated has the same id."""
+    return f"{config.id} {config.created}"
 
 
 def _place(run: Run) -> tuple[object, ...]:

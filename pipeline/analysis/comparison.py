@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import stats
+from pipeline.analysis.noise import TrainingNoise, training_noise
 from pipeline.analysis.pairs import Pair, pairs
 from pipeline.analysis.points import Point, points
 from pipeline.analysis.setups import Arm, Setup, metric_of, score_table
@@ -29,6 +30,7 @@ class Analysis:
         clusters: how many of these there are; the samples where each is on its own.
         excluded: how many samples were left out because they were asked to be.
         fits: the scaling fit of each prompt variant that has enough sizes.
+        noise: of training, over all sizes that have several seeds; None where none has.
     """
 
     setup: Setup
@@ -41,6 +43,7 @@ class Analysis:
     points: tuple[Point, ...]
     pairs: tuple[Pair, ...]
     fits: Mapping[PromptVariant, ScalingFit]
+    noise: TrainingNoise | None = None
 
     @property
     def variants(self) -> list[PromptVariant]:
@@ -61,6 +64,13 @@ class Analysis:
             if pair.first.variant == pair.second.variant == variant
         }
         return [inside[step] for step in wanted if step in inside]
+
+    def beyond_seeds(self, pair: Pair) -> bool | None:
+        """Whether a difference is more than other training seeds would change; None where that is unknown."""
+        if self.noise is None:
+            return None
+        seeds = (len(arm.runs) if arm.size else 0 for arm in (pair.first, pair.second))
+        return abs(pair.difference) > self.noise.reach(*seeds)
 
 
 def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analysis:
@@ -94,6 +104,7 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
         points=points(arms, scores, kept, codes, binary),
         pairs=pairs(arms, scores, codes, together, binary, known.higher_is_better),
         fits=_fits(arms, kept, codes),
+        noise=training_noise([_by_seed(arm, kept).to_numpy().T for arm in arms], codes),
     )
 
 

@@ -1,16 +1,20 @@
-"""Which test samples of a set-up the training data of its largest checkpoint may hold."""
+"""Which test samples of a set-up were given away: by the training data, or by their own prompt's context."""
 
 from __future__ import annotations
 
 from pipeline.analysis.setups import Setup
-from pipeline.contamination import training_overlap
+from pipeline.contamination import THRESHOLD, context_overlap, training_overlap
 from pipeline.dataset import load_dataset
-from pipeline.schema import LabError
+from pipeline.prompts import Context
+from pipeline.schema import LabError, Sample
 from pipeline.settings import Settings
 
 
 def contaminated(settings: Settings, setup: Setup) -> list[str]:
-    """Ids of the samples that the largest training subset holds too much of, in order; loads the dataset.
+    """Ids of the samples whose reference is given away, by either measure of ``pipeline.contamination``.
+
+    Held by the largest training subset, or, with the augmented prompt, standing a second time in the file
+    around it (all of the file counts, though a prompt may show less of it). Loads the dataset.
 
     Raises:
         LabError: the dataset cannot be had, or is not the one that the runs were made from.
@@ -28,4 +32,11 @@ def contaminated(settings: Settings, setup: Setup) -> list[str]:
         test = [dataset.get(sample) for sample in runs[0].sample_ids]
         overlaps = training_overlap(test, dataset.subset(largest), [largest])
         found.update((each.sample_id, None) for each in overlaps if each.contaminated(largest))
+        if variant == "augmented":
+            found.update((sample.id, None) for sample in test if _shown(sample) >= THRESHOLD)
     return list(found)
+
+
+def _shown(sample: Sample) -> float:
+    context = Context.around(sample.full_code, sample.function)
+    return context_overlap(sample, context.before + context.after)

@@ -42,7 +42,7 @@ class Setup:
 
     Attributes:
         runs: one of each checkpoint and prompt variant, by variant, size and training seed.
-        set_aside: how many older runs of the same columns are not among them.
+        set_aside: how many other runs of the same columns are not among them.
     """
 
     family: str
@@ -120,8 +120,9 @@ def _join_variants(groups: list[list[Run]]) -> list[list[Run]]:
 
 
 def _setup(runs: list[Run]) -> Setup:
+    """Of several runs of one column the newest whole one counts; an unfinished one where none is whole."""
     newest: dict[tuple[str, str], Run] = {}
-    for run in sorted(runs, key=lambda run: run.config.created):
+    for run in sorted(runs, key=lambda run: (run.complete, run.config.created)):
         newest[run.config.column, run.config.variant] = run
     first = runs[0].config
     ordered = sorted(newest.values(), key=lambda run: _order(run.config))

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis import words
+from pipeline.analysis.answers import answer, sentences
 from pipeline.analysis.comparison import Analysis
 from pipeline.analysis.setups import Setup
 from pipeline.settings import Settings
@@ -119,6 +120,13 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
             "points": [asdict(point) for point in analysis.points],
             "pairs": pairs,
             "fits": fits,
+            "answers": {
+                variant: " ".join(sentences(analysis, found))
+                for variant in analysis.variants
+                if (found := answer(analysis, variant))
+            },
+            "training_noise": None if analysis.noise is None else asdict(analysis.noise),
+            "noise": words.noise_sentences(analysis),
             "headline": " ".join(words.headlines(analysis)),
             "steps": said,
             "caveats": words.caveats(analysis),

@@ -10,6 +10,7 @@ from pipeline.analysis.comparison import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.schema import PromptVariant
 from pipeline.scoring import Metric
+from pipeline.scoring.codejudge import flip_rate
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
 
 
@@ -17,11 +18,15 @@ def number(value: float | None, metric: Metric, signed: bool = False) -> str:
     """A score in its own scale: ``.085``, ``26.1``; ``–`` where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
-    decimals = 1 if metric.range[1] == 100 else 3
+    decimals = _decimals(metric)
     text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
     if decimals == 3 and abs(value) < 1:
         text = text.replace("0.", ".", 1)
     return text.replace("-", "−")
+
+
+def _decimals(metric: Metric) -> int:
+    return 1 if metric.range[1] == 100 else 3
 
 
 def verdict(value: float, metric: Metric) -> str:
@@ -50,19 +55,20 @@ def correlation(value: float) -> str:
 
 def headlines(analysis: Analysis) -> list[str]:
     """Which steps are distinguishable, in one sentence for each prompt variant."""
-    sentences = [_headline(analysis, variant) for variant in analysis.variants if analysis.steps(variant)]
+    sentences = [headline(analysis, variant) for variant in analysis.variants if analysis.steps(variant)]
     return sentences or [
         "There is only one training-set size in this set-up, so there is no step to test yet."
     ]
 
 
-def _headline(analysis: Analysis, variant: PromptVariant) -> str:
+def headline(analysis: Analysis, variant: PromptVariant) -> str:
+    """Which steps of one prompt variant are distinguishable, and by what test."""
     steps = analysis.steps(variant)
     kinds = (
         ("these steps are distinguishable: ", [step for step in steps if step.distinguishable]),
         ("these cannot be told from noise: ", [step for step in steps if not step.distinguishable]),
     )
-    parts = [says + _list([_step(step, analysis.metric) for step in kind]) for says, kind in kinds if kind]
+    parts = [says + listed([_step(step, analysis.metric) for step in kind]) for says, kind in kinds if kind]
     return (
         f"With the {variant} prompt {'; '.join(parts)} "
         f"({steps[0].test}, Holm's correction over {_count(len(analysis.pairs), 'pair')})."
@@ -109,6 +115,40 @@ def fit_sentence(analysis: Analysis, variant: PromptVariant) -> str:
     )
 
 
+def noise_sentences(analysis: Analysis) -> list[str]:
+    """The noise of training told from that of evaluation, and which steps are more than both."""
+    noise, metric = analysis.noise, analysis.metric
+    if noise is None:
+        return []
+    spread, evaluation, training = (
+        f"under {number(10 ** -_decimals(metric), metric)}" if shown == number(0, metric) else shown
+        for shown in (number(x, metric) for x in (noise.spread, noise.evaluation, noise.training))
+    )
+    seeds = (
+        f"Checkpoints that differ in nothing but their training seed lie {spread} apart (standard deviation, "
+    )
+    seeds += f"{_count(noise.sizes, 'size')} with several seeds)"
+    said = [
+        f"{seeds}; the finite test set alone would make it {evaluation}, so about {training} is the noise of "
+        "training."
+        if noise.seen
+        else f"{seeds}, no more than the finite test set explains ({evaluation}): no noise of training can "
+        "be told from that of evaluation, though with few seeds only a large one could."
+    ]
+    for variant in analysis.variants:
+        found = [step for step in analysis.steps(variant) if step.distinguishable]
+        beyond = [f"{s.first.name} to {s.second.name}" for s in found if analysis.beyond_seeds(s)]
+        rest = [f"{s.first.name} to {s.second.name}" for s in found if not analysis.beyond_seeds(s)]
+        if beyond:
+            said.append(f"With the {variant} prompt other seeds would not undo {listed(beyond)}.")
+        if rest:
+            said.append(
+                f"With the {variant} prompt {listed(rest)} could come out otherwise with other seeds: "
+                "distinguishable for these checkpoints, not for these sizes."
+            )
+    return said
+
+
 def caveats(analysis: Analysis) -> list[str]:
     """What a reader must know beside the figures; empty where there is nothing."""
     found = []
@@ -125,8 +165,12 @@ def caveats(analysis: Analysis) -> list[str]:
         )
     if any(len(point.by_seed) == 1 and point.size for point in analysis.points):
         found.append(
-            "Tests compare these checkpoints. Another training seed would give another checkpoint; "
-            "that noise shows only where a size was trained with several seeds."
+            "Tests compare these checkpoints. Another training seed would give another checkpoint"
+            + (
+                ": see the noise of training."
+                if analysis.noise
+                else ", and no size shows how different a one."
+            )
         )
     found += _on_the_unscored(analysis)
     missing = sum(point.missing for point in analysis.points)
@@ -135,7 +179,8 @@ def caveats(analysis: Analysis) -> list[str]:
     if analysis.excluded:
         found.append(f"{_count(analysis.excluded, 'flagged sample')} left out.")
     if analysis.setup.set_aside:
-        found.append(f"{_count(analysis.setup.set_aside, 'older run')} of the same checkpoints left aside.")
+        aside = _count(analysis.setup.set_aside, "older or unfinished run")
+        found.append(f"{aside} of the same checkpoints left aside.")
     return found + _on_the_judge(analysis)
 
 
@@ -148,7 +193,7 @@ def _on_the_unscored(analysis: Analysis) -> list[str]:
     )
     reasons = Counter(score.reason for score in scores if score and score.value is None)
     most = f", most often because {reasons.most_common(1)[0][0]}" if reasons else ""
-    where = _list([f"{point.unscored:,} of {point.name} · {point.variant}" for point in points])
+    where = listed([f"{point.unscored:,} of {point.name} · {point.variant}" for point in points])
     outputs = _count(sum(point.unscored for point in points), "output")
     return [
         f"{outputs} could not be scored{most} ({where}). They are left out, not counted as 0, "
@@ -164,11 +209,9 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
     if len({str(run.config.judge) for run in runs if run.config.judge}) > 1:
         found.append("The runs were judged under different settings: see the runs.")
     scores = [item.scores[metric] for run in runs for item in run.items.values() if metric in item.scores]
-    voted = [score.details["flipped"] for score in scores if len(score.details.get("votes", ())) > 1]
-    if voted:
-        found.append(
-            f"The judge's votes contradict each other on {sum(voted) / len(voted):.0%} of the outputs."
-        )
+    rate = flip_rate(score for score in scores if len(score.details.get("votes", ())) > 1)
+    if rate is not None:
+        found.append(f"The judge's votes contradict each other on {rate:.0%} of the outputs.")
     return found
 
 
@@ -176,5 +219,6 @@ def _count(n: int, what: str, many: str = "") -> str:
     return f"{n:,} {what if n == 1 else many or what + 's'}"
 
 
-def _list(words: list[str]) -> str:
+def listed(words: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

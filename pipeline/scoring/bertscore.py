@@ -20,7 +20,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.schema import Score
@@ -79,6 +78,7 @@ class Matcher:
 
     encoder: Encoder
     _kept: dict[_Key, _Side | str] = field(default_factory=dict, repr=False)
+    _is_word: dict[int, bool] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def match(self, pairs: Sequence[Pair]) -> list[Match | str]:
@@ -125,25 +125,25 @@ class Matcher:
         else:
             behind = max(1, _package_prompt_length(tokenizer, prompt, text.ids))
         # As in the package: the first token stays, the prompt goes, then all that is punctuation only.
-        places = torch.tensor([0, *range(behind, len(text.ids))])
+        words = self._words(text.ids)
+        places = torch.tensor(
+            [at for at in (0, *range(behind, len(text.ids))) if text.ids[at] in words], dtype=torch.long
+        )
         ids = torch.tensor(text.ids)[places]
-        places, ids = places[self._counts[ids]], ids[self._counts[ids]]
         weights = (ids != tokenizer.sep_token_id) & (ids != tokenizer.cls_token_id)
         if mode == "exact" and not weights.any():
             return "is nothing but punctuation"
         vectors = text.vectors[places.to(text.vectors.device)]
         return _Side(vectors, weights.to(vectors), text.windows)
 
-    @cached_property
-    def _counts(self) -> torch.Tensor:
-        """For each token of the vocabulary, whether it is more than punctuation: bool [V]."""
+    def _words(self, ids: Sequence[int]) -> set[int]:
+        """Which of these tokens are more than punctuation."""
         from code_bert_score.utils import mark_all_punc_tokens
 
-        tokenizer = self.encoder.tokenizer
-        marks: torch.Tensor = mark_all_punc_tokens(
-            tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-        )
-        return marks
+        if new := [token for token in set(ids) if token not in self._is_word]:
+            marks = mark_all_punc_tokens(self.encoder.tokenizer.convert_ids_to_tokens(new))
+            self._is_word.update(zip(new, marks.tolist(), strict=True))
+        return {token for token in set(ids) if self._is_word[token]}
 
     def _keep(self, references: Mapping[_Key, _Side | str]) -> None:
         self._kept.update(references)

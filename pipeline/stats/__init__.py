@@ -14,6 +14,7 @@ from pipeline.stats.intervals import (
     mean_interval,
     rate_difference_interval,
     rate_interval,
+    standard_error,
     wilson,
 )
 from pipeline.stats.scaling import MIN_SIZES, ScalingFit, fit_scaling
@@ -39,5 +40,6 @@ __all__ = [
     "rate_interval",
     "sign_flip",
     "smallest_detectable",
+    "standard_error",
     "wilson",
 ]
