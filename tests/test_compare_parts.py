@@ -20,9 +20,9 @@ from ui.task import Place, show_place
 def test_columns_stand_in_the_order_of_size_however_they_were_ticked(
     settings: Settings, family: Family
 ) -> None:
-    keys, missing = column_keys(settings, family, ["5000", "baseline", "200"], ["augmented", "regular"])
-    assert keys == ["baseline/regular", "200/regular", "5000/regular", "baseline/augmented", "200/augmented"]
-    assert missing == ["5000/augmented"]
+    keys, missing = column_keys(settings, family, ["5000", "baseline", "300"], ["augmented", "regular"])
+    assert keys == ["baseline/regular", "5000/regular", "baseline/augmented", "5000/augmented"]
+    assert missing == ["300/regular", "300/augmented"]
 
 
 def test_a_task_that_fits_no_column_is_refused_once_and_not_in_every_pane(
