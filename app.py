@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-# OpenMP's threads spin while they wait for each other. Beside a busy job on the same two cores that took
-# generation from 37 tokens a second to 2; spinning less keeps about 10 there, and 33 when alone.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 import gradio as gr
 

@@ -26,7 +26,7 @@ def ladder(
     sizes: str = "200,500,1000,5000,10000",
     second_seed: int = 43,
     second_seed_sizes: str = "200,1000,5000",
-    workers: int = 4,
+    workers: int = 3,
     samples: int = 200,
     ship: bool = False,
 ) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def ladder(
         sizes: training sizes, separated by commas
         second_seed: another training seed, which tells training noise from evaluation noise
         second_seed_sizes: the sizes that are trained with it too
-        workers: trainings at a time
+        workers: trainings at a time; an augmented one takes about 20 GB of a GPU
         samples: number of test samples
         ship: put the protocol seed's checkpoints and all packed runs into assets/, where they are part of
             the app, and write the model cards
