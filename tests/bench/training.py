@@ -4,6 +4,7 @@ Run on a CUDA machine:  python -m tests.bench.training
 The 8B model has Llama-3.1-8B's shape and random weights (quantized to NF4): speed and memory do not
 depend on the values, its loss says nothing. The embedded model is the real one. Both backends get the same
 rows: padded for the embedded model, packed (TRL's best-fit decreasing) for the 8B one, as the families say.
+Nothing is saved while the clock runs: a training saves ten times in all, 30 steps would do so as often.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.dataset import load_dataset
-from pipeline.families import get_family
+from pipeline.families import Family, get_family
 from pipeline.generation.weights import base_model_dir
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
@@ -30,14 +32,16 @@ from training.finetune import build_trainer
 from training.progress import Reporter
 
 STEPS, WARM = 30, 12
-MODELS = ("smollm2-135m", "llama-3.1-8b")
+# Rows a step: samples of the embedded model, packed rows of the 8B one.
+MODELS = {"smollm2-135m": (16,), "llama-3.1-8b": (2, 4)}
+EMBEDDED, LARGE = MODELS
 
 
 def main() -> None:
     """Run every backend and model in a process of its own; print one JSON line."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--one", nargs=3, metavar=("BACKEND", "MODEL", "FOLDER"))
-    arguments.add_argument("--models", nargs="+", default=list(MODELS))
+    arguments.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     given = arguments.parse_args()
     if given.one:
         print(json.dumps(_measure(*given.one)))
@@ -46,36 +50,49 @@ def main() -> None:
     results |= {"versions": package_versions(), "date": datetime.now(UTC).date().isoformat()}
     with tempfile.TemporaryDirectory() as folder:
         for model in given.models:
-            if model == MODELS[1]:
+            if model == LARGE:
                 subprocess.run([sys.executable, "-c", f"{_MAKE_8B}make({folder!r})"], check=True)
             for backend in ("peft", "unsloth"):
                 command = [sys.executable, "-m", "tests.bench.training", "--one", backend, model, folder]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
-                    results[f"{model} {backend}"] = {"failed": done.stderr[-1500:]}
+                    found: dict[str, Any] = {"failed": done.stderr[-1500:]}
                 else:
-                    results[f"{model} {backend}"] = json.loads(done.stdout.strip().splitlines()[-1])
-                print(model, backend, results[f"{model} {backend}"], file=sys.stderr, flush=True)
-    for model in given.models:
-        speeds = [results[f"{model} {backend}"].get("tokens_per_second") for backend in ("unsloth", "peft")]
-        if all(speeds):
-            results[f"{model} unsloth to peft"] = round(speeds[0] / speeds[1], 2)
+                    found = json.loads(done.stdout.strip().splitlines()[-1])
+                results[f"{model} {backend}"] = found
+                print(model, backend, found, file=sys.stderr, flush=True)
+            unsloth, peft = results[f"{model} unsloth"], results[f"{model} peft"]
+            results[f"{model} unsloth to peft"] = {
+                rows: round(unsloth[rows]["tokens_per_second"] / peft[rows]["tokens_per_second"], 2)
+                for rows in sorted(unsloth.keys() & peft.keys() - {"failed"})
+            }
     print(json.dumps(results))
 
 
 def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
+    """What each number of rows a step gives, by that number."""
     settings = Settings.from_env()
-    embedded = get_family(settings, MODELS[0])
+    embedded = get_family(settings, EMBEDDED)
     if backend == "unsloth":
         import unsloth  # noqa: F401 - must come before transformers
-    import torch
-    from transformers import AutoTokenizer, TrainerCallback
+    from transformers import AutoTokenizer
 
-    family = embedded if model_name == MODELS[0] else replace(get_family(settings, model_name), base=folder)
+    family = embedded if model_name == EMBEDDED else replace(get_family(settings, model_name), base=folder)
     tokenizer = AutoTokenizer.from_pretrained(base_model_dir(settings, embedded))
     samples = load_dataset(settings, embedded.dataset, "regular").subset(1_000)
     rows = encode_all(samples, "regular", family, tokenizer)
     model, _ = load(settings, family, backend, 42, lambda fraction, message: None)  # type: ignore[arg-type]
+    return {
+        str(size): _train(model, tokenizer, rows, replace(family, batch_size=size), Path(folder) / "out")
+        for size in MODELS[model_name]
+    }
+
+
+def _train(
+    model: Any, tokenizer: Any, rows: Sequence[dict[str, list[int]]], family: Family, out: Path
+) -> dict[str, Any]:
+    import torch
+    from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
         def __init__(self) -> None:
@@ -86,7 +103,8 @@ def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
             self.seen.append((time.perf_counter(), counted["tokens"]))
 
     clock, counted = Clock(), {"tokens": 0, "samples": 0}
-    trainer = build_trainer(model, tokenizer, rows, family, Path(folder) / "out", 3, 42, STEPS, Reporter())
+    trainer = build_trainer(model, tokenizer, rows, family, out, 3, 42, STEPS, Reporter())
+    trainer.args.save_strategy = "no"
     trainer.add_callback(clock)
     collate = trainer.data_collator
 
