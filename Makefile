@@ -28,7 +28,7 @@ test: $(TEST_STAMP)
 	@echo "Types"
 	@$(PY) -m mypy
 	@echo "Tests"
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 bench: $(TEST_STAMP)
 	@$(PY) -m tests.bench.engine

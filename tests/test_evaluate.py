@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 
+from pipeline.families import Family, columns
+from pipeline.generation import open_engine
+from pipeline.schema import Decoding
 from pipeline.settings import Settings
 from pipeline.store import load_run
 from tests.judge_server import JudgeServer
 from training.evaluate import original_spelling
+from training.evaluation import Plan, evaluate_columns
+from training.progress import Reporter
 
 KEY = "sk-very-secret-0123456789"
 QUICK = ("--subset-size", "baseline", "--max-new-tokens", "6", "--temperature", "0")
@@ -73,12 +78,16 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         assert all(KEY.encode() not in file.read_bytes() for file in fresh.data_dir.glob("runs/*/*"))
 
 
-def test_greedy_text_is_the_same_at_any_batch_size(fresh: Settings, tmp_path: Path) -> None:
+def test_greedy_text_is_the_same_at_any_batch_size(fresh: Settings, family: Family, tmp_path: Path) -> None:
     """One sample alone against the same sample in a batch of three."""
-    alone, _ = evaluate(fresh, *QUICK, "--samples", "1", "--output", str(tmp_path / "one"))
-    batch, _ = evaluate(fresh, *QUICK, "--samples", "3", "--output", str(tmp_path / "three"))
-    one, three = load_run(Path(alone["path"])).items, load_run(Path(batch["path"])).items
-    assert all(three[sample].completion.text == item.completion.text for sample, item in one.items())
+    engine, column = open_engine(fresh, family), columns(fresh, family)["baseline/regular"]
+
+    def texts(samples: int) -> list[str]:
+        plan = Plan(samples, Decoding(0, 0.1, 6), judge=None, resume=False, root=tmp_path / str(samples))
+        (run,) = evaluate_columns(fresh, family, [column], plan, Reporter(), engine)
+        return [run.items[sample].completion.text for sample in run.config.sample_ids]
+
+    assert texts(1) == texts(3)[:1]
 
 
 def test_the_original_projects_spelling_is_read(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -141,16 +141,16 @@ def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
 def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training_and_is_listed(
     fresh: Settings, family: Family, engine: LocalEngine
 ) -> None:
-    size = ("--subset-size", "4", "--epochs", "3")
+    size = ("--subset-size", "2", "--epochs", "3")
     whole = finetune(fresh, *size, "--output", str(fresh.data_dir / "whole"))
-    resumed = resumed_job(fresh, {"subset_size": 4, "prompt": "regular", "epochs": 3})
+    resumed = resumed_job(fresh, {"subset_size": 2, "prompt": "regular", "epochs": 3})
 
     one = load_file(Path(whole["path"]) / "adapter_model.safetensors")
     other = load_file(Path(resumed["path"]) / "adapter_model.safetensors")
     for name, tensor in one.items():
         torch.testing.assert_close(tensor.float(), other[name].float(), atol=2e-3, rtol=0.05)
 
-    column = columns(fresh, family)["4/regular"]
+    column = columns(fresh, family)["2/regular"]
     assert column.checkpoint.fingerprint == resumed["fingerprint"]
     *_, completions = engine.stream([Request(column, "def f")], Decoding(temperature=0, max_new_tokens=2))
     assert completions[0].fingerprint == resumed["fingerprint"]
