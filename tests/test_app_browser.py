@@ -32,8 +32,13 @@ def pane(page: Page, name: str) -> Any:
     return page.get_by_role("region", name=name, exact=True)
 
 
+def open_decoding(page: Page) -> None:
+    if not page.get_by_label("Most new tokens").is_visible():
+        page.get_by_role("button", name="Decoding settings").click()
+
+
 def set_most_tokens(page: Page, number: int) -> None:
-    page.get_by_role("button", name="Decoding settings").click()
+    open_decoding(page)
     page.get_by_label("Most new tokens").fill(str(number))
     page.get_by_label("Most new tokens").press("Tab")
 
@@ -100,6 +105,16 @@ def test_an_empty_instruction_gets_one_message_and_the_answers_stay(page: Page) 
     page.get_by_role("button", name="Generate").click()
     expect(page.get_by_text("Write an instruction first")).to_have_count(1)
     expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible()
+
+
+def test_a_temperature_out_of_range_gets_a_message_and_stays_in_its_field(page: Page) -> None:
+    open_decoding(page)
+    temperature = page.get_by_label("Temperature")
+    temperature.fill("9")
+    temperature.press("Tab")
+    ask(page, "Add two tensors.", 4)
+    expect(page.get_by_text("The temperature must be a number from 0 to 2, not 9.")).to_be_visible()
+    expect(temperature).to_have_value("9")
 
 
 def test_a_second_visitor_waits_in_line(page: Page, chromium: Any, app_url: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.families import Family, columns
+from pipeline.families import Family, columns, get_family
 from pipeline.generation.remote import RemoteEngine
 from pipeline.schema import Decoding, LabError
 from pipeline.settings import Settings
@@ -33,6 +33,17 @@ def test_a_task_that_fits_no_column_is_refused_once_and_not_in_every_pane(
     with pytest.raises(LabError) as error:
         next(compare(engine, [], asked, Task.of_instruction("word " * 3_000), Decoding()))
     assert str(error.value).count("too long") == 1
+
+
+def test_a_family_that_cannot_run_here_says_so_and_the_loaded_model_stays(
+    settings: Settings, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    lab = Lab(settings)
+    model = lab.model(family).result()
+    with pytest.raises(LabError, match="needs a CUDA GPU, and this machine has none"):
+        lab.model(get_family(settings, "llama-3.1-8b"))
+    assert lab.model(family).result() is model
 
 
 def test_a_dataset_that_cannot_be_had_says_so_until_it_is_asked_for_again(

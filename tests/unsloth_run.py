@@ -18,8 +18,8 @@ from pipeline.families import DEFAULT_FAMILY, get_family
 from pipeline.settings import Settings
 from training.backends import load
 from training.examples import encode_all
-from training.finetune import build_trainer
 from training.progress import Reporter
+from training.trainer import build_trainer
 
 SAMPLES, STEPS = 48, 24
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import Any, Literal
 
 from pipeline.families import Family
@@ -65,6 +66,8 @@ def _unsloth(source: str, family: Family, seed: int) -> tuple[Any, Any]:
 
 
 def _peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
+    # PEFT imports it, and on a CPU it warns of 4-bit kernels that no training here uses.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     import torch
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed

@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +28,6 @@ from training import cli
 from training.backends import Backend, choose, load
 from training.examples import encode_all
 from training.progress import Reporter
-
-_SAVES = 10  # a killed training loses at most a tenth of its steps
 
 
 def finetune(
@@ -84,10 +81,12 @@ def finetune(
     samples = dataset.subset(subset_size)
     started = time.time()
     model, tokenizer = load(settings, chosen, kind, seed, lambda fraction, message: report(0.0, message))
+    from training.trainer import build_trainer, last_save  # after Unsloth, which patches what it imports
+
     report(0.01, f"encoding {len(samples):,} samples")
     rows = encode_all(samples, prompt, chosen, tokenizer)
     trainer = build_trainer(model, tokenizer, rows, chosen, work, epochs, seed, max_steps, report)
-    last = _last_save(work) if resume else None
+    last = last_save(work) if resume else None
     if resume and last is None:
         report(0.02, "nothing saved yet to resume from; starting at the beginning")
     trainer.train(resume_from_checkpoint=last)
@@ -126,83 +125,6 @@ def finetune(
     }
 
 
-def build_trainer(
-    model: Any,
-    tokenizer: Any,
-    rows: Sequence[dict[str, list[int]]],
-    family: Family,
-    work: Path,
-    epochs: int,
-    seed: int,
-    max_steps: int | None,
-    report: Reporter,
-) -> Any:
-    """TRL's trainer on rows that are tokenized and labelled already."""
-    import datasets
-    import torch
-    from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-
-    datasets.disable_progress_bars()
-    cuda = torch.cuda.is_available()
-    # A CPU is bound by arithmetic, so it takes small micro-batches, which waste less on padding.
-    micro = family.batch_size if cuda else min(4, family.batch_size)
-
-    class Progress(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs:
-                done, steps = state.global_step, state.max_steps
-                report(
-                    0.02 + 0.96 * done / steps, f"step {done} of {steps}", step=done, loss=float(logs["loss"])
-                )
-
-    args = SFTConfig(
-        output_dir=str(work),
-        num_train_epochs=epochs,
-        max_steps=max_steps or -1,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=max(1, family.batch_size // micro),
-        learning_rate=family.learning_rate,
-        lr_scheduler_type="linear",
-        optim="adamw_torch" if family.embedded else "adamw_8bit",
-        weight_decay=0.0,
-        bf16=True,
-        use_cpu=not cuda,
-        gradient_checkpointing=not family.embedded,  # its memory is worth a third of the time only there
-        packing=family.packing,
-        max_length=family.sequence_length if family.packing else None,  # no row is longer: nothing is cut
-        save_total_limit=1,
-        disable_tqdm=True,
-        report_to=[],
-        seed=seed,
-        dataloader_pin_memory=cuda,
-    )
-
-    class PlainLossTrainer(SFTTrainer):
-        """TRL's fused loss needs Triton, which CPUs do not have; the model's own loss is the same."""
-
-        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-            return super(SFTTrainer, self).compute_loss(*args, **kwargs)
-
-    trainer: Any = (SFTTrainer if cuda else PlainLossTrainer)(
-        model=model,
-        args=args,
-        train_dataset=datasets.Dataset.from_list(list(rows)),
-        processing_class=tokenizer,
-        callbacks=[Progress()],
-    )
-    per_epoch = -(-len(trainer.train_dataset) // family.batch_size)  # of packed rows, where it packs
-    steps = max_steps or per_epoch * epochs
-    trainer.args.warmup_steps = min(10, steps // 10)
-    trainer.args.logging_steps = max(1, steps // 100)
-    trainer.args.save_steps = max(1, steps // _SAVES)
-    # The reporter says it; the trainer's own printing of each log line would say it twice.
-    from transformers.trainer_callback import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
 def _save(model: Any, record: dict[str, Any], work: Path, target: Path) -> None:
     """Write the adapter in bf16 beside its record, then put the whole folder in its place at once."""
     import torch
@@ -222,11 +144,6 @@ def _save(model: Any, record: dict[str, Any], work: Path, target: Path) -> None:
             f"The checkpoint could not be saved to {target}: {error}. Mend that and resume."
         ) from error
     shutil.rmtree(work, ignore_errors=True)
-
-
-def _last_save(work: Path) -> str | None:
-    saves = sorted(work.glob("checkpoint-*/trainer_state.json"), key=lambda file: int(file.parent.name[11:]))
-    return str(saves[-1].parent) if saves else None
 
 
 def _device() -> str:

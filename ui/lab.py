@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from pipeline.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.generation import Engine, open_engine
+from pipeline.generation import Engine, check_can_run, open_engine
 from pipeline.schema import LabError, Progress, PromptVariant
 from pipeline.scoring import Scorer, offline_scorers
 from pipeline.settings import Settings
@@ -101,7 +101,12 @@ class Lab:
         self.dataset(family, "regular")
 
     def model(self, family: Family) -> Loading[Model]:
-        """The family's model; takes the place of any other. One that failed is tried again."""
+        """The family's model; takes the place of any other. One that failed is tried again.
+
+        Raises:
+            LabError: it cannot run here; the model that is loaded stays.
+        """
+        check_can_run(self.settings, family)
         with self._lock:
             if self._model is None or self._model[0] != family.name or self._model[1].state == "failed":
                 self._model = None  # so that two base models are never in memory at once

@@ -6,18 +6,35 @@ import os
 
 from pipeline.families import Family
 from pipeline.generation.engine import Engine, Request
-from pipeline.schema import Progress
+from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
-__all__ = ["Engine", "Request", "open_engine"]
+__all__ = ["Engine", "Request", "check_can_run", "open_engine"]
+
+
+def check_can_run(settings: Settings, family: Family) -> None:
+    """Tell, before anything is loaded or let go, whether the family can run on this machine.
+
+    Raises:
+        LabError: it needs a GPU that is not here.
+    """
+    if family.embedded or settings.engine_url:
+        return
+    import torch  # takes seconds
+
+    if not torch.cuda.is_available():
+        raise LabError(
+            f"{family.title} needs a CUDA GPU, and this machine has none. The embedded family runs on a CPU."
+        )
 
 
 def open_engine(settings: Settings, family: Family, progress: Progress | None = None) -> Engine:
     """The family's engine: for a large family the server of ``RCL_ENGINE_URL``, else a model on this machine.
 
     Raises:
-        LabError: see ``pipeline.generation.local.load_engine`` and ``RemoteEngine``.
+        LabError: see ``check_can_run``, ``pipeline.generation.local.load_engine`` and ``RemoteEngine``.
     """
+    check_can_run(settings, family)
     if settings.engine_url and not family.embedded:
         from pipeline.generation.remote import RemoteEngine
 

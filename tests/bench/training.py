@@ -28,7 +28,6 @@ from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import load
 from training.examples import encode_all
-from training.finetune import build_trainer
 from training.progress import Reporter
 
 STEPS, WARM = 30, 12
@@ -93,6 +92,8 @@ def _train(
 ) -> dict[str, Any]:
     import torch
     from transformers import TrainerCallback
+
+    from training.trainer import build_trainer  # after Unsloth
 
     class Clock(TrainerCallback):
         def __init__(self) -> None:
