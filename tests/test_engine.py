@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from pipeline.families import Family, fingerprint
 from pipeline.generation import Request
 from pipeline.generation.local import LocalEngine, load_engine
+from pipeline.generation.prefill import alike
 from pipeline.generation.sampling import draw_plan, pick
 from pipeline.generation.tokens import encode_completion, encode_prompt
 from pipeline.generation.weights import base_model_dir
@@ -118,6 +119,16 @@ def test_a_columns_text_does_not_depend_on_its_neighbors(
     together = last(engine, requests_, warm)
     assert [last(engine, [request], warm)[0] for request in requests_] == together
     assert last(engine, requests_[::-1], warm) == together[::-1]
+
+
+def test_prompts_read_in_one_group_keep_their_rows(engine: LocalEngine, columns: list[Column]) -> None:
+    prompts = ("Sort a list.", "Sort a list of words.", "Sort a list of many words.")
+    asked = [Request(column, prompt) for column, prompt in zip(columns, prompts, strict=True)]
+    assert last(engine, asked) == [last(engine, [request])[0] for request in asked]
+
+
+def test_only_prompts_of_like_length_are_read_together() -> None:
+    assert alike([100, 700, 90, 40, 760]) == [[1, 4], [0, 2], [3]]
 
 
 def test_adapters_that_differ_write_different_text(engine: LocalEngine, columns: list[Column]) -> None:

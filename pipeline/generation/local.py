@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.families import Family
 from pipeline.generation.engine import Request
 from pipeline.generation.lora import Adapter, AdapterStack, read_adapter
+from pipeline.generation.prefill import alike, join
 from pipeline.generation.sampling import draw_plan, pick
 from pipeline.generation.tokens import encode_completion, encode_prompt
 from pipeline.generation.weights import base_model_dir
@@ -130,22 +131,15 @@ class LocalEngine:
             decoding.seed, [f"{r.column.key}\0{r.prompt}" for r in requests], decoding.max_new_tokens
         )
         self.stack.assign(adapters, self.dtype, self.device)
-        ids, mask = self._pad_left(prompts)
         alive = torch.arange(len(requests), device=self.device)
-        uniform, cache = uniform.to(self.device), None
+        uniform = uniform.to(self.device)
+        logits, cache, mask = self._read(prompts)
+        token: Tensor | None = None
         shown = 0.0
         for step in range(decoding.max_new_tokens):
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            output = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache = output.past_key_values
-            token = pick(output.logits[:, -1], decoding.temperature, decoding.min_p, uniform[alive, step])
+            if token is not None:
+                logits, cache = self._forward(token[:, None], mask, cache)
+            token = pick(logits, decoding.temperature, decoding.min_p, uniform[alive, step])
             stopped = torch.isin(token, self._stop_ids)
             batch.add(alive.tolist(), token.tolist(), stopped.tolist())
             if cancel is not None and cancel.is_set():
@@ -157,13 +151,42 @@ class LocalEngine:
                 alive, token, mask = alive[rows], token[rows], mask[rows]
                 cache.batch_select_indices(rows)
                 self.stack.keep(rows)
-            ids = token[:, None]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
             if time.perf_counter() - shown > _UPDATE_SECONDS:
                 yield batch.snapshot()
                 shown = time.perf_counter()
         batch.close("cancelled" if cancel is not None and cancel.is_set() else "length")
         yield batch.snapshot()
+
+    def _read(self, prompts: list[list[int]]) -> tuple[Tensor, Any, Tensor]:
+        """The prompts' next-token logits [rows, vocabulary], their cache, and its mask [rows, longest].
+
+        Prompts of like length are read together: a regular prompt padded to an augmented one's length would
+        cost as much. The caches then stand in one, padded on the left.
+        """
+        groups = alike([len(prompt) for prompt in prompts])
+        caches, logits = [], []
+        for rows in groups:
+            ids, mask = self._pad_left([prompts[row] for row in rows])
+            with self.stack.only(torch.tensor(rows, device=self.device)):
+                found, cache = self._forward(ids, mask, None)
+            logits.append(found)
+            caches.append(cache)
+        order = torch.tensor([row for rows in groups for row in rows], device=self.device)
+        _, mask = self._pad_left(prompts)
+        return torch.cat(logits)[order.argsort()], join(groups, caches), mask
+
+    def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        """Next-token logits [rows, vocabulary] and the cache, after ``ids`` [rows, length]."""
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1], output.past_key_values
 
     @torch.inference_mode()
     def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:

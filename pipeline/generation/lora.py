@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,16 @@ class AdapterStack:
         owner = torch.tensor([i for i, adapter in enumerate(adapters) for _ in range(adapter.rank)])
         row = torch.tensor([names.index(adapter.name) if adapter else -1 for adapter in rows])
         self.routing.mask = (row[:, None] == owner[None, :]).to(device, dtype)[:, None, :]
+
+    @contextmanager
+    def only(self, rows: Tensor) -> Iterator[None]:
+        """Meanwhile the batch is these of its rows."""
+        whole = self.routing.mask
+        self.keep(rows)
+        try:
+            yield
+        finally:
+            self.routing.mask = whole
 
     def keep(self, rows: Tensor) -> None:
         """Go on with only these rows of the batch."""
