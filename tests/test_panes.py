@@ -53,6 +53,20 @@ def test_a_completion_is_shown_whole() -> None:
     assert text_of(markup.answer(raw, "")) == raw
 
 
+@pytest.mark.parametrize(
+    ("column", "mark", "words"),
+    [
+        (TUNED, "abc123", "adapter abc123"),
+        (BASELINE, "", "no adapter"),
+        (replace(TUNED, checkpoint=replace(TUNED.checkpoint, fingerprint="")), "f00", "adapter f00"),
+        (BASELINE, "remote:lab-8b", "served as lab-8b"),
+    ],
+)
+def test_a_pane_names_what_wrote_it_as_the_engine_says(column: Column, mark: str, words: str) -> None:
+    done = Pane(column, "p", "p", replace(completion("def f(): pass"), fingerprint=mark))
+    assert words in text_of(panes.grid([done], TASK, False, "nothing"))
+
+
 def test_a_difference_leads_each_line_by_its_sign() -> None:
     html = markup.diff("a\nb\nc", "a\nB\nc")
     assert re.findall(r'<span class="(\w+)">(..)', html) == [

@@ -138,11 +138,8 @@ def _copy(code: str) -> str:
 def _facts(pane: Pane) -> str:
     if pane.error:
         return '<p class="facts"></p>'
-    fingerprint = pane.column.checkpoint.fingerprint
-    facts = [_fact(f"adapter {fingerprint}", "Hash of the adapter's files")] if fingerprint else []
-    if pane.column.checkpoint.is_baseline:
-        facts = [_fact("no adapter", "The bare base model")]
     completion = pane.completion
+    facts = [_writer(pane)]
     if completion and completion.tokens and completion.seconds:
         rate = completion.tokens / completion.seconds
         facts.insert(0, _fact(f"{completion.tokens:,} token{'s' if completion.tokens > 1 else ''}"))
@@ -152,6 +149,17 @@ def _facts(pane: Pane) -> str:
     if completion and completion.finish_reason:
         facts.append(_fact(_ending(completion)))
     return f'<p class="facts">{"".join(facts)}</p>'
+
+
+def _writer(pane: Pane) -> str:
+    """What wrote it, as the engine says; a published checkpoint is known only once it has been fetched."""
+    checkpoint = pane.column.checkpoint
+    mark = pane.completion.fingerprint if pane.completion else checkpoint.fingerprint
+    if mark.startswith("remote:"):
+        return _fact(f"served as {mark[7:]}", "A server wrote it; its weights cannot be checked from here")
+    if checkpoint.is_baseline:
+        return _fact("no adapter", "The bare base model")
+    return _fact(f"adapter {mark}", "Hash of the adapter's files, or a merged model's commit") if mark else ""
 
 
 def _ending(completion: Completion) -> str:
