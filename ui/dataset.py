@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from typing import Any
@@ -19,6 +20,7 @@ from ui.lab import Lab
 
 _PAGE = 10
 _AROUND = 15  # lines of the file shown on each side of the function
+_CLOSED = '<p class="note">Open a sample to read it.</p>'
 _PICK = """
 element.addEventListener("click", (event) => {
   const row = event.target.closest("[data-index]");
@@ -30,11 +32,41 @@ element.addEventListener("click", (event) => {
 """
 
 
+@dataclass(frozen=True)
+class _View:
+    """The components of the tab."""
+
+    family: gr.Dropdown
+    variant: gr.Radio
+    query: gr.Textbox
+    rows: gr.HTML
+    back: gr.Button
+    onward: gr.Button
+    send: gr.Button
+    detail: gr.HTML
+    offset: gr.State
+    opened: gr.State  # index of the open sample, -1 for none
+
+    @property
+    def where(self) -> list[Any]:
+        """Which page of which list is shown, and what is open."""
+        return [self.family, self.variant, self.query, self.offset, self.opened]
+
+    @property
+    def sample(self) -> list[Any]:
+        """What an opened sample changes."""
+        return [self.detail, self.opened, self.send, self.rows]
+
+
 def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
     """A list on the left, the open sample on the right."""
-    families = load_families(lab.settings)
+    view = _layout(load_families(lab.settings))
+    _wire_list(lab, tab, view)
+    _wire_compare(lab, tabs, compare, view)
+
+
+def _layout(families: Mapping[str, Family]) -> _View:
     names = [(f"{family.dataset}, for {family.title}", family.name) for family in families.values()]
-    offset, opened = gr.State(0), gr.State(-1)
     with gr.Row():
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
             family = gr.Dropdown(names, value=DEFAULT_FAMILY, label="Dataset")
@@ -52,13 +84,12 @@ def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
                 )
         with gr.Column(scale=3, min_width=320, elem_classes="card", elem_id="open-sample"):
             send = gr.Button("Compare on this sample", variant="primary", interactive=False)
-            detail = gr.HTML('<p class="note">Open a sample to read it.</p>')
-    where = [family, variant, query, offset, opened]
-    listed = [rows, offset]
-    sample_view = [detail, opened, send, rows]
-    for event, by in ((back.click, -1), (onward.click, 1)):
-        event(partial(list_page, lab, by), where, listed, **QUIET)
+            detail = gr.HTML(_CLOSED)
+    family.change(lambda name: gr.Radio(visible=_splits(families[name])), family, variant, **QUIET)
+    return _View(family, variant, query, rows, back, onward, send, detail, gr.State(0), gr.State(-1))
 
+
+def _wire_list(lab: Lab, tab: gr.Tab, view: _View) -> None:
     def wait(family: str, variant: PromptVariant) -> Iterator[str]:
         for says in lab.dataset(get_family(lab.settings, family), variant, again=True).wait():
             yield panes.waiting(says)
@@ -82,37 +113,34 @@ def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
         """So that nobody meets an empty half of a page."""
         data = lab.dataset(get_family(lab.settings, family), variant)
         if opened >= 0 or data.state != "ready":
-            return tuple(gr.skip() for _ in sample_view)
+            return tuple(gr.skip() for _ in view.sample)
         return open_index(0, family, variant, query, offset)
 
     def close() -> tuple[Any, ...]:
-        return '<p class="note">Open a sample to read it.</p>', -1, gr.Button(interactive=False), gr.skip()
+        return _CLOSED, -1, gr.Button(interactive=False), gr.skip()
 
-    family.change(lambda name: gr.Radio(visible=_splits(families[name])), family, variant, **QUIET)
-    changed = gr.on([family.change, variant.change], close, None, sample_view, **QUIET)
+    listed, list_first = [view.rows, view.offset], partial(list_page, lab, 0)
+    changed = gr.on([view.family.change, view.variant.change], close, None, view.sample, **QUIET)
     for begin in (tab.select, changed.then):
-        waited = begin(wait, where[:2], rows, **QUIET)
-        waited.then(partial(list_page, lab, 0), where, listed, **QUIET).then(
-            open_first, where, sample_view, **QUIET
-        )
-    query.change(
-        partial(list_page, lab, 0),
-        where[:3],
-        listed,
-        trigger_mode="always_last",
-        **QUIET,
-    )
-    rows.click(open_row, where[:4], sample_view, **QUIET)
+        waited = begin(wait, view.where[:2], view.rows, **QUIET)
+        filled = waited.then(list_first, view.where, listed, **QUIET)
+        filled.then(open_first, view.where, view.sample, **QUIET)
+    for event, by in ((view.back.click, -1), (view.onward.click, 1)):
+        event(partial(list_page, lab, by), view.where, listed, **QUIET)
+    view.query.change(list_first, view.where[:3], listed, trigger_mode="always_last", **QUIET)
+    view.rows.click(open_row, view.where[:4], view.sample, **QUIET)
 
+
+def _wire_compare(lab: Lab, tabs: gr.Tabs, compare: CompareTab, view: _View) -> None:
     def compare_on(family: str, variant: PromptVariant, opened: int) -> tuple[Any, ...]:
         picked = columns.choose(lab.settings, family, variant)
         shown = task.show_place(lab, family, [variant], task.Place("", opened))
         return gr.Tabs(selected="compare"), *picked, task.SAMPLE, "", *shown
 
     form = compare.form
-    send.click(
+    view.send.click(
         compare_on,
-        [family, variant, opened],
+        [view.family, view.variant, view.opened],
         [tabs, *compare.picker.all, form.source, form.search, *form.sample_view],
         **QUIET,
     )
