@@ -91,6 +91,20 @@ def test_stop_keeps_what_was_written_and_the_next_comparison_runs(page: Page) ->
     expect(pane(page, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
 
 
+def test_the_reference_can_be_shown_while_the_answers_are_written(page: Page) -> None:
+    expect(page.locator(".sample")).to_contain_text("1 of", timeout=WAIT)
+    set_most_tokens(page, 400)
+    page.get_by_role("button", name="Generate").click()
+    expect(pane(page, BASELINE)).to_contain_text(re.compile(r"\b[1-9]\d* tokens?\b"), timeout=WAIT)
+    page.get_by_label("Show the reference").check()
+    page.wait_for_timeout(1_500)  # the panes are drawn again and again meanwhile
+    expect(pane(page, BASELINE)).to_have_attribute("data-state", "writing")
+    expect(pane(page, "Reference")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(pane(page, BASELINE)).to_have_attribute("data-state", "done", timeout=WAIT)
+    expect(pane(page, "Reference")).to_be_visible()
+
+
 def test_a_damaged_checkpoint_says_so_in_its_pane(page: Page) -> None:
     page.get_by_label("100 samples", exact=True).check()
     ask(page, "Write a function that adds two tensors.", 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -30,6 +30,15 @@ class Shown:
     task: Task | None = None
 
 
+@dataclass
+class Running:
+    """What a visitor's controls tell a comparison while it runs; each comparison has its own."""
+
+    show_reference: bool
+    against: panes.Against
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
 @dataclass(frozen=True)
 class Output:
     """The lower half of the tab. Only ``notice`` says why a comparison cannot be made."""
@@ -43,7 +52,7 @@ class Output:
     against: gr.Radio
     grid: gr.HTML
     shown: gr.State
-    stopping: gr.State
+    running: gr.State
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def _wire_generation(
         instruction: str, code: str, temperature: float, min_p: float, most: int, seed: int,
         show_reference: bool, against: panes.Against, shown: Shown,
     ) -> Iterator[dict[Any, Any]]:  # fmt: skip
-        stopping, before = threading.Event(), shown
+        running, before = Running(show_reference, against), shown
         try:
             family = get_family(lab.settings, family_name)
             keys, _ = columns.column_keys(lab.settings, family, checkpoints, variants)
@@ -123,25 +132,27 @@ def _wire_generation(
             settings = check_decoding(Decoding(temperature, min_p, most, seed))
             loading = lab.model(family)
             views = _views(asked, chosen)
-            against = against if against in dict(views).values() else "nothing"
+            if against not in dict(views).values():
+                running.against = "nothing"
             yield {
                 out.stop: gr.Button(interactive=True),
-                out.stopping: stopping,
+                out.running: running,
                 out.notice: gr.HTML(visible=False),
-                out.against: gr.Radio(views, value=against, visible=len(views) > 1),
+                out.against: gr.Radio(views, value=running.against, visible=len(views) > 1),
                 out.show_reference: gr.Checkbox(visible=asked.reference is not None),
                 form.clock: gr.Timer(active=True),
             }
             for _ in loading.wait():
-                if stopping.is_set():
+                if running.stopping.is_set():
                     break
                 yield {out.grid: panes.waiting("The answers follow as soon as the model is loaded.")}
-            if loading.state == "ready" and not stopping.is_set():  # the status line says what failed
+            if loading.state == "ready" and not running.stopping.is_set():  # the status line says what failed
                 model = loading.result()
-                for now in _paced(compare(model.engine, model.scorers, chosen, asked, settings, stopping)):
+                steps = compare(model.engine, model.scorers, chosen, asked, settings, running.stopping)
+                for now in _paced(steps):
                     shown = Shown(tuple(now), asked)
                     yield {
-                        out.grid: _draw(shown, show_reference, against),
+                        out.grid: _draw(shown, running.show_reference, running.against),
                         out.shown: shown,
                         out.view: gr.Row(visible=True),
                     }
@@ -159,7 +170,7 @@ def _wire_generation(
             form.instruction, form.code, *decoding, out.show_reference, out.against, out.shown,
         ],
         [
-            out.stop, out.grid, out.shown, out.stopping, out.notice, out.view, out.against,
+            out.stop, out.grid, out.shown, out.running, out.notice, out.view, out.against,
             out.show_reference, form.clock,
         ],
         show_progress="minimal",
@@ -171,7 +182,7 @@ def _wire_generation(
     run.then(_draw, [out.shown, out.show_reference, out.against], out.grid, **QUIET)
 
     # Not Gradio's ``cancels``: the engine ends the answers itself, so that they are kept and marked.
-    out.stop.click(lambda stopping: stopping and stopping.set(), out.stopping, None, **QUIET)
+    out.stop.click(lambda running: running and running.stopping.set(), out.running, None, **QUIET)
 
 
 def _paced(steps: Iterator[list[Pane]]) -> Iterator[list[Pane]]:
@@ -185,10 +196,15 @@ def _paced(steps: Iterator[list[Pane]]) -> Iterator[list[Pane]]:
 
 
 def _wire_view(out: Output) -> None:
+    def change(shown: Shown, running: Running | None, show_reference: bool, against: panes.Against) -> str:
+        if running:  # the app was not started anew under the open page
+            running.show_reference, running.against = show_reference, against
+        return _draw(shown, show_reference, against)
+
     gr.on(
         [out.show_reference.input, out.against.input],
-        _draw,
-        [out.shown, out.show_reference, out.against],
+        change,
+        [out.shown, out.running, out.show_reference, out.against],
         out.grid,
         **QUIET,
     )
