@@ -18,6 +18,7 @@ from pipeline.schema import Decoding
 from pipeline.settings import Settings
 from pipeline.store import load_run
 from tests.judge_server import JudgeServer
+from training.evaluate import evaluate as verb
 from training.evaluate import original_spelling
 from training.evaluation import Plan, evaluate_columns
 from training.progress import Reporter
@@ -46,7 +47,7 @@ def runs(settings: Settings) -> list[Path]:
 
 
 def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a_paid_judgement(
-    fresh: Settings,
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with JudgeServer() as server:
         judge = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
@@ -64,6 +65,9 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         after = load_run(folder)
         assert after.complete
         assert all(after.items[sample].completion == item.completion for sample, item in before.items())
+        for sample, item in before.items():
+            kept = {name: score for name, score in item.scores.items() if score.value is not None}
+            assert after.items[sample].scores | kept == after.items[sample].scores
         asked = len(server.requests)
         assert asked == 34
         assert result["scores"]["CodeJudge naive (smollm2-135m)"]["n"] == 34
@@ -71,7 +75,12 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         assert "BERTScore: " in printed
         assert "would judge its own output" in printed
 
-        again, _ = evaluate(fresh, *task, "--resume", **judge)
+        for name, value in {**judge, "RCL_DATA_DIR": str(fresh.data_dir)}.items():
+            monkeypatch.setenv(name, value)
+        again = verb(
+            "baseline", max_new_tokens=6, temperature=0, samples=34,
+            judge="naive", judge_model="smollm2-135m", resume=True,
+        )  # fmt: skip
         assert again["scores"] == result["scores"]
         assert len(server.requests) == asked
         assert KEY not in printed

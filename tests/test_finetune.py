@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +24,10 @@ from pipeline.settings import Settings
 from tests.jobs_kit import ended, until
 from training.backends import load
 from training.examples import IGNORED, encode
-from training.finetune import build_trainer
+from training.finetune import finetune
 from training.jobs import open_runner, processes
 from training.progress import Reporter
+from training.trainer import build_trainer
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +99,6 @@ def test_packed_samples_do_not_attend_to_each_other(
     assert found == len(rows)
 
 
-def finetune(settings: Settings, *arguments: str) -> dict[str, Any]:
-    """Run the verb as its user would."""
-    command = [sys.executable, "-m", "training.finetune", "--prompt", "regular", *arguments]
-    env = {**os.environ, "RCL_DATA_DIR": str(settings.data_dir), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr
-    assert "loss" in done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
-
-
 def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
     """The same as a job, killed with signal 9 once it has saved something, then resumed."""
     runner = open_runner(settings)
@@ -139,10 +126,11 @@ def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training_and_is_listed(
-    fresh: Settings, family: Family, engine: LocalEngine
+    fresh: Settings, family: Family, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    size = ("--subset-size", "2", "--epochs", "3")
-    whole = finetune(fresh, *size, "--output", str(fresh.data_dir / "whole"))
+    monkeypatch.setenv("RCL_DATA_DIR", str(fresh.data_dir))
+    whole = finetune(2, "regular", epochs=3, output=fresh.data_dir / "whole")
+    assert "loss" in capfd.readouterr().err
     resumed = resumed_job(fresh, {"subset_size": 2, "prompt": "regular", "epochs": 3})
 
     one = load_file(Path(whole["path"]) / "adapter_model.safetensors")

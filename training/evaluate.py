@@ -63,7 +63,7 @@ def evaluate(
     column = get_column(settings, chosen, _column_key(subset_size, prompt, training_seed))
     plan = Plan(
         samples=samples,
-        decoding=Decoding(temperature, 0.1, max_new_tokens or chosen.max_new_tokens, seed),
+        decoding=Decoding(float(temperature), 0.1, max_new_tokens or chosen.max_new_tokens, seed),
         judge=_judge(judge, judge_model, votes),
         resume=resume,
         root=output or runs_dir(settings),

@@ -227,8 +227,13 @@ def _score(
         )
         for item, task in zip(items, batch, strict=True)
     ]
-    scores = score_all(candidates, scorers)
-    return [replace(item, scores={**item.scores, **found}) for item, found in zip(items, scores, strict=True)]
+    wanted = [scorer for scorer in scorers if any(_lacks(item, scorer.metrics) for item in items)]
+    scored = []
+    for item, found in zip(items, score_all(candidates, wanted), strict=True):
+        # A value that is there stays: computed among other rows, it would be rounded otherwise.
+        new = {name: score for name, score in found.items() if _lacks(item, [name])}
+        scored.append(replace(item, scores={**item.scores, **new}))
+    return scored
 
 
 def _prompt(engine: Engine, task: _Task, decoding: Decoding) -> Prompt:

@@ -21,7 +21,10 @@ def alike(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def join(groups: Sequence[Sequence[int]], caches: Sequence[Any]) -> Any:
-    """One key-value cache of all rows out of each group's, padded on the left to the length of the first."""
+    """One key-value cache of all rows out of each group's, padded on the left to the length of the first.
+
+    The caches are used up.
+    """
     if len(caches) == 1:
         return caches[0]
     joined = DynamicCache()
@@ -35,4 +38,6 @@ def join(groups: Sequence[Sequence[int]], caches: Sequence[Any]) -> Any:
                 whole[list(rows), :, length - part.shape[2] :] = part
             both.append(whole)
         joined.update(*both, index)
+        for cache in caches:
+            cache.layers[index] = None  # so that only one layer is ever held twice
     return joined
