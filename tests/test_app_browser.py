@@ -46,6 +46,9 @@ def set_most_tokens(page: Page, number: int) -> None:
 def ask(page: Page, instruction: str, tokens: int) -> None:
     set_most_tokens(page, tokens)
     page.get_by_label("Own instruction").check()
+    # Until the form has changed whole, the button below it still moves and can be missed.
+    expect(page.locator(".sample")).to_be_hidden()
+    expect(page.get_by_role("button", name="Top-k accuracy")).to_be_visible()
     page.get_by_label("Instruction", exact=True).fill(instruction)
     page.get_by_role("button", name="Generate").click()
 
