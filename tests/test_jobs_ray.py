@@ -113,7 +113,7 @@ def test_a_failure_and_a_cancel_on_the_cluster_are_said_in_words(runner: Runner)
     failing = runner.submit("count", {"to": 5, "name": "failing", "fault": "error"})
     long = runner.submit("count", {"to": 5000, "name": "long"})
     until(lambda: runner.progress(long.id), 60)
-    assert runner.status(long.id).state == "running"
+    until(lambda: runner.status(long.id).state == "running", 30)  # it is asked for now and then
     runner.cancel(long.id)
     assert ended(runner, long, 30).state == "cancelled"
     failing = ended(runner, failing, 30)

@@ -134,10 +134,14 @@ def _wire_generation(
             views = _views(asked, chosen)
             if against not in dict(views).values():
                 running.against = "nothing"
-            yield {
+            # A busy page draws only the last of several steps: each says all that has to hold meanwhile.
+            begun = {
                 out.stop: gr.Button(interactive=True),
                 out.running: running,
                 out.notice: gr.HTML(visible=False),
+            }
+            yield {
+                **begun,
                 out.against: gr.Radio(views, value=running.against, visible=len(views) > 1),
                 out.show_reference: gr.Checkbox(visible=asked.reference is not None),
                 form.clock: gr.Timer(active=True),
@@ -145,22 +149,34 @@ def _wire_generation(
             for _ in loading.wait():
                 if running.stopping.is_set():
                     break
-                yield {out.grid: panes.waiting("The answers follow as soon as the model is loaded.")}
+                yield {**begun, out.grid: panes.waiting("The answers follow as soon as the model is loaded.")}
             if loading.state == "ready" and not running.stopping.is_set():  # the status line says what failed
                 model = loading.result()
                 steps = compare(model.engine, model.scorers, chosen, asked, settings, running.stopping)
                 for now in _paced(steps):
                     shown = Shown(tuple(now), asked)
                     yield {
+                        **begun,
                         out.grid: _draw(shown, running.show_reference, running.against),
                         out.shown: shown,
                         out.view: gr.Row(visible=True),
                     }
         except LabError as error:
             # What was shown before stays: nothing is lost by a slip.
-            yield {out.notice: gr.HTML(panes.problem(str(error)), visible=True)}
-            shown = before
-        yield {out.stop: gr.Button(interactive=False), out.shown: shown}
+            yield {
+                out.notice: gr.HTML(panes.problem(str(error)), visible=True),
+                out.stop: gr.Button(interactive=False),
+                out.shown: before,
+            }
+            return
+        yield {
+            out.stop: gr.Button(interactive=False),
+            out.shown: shown,
+            out.notice: gr.HTML(visible=False),
+            out.view: gr.Row(visible=shown.task is not None),
+            out.against: gr.Radio(views, value=running.against, visible=len(views) > 1),
+            out.show_reference: gr.Checkbox(visible=asked.reference is not None),
+        }
 
     run = gr.on(
         [out.generate.click, form.instruction.submit],
