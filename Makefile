@@ -27,8 +27,10 @@ test: $(TEST_STAMP)
 	@$(PY) -m ruff format --check .
 	@echo "Types"
 	@$(PY) -m mypy
-	@echo "Tests"
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile
+	@echo "Tests, two files at a time"
+	@$(PY) -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	@echo "Tests in a browser or on a cluster, one at a time"
+	@$(PY) -m pytest -m alone
 
 bench: $(TEST_STAMP)
 	@$(PY) -m tests.bench.engine

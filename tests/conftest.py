@@ -21,6 +21,13 @@ from pipeline.settings import Settings
 SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
 
 
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """What drives a browser or a cluster has the machine to itself: beside others it answers too late."""
+    for item in items:
+        if "chromium" in item.fixturenames or item.get_closest_marker("ray"):
+            item.add_marker("alone")
+
+
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """Settings whose data folder keeps what is dear to make: models and datasets, and nothing else."""

@@ -110,6 +110,7 @@ def test_filter_and_search_narrow_the_samples_down(browser_page, setup):
     expect(page.locator("#results-matrix tbody tr")).to_have_count(len(regressed))
     assert 0 < len(regressed) < 60
     page.get_by_label("all", exact=True).check()
+    expect(page.locator("#results-matrix tbody tr")).to_have_count(60)
     page.get_by_label("Search").fill("function_17")
     expect(page.locator("#results-matrix tbody tr")).to_have_count(1)
 

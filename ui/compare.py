@@ -16,9 +16,10 @@ from ui import columns, panes, task
 from ui.columns import ColumnPicker
 from ui.comparison import Pane, Task, check_decoding, compare, pick_columns
 from ui.events import ON_MODEL, QUIET
-from ui.lab import Lab
+from ui.lab import Lab, Loading, Model
 from ui.task import TaskForm
 
+_WAITING = "The answers follow as soon as the model is loaded."
 _REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time that tokens need
 
 
@@ -140,27 +141,18 @@ def _wire_generation(
                 out.running: running,
                 out.notice: gr.HTML(visible=False),
             }
-            yield {
-                **begun,
-                out.against: gr.Radio(views, value=running.against, visible=len(views) > 1),
-                out.show_reference: gr.Checkbox(visible=asked.reference is not None),
-                form.clock: gr.Timer(active=True),
-            }
-            for _ in loading.wait():
-                if running.stopping.is_set():
-                    break
-                yield {**begun, out.grid: panes.waiting("The answers follow as soon as the model is loaded.")}
-            if loading.state == "ready" and not running.stopping.is_set():  # the status line says what failed
-                model = loading.result()
-                steps = compare(model.engine, model.scorers, chosen, asked, settings, running.stopping)
-                for now in _paced(steps):
-                    shown = Shown(tuple(now), asked)
-                    yield {
-                        **begun,
-                        out.grid: _draw(shown, running.show_reference, running.against),
-                        out.shown: shown,
-                        out.view: gr.Row(visible=True),
-                    }
+            yield {**begun, **_controls(out, views, running, asked), form.clock: gr.Timer(active=True)}
+            for step in _steps(loading, chosen, asked, settings, running):
+                if step is None:
+                    yield {**begun, out.grid: panes.waiting(_WAITING)}
+                    continue
+                shown = step
+                yield {
+                    **begun,
+                    out.grid: _draw(shown, running.show_reference, running.against),
+                    out.shown: shown,
+                    out.view: gr.Row(visible=True),
+                }
         except LabError as error:
             # What was shown before stays: nothing is lost by a slip.
             yield {
@@ -170,12 +162,11 @@ def _wire_generation(
             }
             return
         yield {
+            **begun,
+            **_controls(out, views, running, asked),
             out.stop: gr.Button(interactive=False),
             out.shown: shown,
-            out.notice: gr.HTML(visible=False),
             out.view: gr.Row(visible=shown.task is not None),
-            out.against: gr.Radio(views, value=running.against, visible=len(views) > 1),
-            out.show_reference: gr.Checkbox(visible=asked.reference is not None),
         }
 
     run = gr.on(
@@ -199,6 +190,31 @@ def _wire_generation(
 
     # Not Gradio's ``cancels``: the engine ends the answers itself, so that they are kept and marked.
     out.stop.click(lambda running: running and running.stopping.set(), out.running, None, **QUIET)
+
+
+def _controls(
+    out: Output, views: list[tuple[str, panes.Against]], running: Running, asked: Task
+) -> dict[Any, Any]:
+    """The ways of showing these answers."""
+    return {
+        out.against: gr.Radio(views, value=running.against, visible=len(views) > 1),
+        out.show_reference: gr.Checkbox(visible=asked.reference is not None),
+    }
+
+
+def _steps(
+    loading: Loading[Model], chosen: Sequence[Column], asked: Task, settings: Decoding, running: Running
+) -> Iterator[Shown | None]:
+    """What there is to show, again and again; None while the model loads."""
+    for _ in loading.wait():
+        if running.stopping.is_set():
+            return
+        yield None
+    if loading.state == "ready" and not running.stopping.is_set():  # the status line says what failed
+        model = loading.result()
+        steps = compare(model.engine, model.scorers, chosen, asked, settings, running.stopping)
+        for now in _paced(steps):
+            yield Shown(tuple(now), asked)
 
 
 def _paced(steps: Iterator[list[Pane]]) -> Iterator[list[Pane]]:

@@ -31,7 +31,12 @@ _TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ blo
 _FOLLOW = """() => setTimeout(() => {
   const log = document.querySelector("#jobs-log textarea");
   if (!log) return;
-  log.onscroll = () => { log.reading = log.scrollHeight - log.scrollTop - log.clientHeight > 40; };
+  // Only what moves up is somebody reading: the log also grows between our own scrolling and its event.
+  log.onscroll = () => {
+    if (log.scrollHeight - log.scrollTop - log.clientHeight <= 40) log.reading = false;
+    else if (log.scrollTop < log.before) log.reading = true;
+    log.before = log.scrollTop;
+  };
   if (!log.reading) log.scrollTop = log.scrollHeight;
 }, 200)"""
 _TO_THE_END = _FOLLOW.replace("if (!log.reading)", "log.reading = false;")
