@@ -25,12 +25,13 @@ test: $(TEST_STAMP)
 	@echo "Lint"
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@echo "Types"
-	@$(PY) -m mypy
-	@echo "Tests, two files at a time"
-	@$(PY) -m pytest -m "not alone" --numprocesses 2 --dist loadfile
-	@echo "Tests in a browser or on a cluster, one at a time"
-	@$(PY) -m pytest -m alone
+	@echo "Tests, three files at a time"
+	@$(PY) -m pytest --ignore=tests/browser --ignore=tests/cluster \
+	    --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@echo "Tests in a browser and on a cluster, one at a time; types in what they leave idle"
+	@nice -n 19 $(PY) -m mypy & types=$$!; \
+	    $(PY) -m pytest tests/browser tests/cluster; tests=$$?; \
+	    wait $$types && exit $$tests
 
 bench: $(TEST_STAMP)
 	@$(PY) -m tests.bench.engine

@@ -113,15 +113,20 @@ def append_items(folder: Path, items: Iterable[Item]) -> None:
         os.fsync(out.fileno())
 
 
-def load_run(folder: Path) -> Run:
-    """Read a run; half-written lines are passed over. Raises ``LabError`` where there is no run."""
+def load_config(folder: Path) -> RunConfig:
+    """Read what a run did, without its items. Raises ``LabError`` where there is no run."""
     try:
         raw = json.loads((folder / _RUN).read_text(encoding="utf-8"))
-        config = RunConfig(
+        return RunConfig(
             **{**raw, "sample_ids": tuple(raw["sample_ids"]), "decoding": Decoding(**raw["decoding"])}
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise LabError(f"{folder.name} is no readable run: {error}") from error
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run; half-written lines are passed over. Raises ``LabError`` where there is no run."""
+    config = load_config(folder)
     items: dict[str, Item] = {}
     for item in _read_items(folder):
         old = items.get(item.sample_id)

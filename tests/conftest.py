@@ -8,10 +8,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # Threads of several processes that wait for each other on the same cores are slower than one each.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 import pytest
 
@@ -19,13 +21,6 @@ from pipeline.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.settings import Settings
 
 SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
-
-
-def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """What drives a browser or a cluster has the machine to itself: beside others it answers too late."""
-    for item in items:
-        if "chromium" in item.fixturenames or item.get_closest_marker("ray"):
-            item.add_marker("alone")
 
 
 @pytest.fixture(scope="session")
@@ -96,19 +91,3 @@ def app_url(app_settings: Settings) -> Iterator[str]:
     """Where the app runs, loaded once for all tests that only read or generate."""
     with serve(app_settings) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser: the one on the PATH, else Playwright's own. Ends with its module, as its event loop must."""
-    from playwright.sync_api import expect, sync_playwright
-
-    expect.set_options(timeout=20_000)  # milliseconds: a busy machine answers late, which is no fault
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()

@@ -23,7 +23,7 @@ from pipeline.schema import Checkpoint, Column, Decoding, LabError
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
 
-GREEDY = Decoding(temperature=0, max_new_tokens=16)
+GREEDY = Decoding(temperature=0, max_new_tokens=10)
 PROMPTS = (
     "Write a function that adds two tensors.",
     "Write a class `RMSNorm(torch.nn.Module)` that normalizes the last dimension by its root mean square, in "
@@ -89,7 +89,7 @@ def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
     for request, text in zip(requests_, texts, strict=True):
         ids = torch.tensor([encode_prompt(engine.tokenizer, request.prompt)])
         out = reference_models[request.column].generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False
         )
         assert text == engine.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
 
@@ -115,7 +115,7 @@ def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
 def test_a_columns_text_does_not_depend_on_its_neighbors(
     engine: LocalEngine, requests_: list[Request]
 ) -> None:
-    warm = Decoding(temperature=0.8, min_p=0.05, max_new_tokens=12)
+    warm = Decoding(temperature=0.8, min_p=0.05, max_new_tokens=8)
     together = last(engine, requests_, warm)
     assert [last(engine, [request], warm)[0] for request in requests_] == together
     assert last(engine, requests_[::-1], warm) == together[::-1]

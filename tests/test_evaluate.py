@@ -18,6 +18,7 @@ from pipeline.schema import Decoding
 from pipeline.settings import Settings
 from pipeline.store import load_run
 from tests.judge_server import JudgeServer
+from training import cli
 from training.evaluate import evaluate as verb
 from training.evaluate import original_spelling
 from training.evaluation import Plan, evaluate_columns
@@ -25,10 +26,19 @@ from training.progress import Reporter
 
 KEY = "sk-very-secret-0123456789"
 QUICK = ("--subset-size", "baseline", "--max-new-tokens", "6", "--temperature", "0")
+# The verb in batches of two, so that few samples are many batches.
+IN_PAIRS = """
+from pipeline.generation import local
+local.BATCH_ROWS = dict.fromkeys(local.BATCH_ROWS, 2)
+from training.evaluate import main
+raise SystemExit(main())
+"""
 
 
-def start(settings: Settings, *arguments: str, **env: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "training.evaluate", *arguments]
+def start(
+    settings: Settings, *arguments: str, program: tuple[str, str] = ("-m", "training.evaluate"), **env: str
+) -> subprocess.Popen[str]:
+    command = [sys.executable, *program, *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI")}
     environment = {**clean, "RCL_DATA_DIR": str(settings.data_dir), "HF_HUB_OFFLINE": "1", **env}
     return subprocess.Popen(
@@ -36,32 +46,30 @@ def start(settings: Settings, *arguments: str, **env: str) -> subprocess.Popen[s
     )
 
 
-def evaluate(settings: Settings, *arguments: str, **env: str) -> tuple[dict[str, Any], str]:
-    out, err = (process := start(settings, *arguments, **env)).communicate()
-    assert process.returncode == 0, err
-    return json.loads(out.strip().splitlines()[-1]), out + err
-
-
 def runs(settings: Settings) -> list[Path]:
     return list((settings.data_dir / "runs").glob("*/items.jsonl"))
 
 
 def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a_paid_judgement(
-    fresh: Settings, monkeypatch: pytest.MonkeyPatch
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with JudgeServer() as server:
         judge = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
-        task = (*QUICK, "--samples", "34", "--judge", "naive", "--judge-model", "smollm2-135m")
-        process = start(fresh, *task, **judge)
+        task = (*QUICK, "--samples", "8", "--judge", "naive", "--judge-model", "smollm2-135m")
+        process = start(fresh, *task, program=("-c", IN_PAIRS), **judge)
         while process.poll() is None and not runs(fresh):
             time.sleep(0.05)
         process.kill()
         process.communicate()
         (folder,) = (items.parent for items in runs(fresh))
         before = load_run(folder).items
-        assert 0 < len(before) < 34
+        assert 0 < len(before) < 8
 
-        result, printed = evaluate(fresh, *task, "--resume", **judge)
+        for name, value in {**judge, "RCL_DATA_DIR": str(fresh.data_dir)}.items():
+            monkeypatch.setenv(name, value)
+        assert cli.run(verb, [*task, "--resume"]) == 0
+        printed = "".join(capsys.readouterr())
+        result = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
         after = load_run(folder)
         assert after.complete
         assert all(after.items[sample].completion == item.completion for sample, item in before.items())
@@ -69,16 +77,14 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
             kept = {name: score for name, score in item.scores.items() if score.value is not None}
             assert after.items[sample].scores | kept == after.items[sample].scores
         asked = len(server.requests)
-        assert asked == 34
-        assert result["scores"]["CodeJudge naive (smollm2-135m)"]["n"] == 34
+        assert asked == 8
+        assert result["scores"]["CodeJudge naive (smollm2-135m)"]["n"] == 8
         assert "CodeJudge Score: " in printed
         assert "BERTScore: " in printed
         assert "would judge its own output" in printed
 
-        for name, value in {**judge, "RCL_DATA_DIR": str(fresh.data_dir)}.items():
-            monkeypatch.setenv(name, value)
         again = verb(
-            "baseline", max_new_tokens=6, temperature=0, samples=34,
+            "baseline", max_new_tokens=6, temperature=0, samples=8,
             judge="naive", judge_model="smollm2-135m", resume=True,
         )  # fmt: skip
         assert again["scores"] == result["scores"]

@@ -80,7 +80,7 @@ def test_packed_samples_do_not_attend_to_each_other(
     packs = replace(engine.family, packing=True, batch_size=2, sequence_length=512)
     model, tokenizer = load(settings, packs, "peft", 42, lambda fraction, message: None)
     model = model.float().eval()
-    rows = [encode(sample, "regular", packs, tokenizer) for sample in samples[:8]]
+    rows = [encode(sample, "regular", packs, tokenizer) for sample in samples[:5]]
     trainer = build_trainer(model, tokenizer, rows, packs, tmp_path, 1, 42, None, Reporter())
     assert len(trainer.train_dataset) < len(rows)
     found = 0
@@ -97,6 +97,24 @@ def test_packed_samples_do_not_attend_to_each_other(
             torch.testing.assert_close(packed[start:end], alone, atol=1e-4, rtol=1e-4)
             found += 1
     assert found == len(rows)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in bf16")
+@pytest.mark.parametrize(("fast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_trains_in_bf16_only_where_it_computes_that_fast(
+    settings: Settings,
+    family: Family,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fast: bool,
+    dtype: torch.dtype,
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: fast)
+    model, tokenizer = load(settings, family, "peft", 42, lambda fraction, message: None)
+    row = {"input_ids": [1, 2], "labels": [1, 2]}
+    trainer = build_trainer(model, tokenizer, [row], family, tmp_path, 1, 42, None, Reporter())
+    assert model.dtype == dtype
+    assert trainer.args.bf16 == fast
 
 
 def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
@@ -129,16 +147,17 @@ def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training
     fresh: Settings, family: Family, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     monkeypatch.setenv("RCL_DATA_DIR", str(fresh.data_dir))
-    whole = finetune(2, "regular", epochs=3, output=fresh.data_dir / "whole")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # what the verb would leave set for the tests after it
+    whole = finetune(1, "regular", epochs=3, output=fresh.data_dir / "whole")
     assert "loss" in capfd.readouterr().err
-    resumed = resumed_job(fresh, {"subset_size": 2, "prompt": "regular", "epochs": 3})
+    resumed = resumed_job(fresh, {"subset_size": 1, "prompt": "regular", "epochs": 3})
 
     one = load_file(Path(whole["path"]) / "adapter_model.safetensors")
     other = load_file(Path(resumed["path"]) / "adapter_model.safetensors")
     for name, tensor in one.items():
         torch.testing.assert_close(tensor.float(), other[name].float(), atol=2e-3, rtol=0.05)
 
-    column = columns(fresh, family)["2/regular"]
+    column = columns(fresh, family)["1/regular"]
     assert column.checkpoint.fingerprint == resumed["fingerprint"]
     *_, completions = engine.stream([Request(column, "def f")], Decoding(temperature=0, max_new_tokens=2))
     assert completions[0].fingerprint == resumed["fingerprint"]

@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from pipeline.settings import Settings
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "training" / "finetune.ipynb"
-SMALL = 'FAMILY, PROMPT, SIZE, SAMPLES, TOKENS, TRIAL = "smollm2-135m", "regular", 3, 1, 8, "--max-steps 2"'
+SMALL = 'FAMILY, PROMPT, SIZE, SAMPLES, TOKENS, TRIAL = "smollm2-135m", "regular", 1, 1, 8, "--max-steps 2"'
 
 
 def test_the_notebook_trains_and_evaluates_and_shows_both(
@@ -25,7 +25,7 @@ def test_the_notebook_trains_and_evaluates_and_shows_both(
     shown = str([cell.outputs for cell in book.cells if cell.cell_type == "code"])
     assert "image/png" in shown
     assert "bits per byte" in shown
-    assert "--- 3 samples" in shown
+    assert "--- 1 samples" in shown
     assert "--- reference" in shown
 
 

@@ -7,7 +7,7 @@ import logging
 from typing import Any, Literal
 
 from pipeline.families import Family
-from pipeline.generation.weights import base_model_dir
+from pipeline.generation.weights import base_model_dir, best_dtype
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
@@ -77,7 +77,7 @@ def _peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
         raise LabError(f"{family.title}: training needs a CUDA GPU, and this machine has none.")
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(
-        source, dtype=torch.bfloat16, device_map={"": 0} if cuda else None
+        source, dtype=best_dtype(), device_map={"": 0} if cuda else None
     )
     if getattr(model, "is_quantized", False):
         model = prepare_model_for_kbit_training(model)

@@ -21,6 +21,7 @@ from pipeline.families import (
     fingerprint,
     get_family,
 )
+from pipeline.generation.weights import best_dtype
 from pipeline.schema import LabError, PromptVariant
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
@@ -105,6 +106,7 @@ def finetune(
         "lora": {"r": chosen.lora_r, "alpha": chosen.lora_alpha},
         "backend": kind,
         "device": _device(),
+        "dtype": str(best_dtype()).removeprefix("torch."),
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,
         "versions": package_versions(),

@@ -16,6 +16,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from pipeline.families import Family
+from pipeline.generation.weights import best_dtype
 from training.progress import Reporter
 
 _SAVES = 10  # a killed training loses at most a tenth of its steps
@@ -87,7 +88,7 @@ def _arguments(family: Family, work: Path, epochs: int, seed: int, max_steps: in
         lr_scheduler_type="linear",
         optim="adamw_torch" if family.embedded else "adamw_8bit",
         weight_decay=0.0,
-        bf16=True,
+        bf16=best_dtype() == torch.bfloat16,
         use_cpu=not cuda,
         gradient_checkpointing=not family.embedded,  # its memory is worth a third of the time only there
         packing=family.packing,

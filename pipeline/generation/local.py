@@ -19,11 +19,12 @@ from pipeline.generation.lora import Adapter, AdapterStack, read_adapter
 from pipeline.generation.prefill import alike, join
 from pipeline.generation.sampling import draw_plan, pick
 from pipeline.generation.tokens import encode_completion, encode_prompt
-from pipeline.generation.weights import base_model_dir
+from pipeline.generation.weights import base_model_dir, best_dtype
 from pipeline.prompts import Context, Prompt, render
 from pipeline.schema import Checkpoint, Completion, Decoding, FinishReason, LabError, Progress, PromptVariant
 from pipeline.settings import Settings
 
+BATCH_ROWS = {"cpu": 32, "cuda": 384}  # of an evaluation; by device
 _UPDATE_SECONDS = 0.08
 _LIKELIHOOD_TOKENS = 8_192  # in one forward pass
 _PROBE = "def attention(query, key, value):"
@@ -56,13 +57,10 @@ def load_model(family: Family, source: Path | str, dtype: torch.dtype | None = N
     from transformers import AutoModelForCausalLM
 
     cuda = torch.cuda.is_available()
-    # bf16 halves the memory traffic that bounds decoding; CPUs without it would emulate it slowly.
-    fast_bf16 = cuda or (
-        torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
-    dtype = dtype or (torch.bfloat16 if fast_bf16 else torch.float32)
     with _in_words(family, source):
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, device_map="cuda" if cuda else None)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype or best_dtype(), device_map="cuda" if cuda else None
+        )
     if getattr(model, "is_quantized", False) and _room_for_bf16(model):
         # The same weights: 4-bit kernels are fast for one row only, and a comparison has many.
         model = model.dequantize(torch.bfloat16)
@@ -91,7 +89,7 @@ class LocalEngine:
         self.family, self.model, self.tokenizer = family, model.eval(), tokenizer
         self._merged = merged
         self.dtype, self.device = model.dtype, model.device
-        self.batch_rows = 384 if self.device.type == "cuda" else 32
+        self.batch_rows = BATCH_ROWS[self.device.type]
         self.stack = AdapterStack(model)
         self._adapters: dict[str, Adapter] = {}
         eos = model.generation_config.eos_token_id

@@ -6,17 +6,18 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.families import Family, checkpoint_name, get_column, get_family, list_checkpoints
 from pipeline.schema import VARIANTS, Checkpoint, Decoding, LabError, PromptVariant
 from pipeline.scoring.judge_config import JudgeConfig
 from pipeline.settings import Settings
-from pipeline.store import Run, list_runs, load_run
+from pipeline.store import Run, RunConfig, list_runs, load_config, load_run
 from training.jobs.limits import column_key
 from training.jobs.records import Job, Records
 
@@ -49,7 +50,7 @@ def plan(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
     training = {name: arguments[name] for name in ("epochs", "max_steps")}
     scoring = {name: arguments[name] for name in ("samples", "judge", "judge_model")}
     known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}
-    runs = _complete_runs(settings, family)
+    runs = _configs(settings, family)
     steps: list[Step] = []
     for size, seed, prompt in product(sizes, seeds, prompts):
         if size == 0 and seed != seeds[0]:
@@ -153,33 +154,31 @@ def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
     """Whether there is a complete run of just what an evaluation with these arguments would make."""
     family = get_family(settings, arguments["family"])
     column = get_column(settings, family, column_key(arguments))
-    return _evaluated(_complete_runs(settings, family), family, column.checkpoint, arguments)
+    return _evaluated(_configs(settings, family), family, column.checkpoint, arguments)
 
 
-def _complete_runs(settings: Settings, family: Family) -> list[Run]:
-    found = []
+def _configs(settings: Settings, family: Family) -> dict[Path, RunConfig]:
+    """What the family's runs did, by folder; their items are many, and read only where they matter."""
+    found = {}
     for folder in list_runs(settings):
         with suppress(LabError):  # one that cannot be read does not count as there
-            found.append(load_run(folder))
-    return [run for run in found if run.config.family == family.name and run.complete]
+            found[folder] = load_config(folder)
+    return {folder: config for folder, config in found.items() if config.family == family.name}
 
 
 def _evaluated(
-    runs: Sequence[Run], family: Family, checkpoint: Checkpoint, wanted: Mapping[str, Any]
+    configs: Mapping[Path, RunConfig], family: Family, checkpoint: Checkpoint, wanted: Mapping[str, Any]
 ) -> bool:
-    """Whether one of the runs is of these very weights, as it is asked for now."""
+    """Whether one of the runs is complete and of these very weights, as it is asked for now."""
     most = wanted.get("max_new_tokens") or family.max_new_tokens
     decoding = Decoding(wanted.get("temperature", 0.1), 0.1, most, wanted.get("seed", 42))
-    for run in runs:
-        config = run.config
-        same = (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == (
-            column_key(wanted),
-            checkpoint.fingerprint,
-            wanted["samples"],
-            decoding,
-        )
-        if same and (wanted["judge"] == "none" or _judged(run, wanted)):
-            return True
+    asked = (column_key(wanted), checkpoint.fingerprint, wanted["samples"], decoding)
+    for folder, config in configs.items():
+        if (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == asked:
+            with suppress(LabError, OSError, EOFError):  # a damaged one is made again
+                run = load_run(folder)
+                if run.complete and (wanted["judge"] == "none" or _judged(run, wanted)):
+                    return True
     return False
 
 

@@ -55,7 +55,7 @@ def ask(page: Page, instruction: str, tokens: int) -> None:
 
 def test_two_checkpoints_stream_side_by_side_on_a_sample_and_are_scored(page: Page) -> None:
     expect(page.locator(".sample")).to_contain_text("1 of", timeout=WAIT)
-    set_most_tokens(page, 48)
+    set_most_tokens(page, 32)
     page.get_by_role("button", name="Generate").click()
     for name in (BASELINE, GOOD):
         expect(pane(page, name)).to_have_attribute("data-state", "writing", timeout=WAIT)

@@ -1,0 +1,119 @@
+"""The Results tab in a real browser, on runs made for these tests."""
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from playwright.sync_api import expect
+
+from tests.made_up_runs import BITS, CHRF, JUDGE, bare_settings, make_ladder
+from tests.results_page import page_of
+from ui.results_view import View
+
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    settings = bare_settings(tmp_path_factory.mktemp("results"))
+    make_ladder(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def setup(own):
+    return View(own).library.setup("")
+
+
+@pytest.fixture(scope="module")
+def url(own):
+    with page_of(own) as url:
+        yield url
+
+
+@pytest.fixture
+def browser_page(chromium, url):
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(30_000)
+    page.goto(url)
+    page.get_by_role("tab", name="Results").click()
+    page.locator(".headline").first.wait_for()
+    yield page
+    page.close()
+
+
+def test_the_curve_says_in_words_what_is_distinguishable(browser_page):
+    first = browser_page.locator(".answer").first
+    expect(first).to_contain_text("5,000 training samples improve the score")
+    expect(first).to_contain_text("With the regular prompt these steps are")
+    expect(browser_page.locator("#results-curve .js-plotly-plot .legend")).to_contain_text("Augmented prompt")
+    expect(browser_page.locator(".answer").last).to_contain_text("Holm's correction over 25 pairs")
+
+
+def test_a_click_on_a_sample_opens_outputs_reference_difference_and_the_judge(browser_page):
+    page = browser_page
+    page.get_by_role("tab", name="Samples").click()
+    rows = page.locator("#results-matrix tbody tr")
+    expect(rows).to_have_count(60)
+    page.locator('#results-matrix tr[data-id$="::function_3"] td').nth(1).click()
+    cards = page.locator("section.pane:visible")
+    expect(cards).to_have_count(11)  # the reference and ten checkpoints
+    expect(cards.nth(1)).to_have_attribute("aria-label", "200 samples · regular")
+    cards.nth(1).get_by_text("What CodeJudge naive (gpt-4o) said").click()
+    expect(cards.nth(1)).to_contain_text("the reference. <script>")
+    page.get_by_label("difference to the reference").first.check()
+    expect(page.locator("pre.diff:visible").first).to_contain_text("total")
+    assert "owned" not in page.title()
+
+
+def test_filter_and_search_narrow_the_samples_down(browser_page, setup):
+    from pipeline.analysis.samples import sample_matrix
+
+    page = browser_page
+    page.get_by_role("tab", name="Samples").click()
+    page.get_by_label("regressions").check()
+    regressed = sample_matrix(setup, JUDGE).of_kind("regressions")
+    expect(page.locator("#results-matrix tbody tr")).to_have_count(len(regressed))
+    assert 0 < len(regressed) < 60
+    page.get_by_label("all", exact=True).check()
+    expect(page.locator("#results-matrix tbody tr")).to_have_count(60)
+    page.get_by_label("Search").fill("function_17")
+    expect(page.locator("#results-matrix tbody tr")).to_have_count(1)
+
+
+def test_another_metric_redraws_everything(browser_page):
+    page = browser_page
+    page.get_by_label("Metric").click()
+    page.get_by_role("option", name=BITS).click()
+    expect(page.get_by_text("Lower is better.").first).to_be_visible()
+    expect(page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    expect(page.locator("#results-published")).to_contain_text("Published, not measured here")
+
+
+def test_the_report_downloads_and_reads_offline(browser_page, chromium, tmp_path):
+    browser_page.get_by_role("tab", name="Runs and export").click()
+    with browser_page.expect_download() as download:
+        browser_page.get_by_role("button", name="Export HTML").click()
+    file = tmp_path / "report.html"
+    download.value.save_as(file)
+    context = chromium.new_context(offline=True)
+    page = context.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    expect(page.locator(".js-plotly-plot .legend").first).to_contain_text("Regular prompt")
+    expect(page.get_by_role("heading", name=CHRF)).to_be_visible()
+    assert "owned" not in page.title()
+    assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
+    context.close()
+
+
+def test_an_empty_installation_says_so_and_how_to_make_a_run(chromium, tmp_path):
+    with page_of(bare_settings(tmp_path)) as url:
+        tab = chromium.new_page()
+        tab.goto(url)
+        tab.get_by_role("tab", name="Results").click()
+        expect(tab.get_by_text("No results yet")).to_be_visible(timeout=30_000)
+        expect(tab.get_by_text("python -m training.evaluate").first).to_be_visible()
+        tab.close()
+        with pytest.raises(AppError, match="No run is stored yet"):
+            Client(url, verbose=False).predict(api_name="/results")

@@ -1,0 +1,39 @@
+"""A page with the Jobs tab, for tests that need no more of the app."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gradio as gr
+
+from pipeline.settings import ASSETS
+from tests.jobs_kit import until
+from training.jobs import Runner
+from ui import compare, jobs, theme
+from ui.lab import Lab
+
+
+@contextmanager
+def page_of(runner: Runner) -> Iterator[str]:
+    """The tab between two others; gives the page's URL."""
+    shutil.copy(ASSETS / "jobs.css", runner.settings.assets)
+    lab = Lab(runner.settings)
+    with gr.Blocks(fill_width=True) as page, gr.Tabs() as tabs:
+        with gr.Tab("Compare", id="compare"):
+            columns = compare.build(lab, page)
+        with gr.Tab("Jobs", id="jobs"):
+            jobs.build(lab, runner, page, tabs, columns)
+        with gr.Tab("Results", id="results"):
+            gr.Markdown("the results")
+    runner.start()
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
+    try:
+        yield url
+    finally:
+        for job in runner.list(("queued", "running")):
+            runner.cancel(job.id)
+        until(lambda: not runner.list(("running",)))
+        page.close()
+        runner.close()
