@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -34,6 +34,38 @@ def settings() -> Settings:
 def fresh(settings: Settings, tmp_path: Path) -> Settings:
     """Settings with a data folder of the test's own, in which the shared models and datasets are linked."""
     return isolated(settings, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def short(settings: Settings, family: Family) -> Settings:
+    """Settings whose base model is the embedded one cut behind its fourth layer.
+
+    As real, and several times as fast, for tests that whatever it writes satisfies.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from pipeline.generation.weights import base_model_dir
+
+    whole = Path(base_model_dir(settings, family))
+    own = Settings(data_dir=settings.data_dir / "short")
+    target = own.data_dir / "models" / whole.name
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (own.data_dir / "datasets").symlink_to("../datasets")
+        part = target.with_name(f"{whole.name}.{os.getpid()}")
+        AutoModelForCausalLM.from_pretrained(whole, dtype="auto", num_hidden_layers=4).save_pretrained(part)
+        AutoTokenizer.from_pretrained(whole).save_pretrained(part)
+        with suppress(OSError):  # another worker was first
+            part.rename(target)
+        shutil.rmtree(part, ignore_errors=True)
+    return own
+
+
+@pytest.fixture
+def fresh_short(short: Settings, tmp_path: Path) -> Settings:
+    """``fresh`` with the short base model."""
+    return isolated(short, tmp_path / "data")
 
 
 def isolated(settings: Settings, data_dir: Path) -> Settings:

@@ -51,21 +51,21 @@ def runs(settings: Settings) -> list[Path]:
 
 
 def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a_paid_judgement(
-    fresh: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fresh_short: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with JudgeServer() as server:
         judge = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
         task = (*QUICK, "--samples", "8", "--judge", "naive", "--judge-model", "smollm2-135m")
-        process = start(fresh, *task, program=("-c", IN_PAIRS), **judge)
-        while process.poll() is None and not runs(fresh):
+        process = start(fresh_short, *task, program=("-c", IN_PAIRS), **judge)
+        while process.poll() is None and not runs(fresh_short):
             time.sleep(0.05)
         process.kill()
         process.communicate()
-        (folder,) = (items.parent for items in runs(fresh))
+        (folder,) = (items.parent for items in runs(fresh_short))
         before = load_run(folder).items
         assert 0 < len(before) < 8
 
-        for name, value in {**judge, "RCL_DATA_DIR": str(fresh.data_dir)}.items():
+        for name, value in {**judge, "RCL_DATA_DIR": str(fresh_short.data_dir)}.items():
             monkeypatch.setenv(name, value)
         assert cli.run(verb, [*task, "--resume"]) == 0
         printed = "".join(capsys.readouterr())
@@ -90,16 +90,16 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         assert again["scores"] == result["scores"]
         assert len(server.requests) == asked
         assert KEY not in printed
-        assert all(KEY.encode() not in file.read_bytes() for file in fresh.data_dir.glob("runs/*/*"))
+        assert all(KEY.encode() not in file.read_bytes() for file in fresh_short.data_dir.glob("runs/*/*"))
 
 
-def test_greedy_text_is_the_same_at_any_batch_size(fresh: Settings, family: Family, tmp_path: Path) -> None:
+def test_greedy_text_is_the_same_at_any_batch_size(short: Settings, family: Family, tmp_path: Path) -> None:
     """One sample alone against the same sample in a batch of three."""
-    engine, column = open_engine(fresh, family), columns(fresh, family)["baseline/regular"]
+    engine, column = open_engine(short, family), columns(short, family)["baseline/regular"]
 
     def texts(samples: int) -> list[str]:
         plan = Plan(samples, Decoding(0, 0.1, 6), judge=None, resume=False, root=tmp_path / str(samples))
-        (run,) = evaluate_columns(fresh, family, [column], plan, Reporter(), engine)
+        (run,) = evaluate_columns(short, family, [column], plan, Reporter(), engine)
         return [run.items[sample].completion.text for sample in run.config.sample_ids]
 
     assert texts(1) == texts(3)[:1]

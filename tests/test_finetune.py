@@ -31,8 +31,8 @@ from training.trainer import build_trainer
 
 
 @pytest.fixture(scope="module")
-def engine(settings: Settings, family: Family) -> LocalEngine:
-    return load_engine(settings, family, dtype=torch.float32)
+def engine(short: Settings, family: Family) -> LocalEngine:
+    return load_engine(short, family, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,11 @@ def test_no_training_row_is_longer_than_the_family_allows(engine: LocalEngine, s
 
 
 def test_packed_samples_do_not_attend_to_each_other(
-    settings: Settings, engine: LocalEngine, samples: list[Sample], tmp_path: Path
+    short: Settings, engine: LocalEngine, samples: list[Sample], tmp_path: Path
 ) -> None:
     """With the very batches that a packing family trains on."""
     packs = replace(engine.family, packing=True, batch_size=2, sequence_length=512)
-    model, tokenizer = load(settings, packs, "peft", 42, lambda fraction, message: None)
+    model, tokenizer = load(short, packs, "peft", 42, lambda fraction, message: None)
     model = model.float().eval()
     rows = [encode(sample, "regular", packs, tokenizer) for sample in samples[:5]]
     trainer = build_trainer(model, tokenizer, rows, packs, tmp_path, 1, 42, None, Reporter())
@@ -102,7 +102,7 @@ def test_packed_samples_do_not_attend_to_each_other(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in bf16")
 @pytest.mark.parametrize(("fast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_a_cpu_trains_in_bf16_only_where_it_computes_that_fast(
-    settings: Settings,
+    short: Settings,
     family: Family,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -110,7 +110,7 @@ def test_a_cpu_trains_in_bf16_only_where_it_computes_that_fast(
     dtype: torch.dtype,
 ) -> None:
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: fast)
-    model, tokenizer = load(settings, family, "peft", 42, lambda fraction, message: None)
+    model, tokenizer = load(short, family, "peft", 42, lambda fraction, message: None)
     row = {"input_ids": [1, 2], "labels": [1, 2]}
     trainer = build_trainer(model, tokenizer, [row], family, tmp_path, 1, 42, None, Reporter())
     assert model.dtype == dtype
@@ -144,20 +144,20 @@ def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training_and_is_listed(
-    fresh: Settings, family: Family, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    fresh_short: Settings, family: Family, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    monkeypatch.setenv("RCL_DATA_DIR", str(fresh.data_dir))
+    monkeypatch.setenv("RCL_DATA_DIR", str(fresh_short.data_dir))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # what the verb would leave set for the tests after it
-    whole = finetune(1, "regular", epochs=3, output=fresh.data_dir / "whole")
+    whole = finetune(1, "regular", epochs=3, output=fresh_short.data_dir / "whole")
     assert "loss" in capfd.readouterr().err
-    resumed = resumed_job(fresh, {"subset_size": 1, "prompt": "regular", "epochs": 3})
+    resumed = resumed_job(fresh_short, {"subset_size": 1, "prompt": "regular", "epochs": 3})
 
     one = load_file(Path(whole["path"]) / "adapter_model.safetensors")
     other = load_file(Path(resumed["path"]) / "adapter_model.safetensors")
     for name, tensor in one.items():
         torch.testing.assert_close(tensor.float(), other[name].float(), atol=2e-3, rtol=0.05)
 
-    column = columns(fresh, family)["1/regular"]
+    column = columns(fresh_short, family)["1/regular"]
     assert column.checkpoint.fingerprint == resumed["fingerprint"]
     *_, completions = engine.stream([Request(column, "def f")], Decoding(temperature=0, max_new_tokens=2))
     assert completions[0].fingerprint == resumed["fingerprint"]

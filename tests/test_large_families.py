@@ -96,12 +96,12 @@ def test_samples_that_unsloth_packs_do_not_attend_to_each_other(unsloth: Path) -
 
 
 @pytest.fixture(scope="module")
-def four_bit(settings: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def four_bit(short: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded base as a 4-bit model, as the large family's base is one."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     folder = tmp_path_factory.mktemp("nf4")
-    base = base_model_dir(settings, family)
+    base = base_model_dir(short, family)
     config = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
     )
@@ -111,12 +111,12 @@ def four_bit(settings: Settings, family: Family, tmp_path_factory: pytest.TempPa
 
 
 def test_a_4_bit_base_is_unpacked_to_the_very_weights_where_there_is_room(
-    settings: Settings, family: Family, four_bit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Settings, family: Family, four_bit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bitsandbytes.functional import dequantize_4bit
     from transformers import AutoTokenizer
 
-    write_random_adapters(Path(base_model_dir(settings, family)), [tmp_path / "200-regular"])
+    write_random_adapters(Path(base_model_dir(short, family)), [tmp_path / "200-regular"])
     large = replace(family, base=str(four_bit))
     column = column_of(large, tmp_path / "200-regular")
     engines: list[LocalEngine] = []

@@ -15,9 +15,9 @@ SMALL = 'FAMILY, PROMPT, SIZE, SAMPLES, TOKENS, TRIAL = "smollm2-135m", "regular
 
 
 def test_the_notebook_trains_and_evaluates_and_shows_both(
-    fresh: Settings, monkeypatch: pytest.MonkeyPatch
+    fresh_short: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RCL_DATA_DIR", str(fresh.data_dir))
+    monkeypatch.setenv("RCL_DATA_DIR", str(fresh_short.data_dir))
     book = nbformat.read(NOTEBOOK, as_version=4)
     parameters = next(cell for cell in book.cells if "parameters" in cell.metadata.get("tags", ()))
     parameters.source = SMALL

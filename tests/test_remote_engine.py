@@ -174,13 +174,13 @@ def test_likelihoods_are_refused_in_words(family):
         RemoteEngine(family, "http://127.0.0.1:9/v1").bits_per_byte([Request(BASE, "p")], ["x"])
 
 
-# A server that nobody here wrote: `transformers serve` with the embedded model
+# A server that nobody here wrote: `transformers serve` with the embedded model's first layers
 
 
 @pytest.fixture(scope="module")
-def foreign(settings, family, tmp_path_factory):
+def foreign(short, family, tmp_path_factory):
     """Its base URL and its only model's name."""
-    model = str(base_model_dir(settings, family))
+    model = str(base_model_dir(short, family))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -30,16 +30,16 @@ def open_jobs(chromium: Any, url: str) -> Any:
 
 
 def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
-    fresh: Settings, chromium: Any
+    fresh_short: Settings, chromium: Any
 ) -> None:
-    """The real app and the real verbs, from the form to the scores, with one start of the app."""
-    with serve(fresh) as url:
+    """The real app and the real verbs on the short model, from the form to the scores."""
+    with serve(fresh_short) as url:
         page = open_jobs(chromium, url)
         form = page.locator("#jobs-finetune")
         form.get_by_label("Training samples").fill("1")
-        form.get_by_label("Epochs").fill("4")
+        form.get_by_label("Epochs").fill("12")
         form.get_by_label("Epochs").blur()
-        expect(form.locator(".command")).to_contain_text("--subset-size=1 --prompt=regular --epochs=4")
+        expect(form.locator(".command")).to_contain_text("--subset-size=1 --prompt=regular --epochs=12")
         page.get_by_role("button", name="Start fine-tune").click()
         expect(page.locator("#jobs-head .state.running")).to_be_visible()
         loss = page.locator("#jobs-body figcaption b")
@@ -50,7 +50,7 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
         page.reload()
         page.get_by_role("tab", name="Jobs").click()
         expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=LONG)
-        assert "step 4 of 4" in page.get_by_label("Log").input_value()
+        assert "step 12 of 12" in page.get_by_label("Log").input_value()
         page.get_by_role("button", name="Open in Compare").click()
         expect(page.get_by_label("1 samples", exact=True)).to_be_checked()
 
@@ -69,7 +69,7 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
         page.get_by_role("button", name="Open in Results").click()
         expect(page.get_by_role("tab", name="Results")).to_have_attribute("aria-selected", "true")
         page.close()
-    kinds = [(job.kind, job.state) for job in Records(fresh.data_dir / "jobs").list()]
+    kinds = [(job.kind, job.state) for job in Records(fresh_short.data_dir / "jobs").list()]
     assert kinds == [("evaluate", "succeeded"), ("finetune", "succeeded")]
 
 
