@@ -16,6 +16,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 import pytest
+from filelock import FileLock
 
 from pipeline.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.settings import Settings
@@ -26,8 +27,15 @@ SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """Settings whose data folder keeps what is dear to make: models and datasets, and nothing else."""
+    from pipeline.corpus import load_corpus
+    from pipeline.generation.weights import base_model_dir
+
     SHARED.mkdir(parents=True, exist_ok=True)
-    return Settings(data_dir=SHARED)
+    shared = Settings(data_dir=SHARED)
+    with FileLock(SHARED / "lock"):  # one worker makes them and the others wait: each for itself takes longer
+        load_corpus(shared)
+        base_model_dir(shared, get_family(shared, DEFAULT_FAMILY))
+    return shared
 
 
 @pytest.fixture
