@@ -1,4 +1,4 @@
-"""A page with the Results tab, for tests that need no more of the app."""
+"""A page with the Results tab, on a made-up ladder of runs: a plugin of the tests of that tab."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gradio as gr
+import pytest
 
+from pipeline.analysis import Setup
 from pipeline.settings import Settings
+from tests.made_up_runs import bare_settings, make_ladder
 from ui import results, theme
+from ui.results_view import View
 
 
 @contextmanager
@@ -24,3 +28,27 @@ def page_of(settings: Settings) -> Iterator[str]:
         yield url
     finally:
         page.close()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings whose only runs are the made-up ones."""
+    settings = bare_settings(tmp_path_factory.mktemp("results"))
+    make_ladder(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def view(own: Settings) -> View:
+    return View(own)
+
+
+@pytest.fixture(scope="module")
+def setup(view: View) -> Setup:
+    return view.library.setup("")
+
+
+@pytest.fixture(scope="module")
+def url(own: Settings) -> Iterator[str]:
+    with page_of(own) as url:
+        yield url

@@ -14,33 +14,10 @@ from pipeline.analysis import analyze, find_setups
 from pipeline.analysis.samples import Kind
 from pipeline.analysis.tables import load_published
 from pipeline.schema import LabError
-from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, bare_settings, make_ladder, make_run
-from tests.results_page import page_of
+from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, bare_settings, make_run
 from ui import charts, drilldown, readme, report, results, tables
-from ui.results_view import View
 
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    settings = bare_settings(tmp_path_factory.mktemp("results"))
-    make_ladder(settings)
-    return settings
-
-
-@pytest.fixture(scope="module")
-def view(own):
-    return View(own)
-
-
-@pytest.fixture(scope="module")
-def setup(view):
-    return view.library.setup("")
-
-
-@pytest.fixture(scope="module")
-def url(own):
-    with page_of(own) as url:
-        yield url
+pytest_plugins = ("tests.results_page",)
 
 
 # The tab

@@ -68,6 +68,15 @@ def test_the_baseline_is_evaluated_once_a_variant_and_never_trained(tmp_path: Pa
     ]
 
 
+def test_a_run_whose_samples_are_damaged_counts_as_missing(runner: Runner) -> None:
+    ended(runner, runner.submit("evaluate", {"subset_size": "baseline", "samples": 3}))
+    asked = {**DEFAULTS, "sizes": "baseline"}
+    assert plan(runner.settings, asked) == []
+    (folder,) = list_runs(runner.settings)
+    (folder / "items.jsonl.gz").write_bytes(b"no gzip")
+    assert [step.kind for step in plan(runner.settings, asked)] == ["evaluate"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -5,29 +5,13 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
-from tests.made_up_runs import BITS, CHRF, JUDGE, bare_settings, make_ladder
+from tests.made_up_runs import BITS, CHRF, JUDGE, bare_settings
 from tests.results_page import page_of
-from ui.results_view import View
 
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    settings = bare_settings(tmp_path_factory.mktemp("results"))
-    make_ladder(settings)
-    return settings
-
-
-@pytest.fixture(scope="module")
-def setup(own):
-    return View(own).library.setup("")
-
-
-@pytest.fixture(scope="module")
-def url(own):
-    with page_of(own) as url:
-        yield url
+pytest_plugins = ("tests.results_page",)
 
 
 @pytest.fixture

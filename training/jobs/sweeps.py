@@ -50,7 +50,7 @@ def plan(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
     training = {name: arguments[name] for name in ("epochs", "max_steps")}
     scoring = {name: arguments[name] for name in ("samples", "judge", "judge_model")}
     known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}
-    runs = _configs(settings, family)
+    configs = _configs(settings, family)
     steps: list[Step] = []
     for size, seed, prompt in product(sizes, seeds, prompts):
         if size == 0 and seed != seeds[0]:
@@ -67,7 +67,7 @@ def plan(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
             "training_seed": seed if size else 42,
             **scoring,
         }
-        if trained is not None or checkpoint is None or not _evaluated(runs, family, checkpoint, wanted):
+        if trained is not None or checkpoint is None or not _evaluated(configs, family, checkpoint, wanted):
             steps.append(Step("evaluate", wanted, trained))
     return steps
 
