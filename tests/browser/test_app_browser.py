@@ -35,6 +35,7 @@ def pane(page: Page, name: str) -> Any:
 def open_decoding(page: Page) -> None:
     if not page.get_by_label("Most new tokens").is_visible():
         page.get_by_role("button", name="Decoding settings").click()
+        page.wait_for_timeout(500)  # text typed within the first milliseconds of what is unfolded is lost
 
 
 def set_most_tokens(page: Page, number: int) -> None:

@@ -56,12 +56,14 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
 
         page.get_by_role("tab", name="Jobs").click()
         page.get_by_role("button", name="Evaluate it").click()
-        form = page.locator("#jobs-evaluate")
-        form.get_by_label("Test samples").fill("2")
+        form, command = page.locator("#jobs-evaluate"), page.locator("#jobs-evaluate .command")
         form.get_by_role("button", name="More settings").click()
+        form.get_by_label("Test samples").fill("2")
+        expect(command).to_contain_text("--subset-size=1 --samples=2")
+        # What is unfolded settles meanwhile: text typed within its first milliseconds would be lost.
         form.get_by_label("Max new tokens").fill("8")
         form.get_by_label("Max new tokens").blur()
-        expect(form.locator(".command")).to_contain_text("--subset-size=1 --samples=2 --max-new-tokens=8")
+        expect(command).to_contain_text("--subset-size=1 --samples=2 --max-new-tokens=8")
         page.get_by_role("button", name="Start evaluation").click()
         expect(page.locator("#jobs-head h3")).to_have_text("Evaluate 1 · regular")
         expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=LONG)
