@@ -26,13 +26,12 @@ test: $(TEST_STAMP)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@echo "Tests, three files at a time"
-	@$(PY) -m pytest tests --ignore=tests/browser --ignore=tests/cluster --ignore=tests/verb_runs \
+	@$(PY) -m pytest --ignore=tests/browser --ignore=tests/cluster \
 	    --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	@echo "Tests in a browser and on a cluster, one at a time"
-	@echo "In what they leave idle: types, and the verbs' long runs, which wait for no clock (told at the end)"
-	@(nice -n 19 $(PY) -m mypy && nice -n 19 $(PY) -m pytest tests/verb_runs) > build/idle.log 2>&1 & idle=$$!; \
+	@echo "Tests in a browser and on a cluster, one at a time; types in what they leave idle"
+	@nice -n 19 $(PY) -m mypy & types=$$!; \
 	    $(PY) -m pytest tests/browser tests/cluster; tests=$$?; \
-	    wait $$idle; idle=$$?; cat build/idle.log; exit $$((tests + idle))
+	    wait $$types && exit $$tests
 
 bench: $(TEST_STAMP)
 	@$(PY) -m tests.bench.engine
@@ -57,8 +56,6 @@ $(APP_STAMP): | $(PY)
 	@rm -f $(VENV)/.app-* && touch $@
 
 $(TEST_STAMP): $(APP_STAMP)
-	@echo "Installing what the tests need, and harvesting the dataset for them on the other core"
-	@RCL_DATA_DIR=build/test-data $(PY) -m pipeline.corpus >/dev/null 2>&1 & \
-	    $(PY) -m pip install --progress-bar off -r tests/requirements.txt -c constraints.txt; installed=$$?; \
-	    wait; exit $$installed
+	@echo "Installing what the tests need"
+	@$(PY) -m pip install --progress-bar off -r tests/requirements.txt -c constraints.txt
 	@rm -f $(VENV)/.test-* && touch $@

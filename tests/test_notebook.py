@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 
 from pipeline.settings import Settings
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "training" / "finetune.ipynb"
+NOTEBOOK = Path(__file__).resolve().parent.parent / "training" / "finetune.ipynb"
 SMALL = 'FAMILY, PROMPT, SIZE, SAMPLES, TOKENS, TRIAL = "smollm2-135m", "regular", 1, 1, 8, "--max-steps 2"'
 
 
