@@ -7,6 +7,7 @@ as one JSON line on stdout. Progress and logs go to stderr. Exit code 0, 1 for a
 from __future__ import annotations
 
 import argparse
+import gc
 import inspect
 import json
 import sys
@@ -73,6 +74,7 @@ def argument_help(doc: str) -> dict[str, str]:
 def run(verb: Verb, argv: Sequence[str] | None = None) -> int:
     """Parse, call, print the result as one JSON line; returns the exit code."""
     arguments = vars(parser_for(verb).parse_args(argv))
+    gc.set_threshold(10_000)  # importing torch and transformers makes much, and none of it is garbage
     try:
         result = verb(**arguments)
     except LabError as error:
@@ -81,6 +83,8 @@ def run(verb: Verb, argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 1
+    finally:
+        gc.freeze()  # or Python looks through all that is loaded as it ends, for two seconds
     print(json.dumps(result, ensure_ascii=False), flush=True)
     return 0
 
