@@ -205,7 +205,7 @@ def _write(table: pa.Table, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary, compression="zstd", compression_level=12, write_page_checksum=True)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         os.replace(temporary, path)
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error
