@@ -25,12 +25,11 @@ test: $(TEST_STAMP)
 	@echo "Lint"
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@echo "Tests, three files at a time"
-	@$(PY) -m pytest --ignore=tests/browser --ignore=tests/cluster \
-	    --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	@echo "Tests in a browser and on a cluster, one at a time; types in what they leave idle"
+	@echo "Tests, two files at a time"
+	@$(PY) -m pytest --ignore=tests/browser --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@echo "Tests in a browser, one at a time; types in what they leave idle"
 	@nice -n 19 $(PY) -m mypy & types=$$!; \
-	    $(PY) -m pytest tests/browser tests/cluster; tests=$$?; \
+	    $(PY) -m pytest tests/browser; tests=$$?; \
 	    wait $$types && exit $$tests
 
 bench: $(TEST_STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -21,7 +22,32 @@ from filelock import FileLock
 from pipeline.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.settings import Settings
 
+gc.set_threshold(10_000)  # as the verbs do, see training/cli.py
 SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """An order in which few wait.
+
+    First a file that makes what is shared; while it does, those that need none of it; then those that start
+    verbs, which take longest; then the others.
+    """
+
+    def files(fixture: str) -> list[Path]:
+        return [item.path for item in items if fixture in getattr(item, "fixturenames", ())]
+
+    sharing, starting = files("settings"), files("fresh_short")
+
+    def turn(item: pytest.Item) -> int:
+        if item.path not in sharing:
+            return 1
+        return 0 if item.path == sharing[0] else 2 if item.path in starting else 3
+
+    items.sort(key=turn)
+
+
+def pytest_sessionfinish() -> None:
+    gc.freeze()  # pytest looks for cycles five times as it ends, in all that is loaded
 
 
 @pytest.fixture(scope="session")

@@ -23,3 +23,17 @@ def chromium() -> Iterator[Any]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def only_tab(chromium: Any) -> Any:
+    """One tab for a module's tests: it keeps what it compiled of the page, which is half of opening it."""
+    return chromium.new_context(permissions=["clipboard-read", "clipboard-write"]).new_page()
+
+
+@pytest.fixture
+def tab(only_tab: Any) -> Iterator[Any]:
+    """The tab, empty, at a size that shows panes side by side."""
+    only_tab.set_viewport_size({"width": 1400, "height": 1000})
+    yield only_tab
+    only_tab.goto("about:blank")

@@ -14,18 +14,19 @@ WAIT = 90_000  # milliseconds, for what needs the model; everything else keeps P
 
 
 @pytest.fixture
-def page(chromium: Any, app_url: str) -> Iterator[Page]:
-    """The page, opened anew, at a size that shows panes side by side."""
-    context = chromium.new_context(viewport={"width": 1400, "height": 1000})
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.errors = []  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
-    page.goto(app_url)
-    expect(page.get_by_role("button", name="Generate")).to_be_visible(timeout=20_000)
-    yield page
-    assert not page.errors  # type: ignore[attr-defined]
-    context.close()
+def page(tab: Page, app_url: str) -> Iterator[Page]:
+    """The page, opened anew."""
+    errors: list[str] = []
+
+    def remember(error: Any) -> None:
+        errors.append(str(error))
+
+    tab.on("pageerror", remember)
+    tab.goto(app_url)
+    expect(tab.get_by_role("button", name="Generate")).to_be_visible(timeout=20_000)
+    yield tab
+    tab.remove_listener("pageerror", remember)
+    assert not errors
 
 
 def pane(page: Page, name: str) -> Any:

@@ -15,14 +15,12 @@ pytest_plugins = ("tests.results_page",)
 
 
 @pytest.fixture
-def browser_page(chromium, url):
-    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(30_000)
-    page.goto(url)
-    page.get_by_role("tab", name="Results").click()
-    page.locator(".headline").first.wait_for()
-    yield page
-    page.close()
+def browser_page(tab, url):
+    tab.set_default_timeout(30_000)
+    tab.goto(url)
+    tab.get_by_role("tab", name="Results").click()
+    tab.locator(".headline").first.wait_for()
+    return tab
 
 
 def test_the_curve_says_in_words_what_is_distinguishable(browser_page):
