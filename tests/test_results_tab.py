@@ -136,6 +136,14 @@ def test_an_export_is_a_file_of_the_set_up_s_name(view, setup):
     assert Path(view.export("CSV", setup.key, CHRF, "")).name == f"{setup.key}.csv"
 
 
+def test_an_export_does_not_write_over_another_visitors(view, setup):
+    whole = Path(view.export("CSV", setup.key, CHRF, ""))
+    text = whole.read_text()
+    part = Path(view.export("CSV", setup.key, CHRF, setup.runs[0].config.sample_ids[0]))
+    assert part.read_text() != text
+    assert whole.read_text() == text
+
+
 # The README
 
 

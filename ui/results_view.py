@@ -41,7 +41,7 @@ class View:
         self._settings = settings
         self.library = Library(settings)
         self.published = load_published(settings)
-        self._exports = Path(tempfile.mkdtemp(prefix="research-code-lab-"))
+        self._exports = tempfile.TemporaryDirectory(prefix="research-code-lab-")  # goes with the app
 
     def show(
         self,
@@ -170,7 +170,8 @@ class View:
             suffix, text = "json", report.json_export(self.library, setup, excluded)
         else:
             suffix, text = "html", report.html(self.library, self.published, setup, metric, excluded)
-        file = self._exports / f"{setup.key}.{suffix}"
+        own = tempfile.mkdtemp(dir=self._exports.name)  # two visitors may leave out different samples
+        file = Path(own) / f"{setup.key}.{suffix}"
         file.write_text(text, encoding="utf-8")
         return str(file)
 
