@@ -55,6 +55,8 @@ $(APP_STAMP): | $(PY)
 	@rm -f $(VENV)/.app-* && touch $@
 
 $(TEST_STAMP): $(APP_STAMP)
-	@echo "Installing what the tests need"
-	@$(PY) -m pip install --progress-bar off -r tests/requirements.txt -c constraints.txt
+	@echo "Installing what the tests need, and harvesting the dataset for them on the other core"
+	@RCL_DATA_DIR=build/test-data $(PY) -m pipeline.corpus 2>/dev/null & \
+	    $(PY) -m pip install --progress-bar off -r tests/requirements.txt -c constraints.txt; installed=$$?; \
+	    wait; exit $$installed
 	@rm -f $(VENV)/.test-* && touch $@
