@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,18 +108,32 @@ def _convert(source: Path, base: Gguf, target: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _one_reader() -> Iterator[None]:
+    """Lets transformers, which opens the file four times, parse its 100,000 vocabulary entries once."""
+    import gguf
+
+    reader = gguf.GGUFReader
+    gguf.GGUFReader = functools.cache(reader)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = reader
+
+
 def _read_gguf(source: Path, base: Gguf) -> tuple[Any, Any]:
     """The model in bf16 and its tokenizer, agreeing on their special tokens."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, dtype=torch.bfloat16
-    )
+    with _one_reader():
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source.parent, gguf_file=source.name, dtype=torch.bfloat16
+        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     # A model read from a GGUF counts as quantized and refuses to be saved, though its weights are plain now.
     del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False
-    tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     for name, token_id in base.special_tokens.items():
         setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(token_id))
         for config in (model.config, model.generation_config):
