@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import importlib.util
 import os
 import shutil
@@ -111,14 +112,13 @@ def _convert(source: Path, base: Gguf, target: Path) -> None:
 @contextlib.contextmanager
 def _one_reader() -> Iterator[None]:
     """Lets transformers, which opens the file four times, parse its 100,000 vocabulary entries once."""
-    import gguf
-
-    reader = gguf.GGUFReader
-    gguf.GGUFReader = functools.cache(reader)
+    package: Any = importlib.import_module("gguf")
+    reader = package.GGUFReader
+    package.GGUFReader = functools.cache(reader)
     try:
         yield
     finally:
-        gguf.GGUFReader = reader
+        package.GGUFReader = reader
 
 
 def _read_gguf(source: Path, base: Gguf) -> tuple[Any, Any]:
