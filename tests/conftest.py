@@ -22,7 +22,7 @@ from filelock import FileLock
 from pipeline.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.settings import Settings
 
-gc.set_threshold(10_000)  # as the verbs do, see training/cli.py
+gc.set_threshold(10_000)  # importing torch and transformers makes much, and none of it is garbage
 SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
 
 

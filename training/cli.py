@@ -74,7 +74,6 @@ def argument_help(doc: str) -> dict[str, str]:
 def run(verb: Verb, argv: Sequence[str] | None = None) -> int:
     """Parse, call, print the result as one JSON line; returns the exit code."""
     arguments = vars(parser_for(verb).parse_args(argv))
-    gc.set_threshold(10_000)  # importing torch and transformers makes much, and none of it is garbage
     try:
         result = verb(**arguments)
     except LabError as error:

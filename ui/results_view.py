@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Collection
@@ -170,8 +171,10 @@ class View:
             suffix, text = "json", report.json_export(self.library, setup, excluded)
         else:
             suffix, text = "html", report.html(self.library, self.published, setup, metric, excluded)
-        own = tempfile.mkdtemp(dir=self._exports.name)  # two visitors may leave out different samples
-        file = Path(own) / f"{setup.key}.{suffix}"
+        # A folder for each content: two visitors may leave out different samples.
+        folder = Path(self._exports.name) / hashlib.sha256(text.encode()).hexdigest()[:12]
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{setup.key}.{suffix}"
         file.write_text(text, encoding="utf-8")
         return str(file)
 

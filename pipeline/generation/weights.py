@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib
 import importlib.util
 import os
 import shutil
@@ -112,7 +111,9 @@ def _convert(source: Path, base: Gguf, target: Path) -> None:
 @contextlib.contextmanager
 def _one_reader() -> Iterator[None]:
     """Lets transformers, which opens the file four times, parse its 100,000 vocabulary entries once."""
-    package: Any = importlib.import_module("gguf")
+    import gguf
+
+    package: Any = gguf
     reader = package.GGUFReader
     package.GGUFReader = functools.cache(reader)
     try:
