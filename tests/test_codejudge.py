@@ -314,14 +314,14 @@ def test_what_no_question_would_survive_stops_the_judging_at_once(serve, tmp_pat
     server = serve(says(reply))
     with pytest.raises(LabError, match=words):
         judge(server, tmp_path, concurrency=2).score([candidate(number=n) for n in range(50)])
-    assert len(server.requests) < 10
+    assert len(server.requests) <= 2
 
 
 def test_a_judge_that_answers_nothing_is_given_up_in_words(serve, tmp_path):
     server = serve(says(Reply("broken", 400)))
     with pytest.raises(LabError, match="5 questions in a row"):
         judge(server, tmp_path, concurrency=2).score([candidate(number=n) for n in range(50)])
-    assert len(server.requests) < 15
+    assert len(server.requests) <= 5 + 2
 
 
 def test_an_address_where_nobody_listens_is_an_error_in_words(tmp_path):

@@ -93,10 +93,17 @@ class CodeJudge:
         def stopped() -> bool:
             return failed.is_set() or (cancel is not None and cancel.is_set())
 
+        def cast(prompt: str, number: int) -> Vote:
+            try:
+                return self._vote(prompt, number, stopped)
+            except BaseException:
+                failed.set()  # here, and not first where the result is read: each call more costs money
+                raise
+
         votes: dict[str, dict[int, Vote]] = {prompt: {} for prompt in asked}
         with ThreadPoolExecutor(self.config.concurrency, thread_name_prefix="judge") as pool:
             futures = {
-                pool.submit(self._vote, prompt, vote, stopped): (prompt, vote)
+                pool.submit(cast, prompt, vote): (prompt, vote)
                 for prompt in asked
                 for vote in range(self.config.votes)
             }
@@ -105,9 +112,9 @@ class CodeJudge:
                     prompt, vote = futures[future]
                     votes[prompt][vote] = future.result()
                     if len(votes[prompt]) == self.config.votes:
-                        cast = [votes[prompt][number] for number in range(self.config.votes)]
+                        in_order = [votes[prompt][number] for number in range(self.config.votes)]
                         for index in asked[prompt]:
-                            scores[index] = combine(self.config.name, cast)
+                            scores[index] = combine(self.config.name, in_order)
                             if on_result:
                                 on_result(index, scores[index])
             except BaseException:
