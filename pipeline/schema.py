@@ -17,6 +17,11 @@ class LabError(Exception):
     """Something that the user can understand and mend; its text is shown to them as it is."""
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 sample``, ``1,000 samples``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One dataset row.
@@ -90,7 +95,7 @@ class Column:
             return f"Baseline · {self.variant}"
         seed = self.checkpoint.seed
         extra = f" (seed {seed})" if seed not in (None, DEFAULT_SEED) else ""
-        return f"{self.checkpoint.subset_size:,} samples{extra} · {self.variant}"
+        return f"{counted(self.checkpoint.subset_size, 'sample')}{extra} · {self.variant}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ def test_samples_are_found_by_their_words_and_paged(client: Client) -> None:
         ({"family": "gpt-9"}, "no model family 'gpt-9'"),
         ({"temperature": -1}, "temperature must be"),
         ({"temperature": "hot"}, "temperature: Input should be a valid number"),
-        ({"max_new_tokens": 0}, "max_new_tokens) must be"),
+        ({"max_new_tokens": 0}, "Max new tokens must be"),
         ({"max_new_tokens": 4000}, "new tokens fit this model"),
     ],
 )

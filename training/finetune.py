@@ -22,7 +22,7 @@ from pipeline.families import (
     get_family,
 )
 from pipeline.generation.weights import best_dtype
-from pipeline.schema import LabError, PromptVariant
+from pipeline.schema import LabError, PromptVariant, counted
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training import cli
@@ -84,7 +84,7 @@ def finetune(
     model, tokenizer = load(settings, chosen, kind, seed, lambda fraction, message: report(0.0, message))
     from training.trainer import build_trainer, last_save  # after Unsloth, which patches what it imports
 
-    report(0.01, f"encoding {len(samples):,} samples")
+    report(0.01, f"encoding {counted(len(samples), 'sample')}")
     rows = encode_all(samples, prompt, chosen, tokenizer)
     trainer = build_trainer(model, tokenizer, rows, chosen, work, epochs, seed, max_steps, report)
     last = last_save(work) if resume else None

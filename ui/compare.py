@@ -85,7 +85,7 @@ def _decoding(lab: Lab, family: gr.Dropdown) -> list[gr.Number]:
         # Without Gradio's limits, whose message names no field: ``check_decoding`` says it better.
         temperature = gr.Number(0.1, label="Temperature (0: greedy)", min_width=190)
         min_p = gr.Number(0.1, label="min-p", min_width=190)
-        most = gr.Number(first.max_new_tokens, label="Most new tokens", precision=0, min_width=190)
+        most = gr.Number(first.max_new_tokens, label="Max new tokens", precision=0, min_width=190)
         seed = gr.Number(42, label="Seed", precision=0, min_width=190)
     family.change(lambda name: get_family(lab.settings, name).max_new_tokens, family, most, **QUIET)
     return [temperature, min_p, most, seed]

@@ -94,7 +94,7 @@ def check_decoding(decoding: Decoding) -> Decoding:
     for name, value, low, high in (
         ("The temperature", decoding.temperature, 0, 2),
         ("min_p", decoding.min_p, 0, 1),
-        ("The most new tokens (max_new_tokens)", decoding.max_new_tokens, 1, 4096),
+        ("Max new tokens", decoding.max_new_tokens, 1, 4096),
         ("The seed", decoding.seed, 0, 2**31 - 1),
     ):
         if value is None or not low <= value <= high:  # an emptied number field gives None

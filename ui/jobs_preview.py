@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from pipeline.families import checkpoint_name, get_family, list_checkpoints
-from pipeline.schema import LabError
+from pipeline.schema import LabError, counted
 from pipeline.scoring import Candidate
 from pipeline.settings import Settings
 from training.jobs import Runner, in_time
@@ -36,7 +36,7 @@ def preview(
     except LabError as error:
         return f'<p class="problem" role="status">{escape(str(error))}</p>'
     if kind == "sweep":
-        notes = [_counted(steps), _time(estimate_steps(runner, steps)) if steps else ""]
+        notes = [_plan_in_words(steps), _time(estimate_steps(runner, steps)) if steps else ""]
     else:
         notes = [_time(estimate(runner, kind, arguments), units(lab.settings, kind, arguments), kind)]
     notes.append(_money(lab, steps))
@@ -46,21 +46,17 @@ def preview(
     return jobs_view.command(command(kind, arguments, runner.verbs)) + lines
 
 
-def _counted(steps: list[Step]) -> str:
+def _plan_in_words(steps: list[Step]) -> str:
     if not steps:
         return "Every checkpoint and run of this sweep is there already; nothing is missing."
     kinds = Counter(step.kind for step in steps)
-    parts = [_number(kinds[kind], word) for kind, word in _WORDS.items() if kinds[kind]]
-    return f"{_number(len(steps), 'job')}: {' and '.join(parts)}. What is there already is left out."
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+    parts = [counted(kinds[kind], word) for kind, word in _WORDS.items() if kinds[kind]]
+    return f"{counted(len(steps), 'job')}: {' and '.join(parts)}. What is there already is left out."
 
 
 def _time(found: Estimate, amount: int = 0, kind: str = "") -> str:
     unit = {"finetune": "training step", "evaluate": "test sample"}.get(kind)
-    work = f" for {_number(amount, unit)}" if unit else ""
+    work = f" for {counted(amount, unit)}" if unit else ""
     if found.seconds is None:
         return f"No estimate of the time{work}: {found.basis}."
     return f"About {in_time(max(1.0, found.seconds))}{work} ({found.basis})."

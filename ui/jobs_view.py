@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from pipeline.schema import counted
 from training.jobs import Job, in_time
 
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
@@ -122,7 +123,7 @@ def _found(job: Job) -> str:
     if "checkpoint" in result:
         loss = f", loss {result['loss']:.3f}" if isinstance(result.get("loss"), float) else ""
         return f"checkpoint {result['checkpoint']}{loss}"
-    return f"{result['samples']} samples scored" if "samples" in result else job.message
+    return f"{counted(result['samples'], 'sample')} scored" if "samples" in result else job.message
 
 
 def head(job: Job, now: float, hint: str = "") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Literal
 
-from pipeline.schema import Completion, Score
+from pipeline.schema import Completion, Score, counted
 from pipeline.scoring import METRICS, extract_code
 from pipeline.scoring.encoder import KINDS
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
@@ -142,7 +142,7 @@ def _facts(pane: Pane) -> str:
     facts = [_writer(pane)]
     if completion and completion.tokens and completion.seconds:
         rate = completion.tokens / completion.seconds
-        facts.insert(0, _fact(f"{completion.tokens:,} token{'s' if completion.tokens > 1 else ''}"))
+        facts.insert(0, _fact(counted(completion.tokens, "token")))
         facts.insert(
             1, _fact(f"{rate:.3g} tokens/s", f"First token after {completion.seconds_to_first:.1f} s")
         )

@@ -34,15 +34,15 @@ def pane(page: Page, name: str) -> Any:
 
 
 def open_decoding(page: Page) -> None:
-    if not page.get_by_label("Most new tokens").is_visible():
+    if not page.get_by_label("Max new tokens").is_visible():
         page.get_by_role("button", name="Decoding settings").click()
         page.wait_for_timeout(500)  # text typed within the first milliseconds of what is unfolded is lost
 
 
 def set_most_tokens(page: Page, number: int) -> None:
     open_decoding(page)
-    page.get_by_label("Most new tokens").fill(str(number))
-    page.get_by_label("Most new tokens").press("Tab")
+    page.get_by_label("Max new tokens").fill(str(number))
+    page.get_by_label("Max new tokens").press("Tab")
 
 
 def ask(page: Page, instruction: str, tokens: int) -> None:
@@ -91,7 +91,7 @@ def test_stop_keeps_what_was_written_and_the_next_comparison_runs(page: Page) ->
     page.get_by_role("button", name="Stop").click()
     expect(pane(page, BASELINE)).to_contain_text("stopped by you")
     expect(pane(page, GOOD).locator("pre")).to_contain_text(re.compile(r"\w{3}"))
-    page.get_by_label("Most new tokens").fill("4")
+    page.get_by_label("Max new tokens").fill("4")
     page.get_by_role("button", name="Generate").click()
     expect(pane(page, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
 

@@ -52,7 +52,7 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
         expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=LONG)
         assert "step 12 of 12" in page.get_by_label("Log").input_value()
         page.get_by_role("button", name="Open in Compare").click()
-        expect(page.get_by_label("1 samples", exact=True)).to_be_checked()
+        expect(page.get_by_label("1 sample", exact=True)).to_be_checked()
 
         page.get_by_role("tab", name="Jobs").click()
         page.get_by_role("button", name="Evaluate it").click()
