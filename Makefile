@@ -25,11 +25,9 @@ test: $(TEST_STAMP)
 	@echo "Lint"
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@echo "Tests, two files at a time"
-	@$(PY) -m pytest --ignore=tests/browser --numprocesses 2 --dist loadfile --no-loadscope-reorder
-	@echo "Tests in a browser, one at a time; types in what they leave idle"
+	@echo "Tests, two files at a time; types in what they leave idle"
 	@nice -n 19 $(PY) -m mypy & types=$$!; \
-	    $(PY) -m pytest tests/browser; tests=$$?; \
+	    $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	    wait $$types && exit $$tests
 
 bench: $(TEST_STAMP)

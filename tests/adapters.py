@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from training.backends import TARGETS
 
 
-def write_random_adapters(base: Path, folders: list[Path], rank: int = 8) -> None:
+def write_random_adapters(base: Path, folders: list[Path], rank: int = 8, strength: float = 0.05) -> None:
     """Save one adapter a folder, each from its own seed, strong enough to change greedy text."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
@@ -20,5 +20,5 @@ def write_random_adapters(base: Path, folders: list[Path], rank: int = 8) -> Non
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in peft_model.named_parameters():
             if "lora_" in name:
-                parameter.data = torch.randn(parameter.shape, generator=generator) * 0.05
+                parameter.data = torch.randn(parameter.shape, generator=generator) * strength
         peft_model.save_pretrained(folder)

@@ -1,4 +1,7 @@
-"""The local engine against plain transformers and PEFT, on the real embedded model in fp32."""
+"""The local engine against plain transformers and PEFT, in fp32.
+
+On the whole embedded model where its numbers are compared, else on its first layers.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +35,26 @@ PROMPTS = (
 )
 
 
-@pytest.fixture(scope="module")
-def base(settings: Settings, family: Family) -> Path:
-    return Path(base_model_dir(settings, family))
+on_the_whole_model = pytest.mark.parametrize("home", ["whole"], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", params=["short"])
+def home(request: pytest.FixtureRequest, settings: Settings, short: Settings) -> Settings:
+    return settings if request.param == "whole" else short
 
 
 @pytest.fixture(scope="module")
-def columns(base: Path, family: Family, tmp_path_factory: pytest.TempPathFactory) -> list[Column]:
+def base(home: Settings, family: Family) -> Path:
+    return Path(base_model_dir(home, family))
+
+
+@pytest.fixture(scope="module")
+def columns(
+    base: Path, home: Settings, family: Family, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> list[Column]:
     root = tmp_path_factory.mktemp("adapters")
     paths = [root / "200-regular", root / "500-regular"]
-    write_random_adapters(base, paths)
+    write_random_adapters(base, paths, strength=0.05 if home is settings else 0.2)
     baseline = Column(Checkpoint(family.name, "baseline"), "regular")
     adapters = [
         Checkpoint(
@@ -53,8 +66,8 @@ def columns(base: Path, family: Family, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def engine(settings: Settings, family: Family) -> LocalEngine:
-    return load_engine(settings, family, dtype=torch.float32)
+def engine(home: Settings, family: Family) -> LocalEngine:
+    return load_engine(home, family, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +95,7 @@ def reference_models(base: Path, columns: list[Column]) -> dict[Column, torch.nn
     return models
 
 
+@on_the_whole_model
 def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
     engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
@@ -94,6 +108,7 @@ def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
         assert text == engine.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
 
 
+@on_the_whole_model
 def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
     engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
@@ -184,6 +199,7 @@ def test_an_adapter_that_changes_nothing_is_refused(
         list(engine.stream([Request(column, "x")], GREEDY))
 
 
+@on_the_whole_model
 def test_bits_per_byte_is_the_models_own_likelihood(
     engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
@@ -199,6 +215,7 @@ def test_bits_per_byte_is_the_models_own_likelihood(
         assert bits == pytest.approx(expected, abs=1e-4)
 
 
+@on_the_whole_model
 def test_tokenizer_model_and_generation_agree_on_the_end_token(engine: LocalEngine) -> None:
     assert engine.tokenizer.eos_token == "<|im_end|>"
     assert engine.model.config.eos_token_id == engine.tokenizer.eos_token_id == 2

@@ -23,6 +23,7 @@ from pipeline.hub import fetch
 from pipeline.prompts import Context
 from pipeline.schema import Decoding
 from pipeline.settings import Settings
+from tests.adapters import write_random_adapters
 from tests.hub_server import COMMIT, serve_hub
 
 GREEDY = Decoding(temperature=0, max_new_tokens=12)
@@ -51,16 +52,18 @@ except LabError as error:
 
 
 @pytest.fixture(scope="module")
-def adapter(settings: Settings, family: Family) -> Path:
-    return settings.assets / "checkpoints" / family.name / "200-regular"
+def adapter(short: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapter")
+    write_random_adapters(Path(base_model_dir(short, family)), [folder], strength=0.2)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def hub(
-    settings: Settings, family: Family, adapter: Path, tmp_path_factory: pytest.TempPathFactory
+    short: Settings, family: Family, adapter: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     merged, pickles = tmp_path_factory.mktemp("merged"), tmp_path_factory.mktemp("pickles")
-    base = AutoModelForCausalLM.from_pretrained(base_model_dir(settings, family), dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(base_model_dir(short, family), dtype=torch.float32)
     PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(merged)
     (pickles / "adapter_config.json").write_text("{}")
     (pickles / "adapter_model.bin").write_bytes(b"\x80")
@@ -88,19 +91,19 @@ def published(family: Family) -> Family:
 
 
 def test_a_published_adapter_and_a_merged_model_write_the_same_in_one_comparison(
-    fresh: Settings, published: Family, adapter: Path, hub: str
+    fresh_short: Settings, published: Family, hub: str
 ) -> None:
     for name in ("300-regular", "400-regular"):
-        done = download(fresh, hub, name)
+        done = download(fresh_short, hub, name)
         assert done.returncode == 0, done.stderr
-    known = columns(fresh, published)
+    known = columns(fresh_short, published)
     one, other = known["300/regular"], known["400/regular"]
     assert not one.checkpoint.is_merged
     assert other.checkpoint.is_merged
     assert other.checkpoint.fingerprint == COMMIT[:12]
     engine = PublishedEngine(
-        load_engine(fresh, published, dtype=torch.float32),
-        lambda checkpoint: fetch(fresh, published, checkpoint),
+        load_engine(fresh_short, published, dtype=torch.float32),
+        lambda checkpoint: fetch(fresh_short, published, checkpoint),
     )
     prompt = engine.render("Write a function that adds two tensors.", "regular", Context(), GREEDY).text
     chosen = [other, known["baseline/regular"], one]
