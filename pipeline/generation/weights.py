@@ -39,7 +39,7 @@ def base_model_dir(settings: Settings, family: Family, progress: Progress | None
     if not (target / "config.json").exists():
         say = progress or (lambda fraction, message: None)
         say(0.0, "Looking for the base model")
-        source = find_gguf(family.base)
+        source = _find_gguf(family.base, say)
         say(0.1, "Preparing the base model (once, about half a minute)")
         _convert(source, family.base, target)
         say(1.0, "Base model ready")
@@ -60,11 +60,12 @@ def best_dtype() -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def find_gguf(base: Gguf) -> Path:
+def _find_gguf(base: Gguf, say: Progress) -> Path:
     """The GGUF in its installed PyPI package, else downloaded from the hub; its SHA-256 is checked."""
     spec = importlib.util.find_spec(base.package)  # not imported: its own dependencies are not installed
     file = Path(spec.origin).parent / base.file if spec and spec.origin else None
     if file is None or not file.is_file():
+        say(0.0, "Downloading the base model from the Hugging Face hub")
         file = _download(base)
     if hashlib.sha256(file.read_bytes()).hexdigest() != base.sha256:
         raise LabError(

