@@ -17,9 +17,9 @@ class LabError(Exception):
     """Something that the user can understand and mend; its text is shown to them as it is."""
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """``1 sample``, ``1,000 samples``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 @dataclass(frozen=True, slots=True)

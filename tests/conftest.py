@@ -23,6 +23,7 @@ from pipeline.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.settings import Settings
 
 gc.set_threshold(10_000)  # importing torch and transformers makes much, and none of it is garbage
+pytest.register_assert_rewrite("tests.results_page")  # a plugin that is imported before it is one
 SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
 
 

@@ -12,7 +12,7 @@ from pipeline.analysis.answers import answer, sentences
 from pipeline.analysis.samples import Kind, SampleMatrix
 from pipeline.analysis.setups import metric_of, run_label
 from pipeline.analysis.tables import curve_table
-from pipeline.schema import PromptVariant
+from pipeline.schema import PromptVariant, counted
 from pipeline.store import Run, RunConfig
 
 MOST_ROWS = 200
@@ -48,7 +48,7 @@ def _answer(analysis: Analysis, variant: PromptVariant) -> str:
 
 
 def _samples(point: Point) -> str:
-    return f"{point.name} samples" if point.size else point.name
+    return counted(point.size, "sample") if point.size else point.name
 
 
 def explanation(analysis: Analysis) -> str:

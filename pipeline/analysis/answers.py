@@ -10,7 +10,7 @@ from pipeline.analysis import words
 from pipeline.analysis.comparison import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.analysis.points import Point
-from pipeline.schema import PromptVariant
+from pipeline.schema import PromptVariant, counted
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _moves(found: Sequence[tuple[Analysis, Pair]]) -> str:
         for kind, names in kinds.items()
         if names
     ]
-    return f"From {pair.first.name} to {pair.second.name} samples {', while '.join(clauses)}"
+    return f"From {pair.first.name} to {counted(pair.second.size, 'sample')} {', while '.join(clauses)}"
 
 
 def short_name(analysis: Analysis) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from pipeline import stats
 from pipeline.analysis.comparison import Analysis
 from pipeline.analysis.pairs import Pair
-from pipeline.schema import PromptVariant
+from pipeline.schema import PromptVariant, counted
 from pipeline.scoring import Metric
 from pipeline.scoring.codejudge import flip_rate
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
@@ -71,7 +71,7 @@ def headline(analysis: Analysis, variant: PromptVariant) -> str:
     parts = [says + listed([_step(step, analysis.metric) for step in kind]) for says, kind in kinds if kind]
     return (
         f"With the {variant} prompt {'; '.join(parts)} "
-        f"({steps[0].test}, Holm's correction over {_count(len(analysis.pairs), 'pair')})."
+        f"({steps[0].test}, Holm's correction over {counted(len(analysis.pairs), 'pair')})."
     )
 
 
@@ -81,15 +81,15 @@ def _step(pair: Pair, metric: Metric) -> str:
 
 def step_sentence(pair: Pair, metric: Metric) -> str:
     """One pair in words, with the test, the corrected p and, for no difference, what could have been seen."""
-    names = f"From {pair.first.name} to {pair.second.name} samples"
+    names = f"From {pair.first.name} to {counted(pair.second.size, 'sample')}"
     size = number(pair.difference, metric, signed=True)
     interval = f"95% interval {number(pair.low, metric, True)} to {number(pair.high, metric, True)}"
-    tested = f"{pair.test}, {_count(pair.n, 'sample')}, {p_value(pair.p_holm)} after Holm"
+    tested = f"{pair.test}, {counted(pair.n, 'sample')}, {p_value(pair.p_holm)} after Holm"
     if pair.distinguishable:
         way = "improves" if (pair.difference > 0) == metric.higher_is_better else "gets worse"
         return f"{names} the score {way}: {size} ({interval}; {tested})."
     if pair.wins + pair.losses == 0:
-        return f"{names} nothing changes: all {_count(pair.n, 'sample')} score the same."
+        return f"{names} nothing changes: all {counted(pair.n, 'sample')} score the same."
     seen = (
         f"the smallest difference this test could see is {number(pair.detectable, metric)}"
         if math.isfinite(pair.detectable)
@@ -127,7 +127,7 @@ def noise_sentences(analysis: Analysis) -> list[str]:
     seeds = (
         f"Checkpoints that differ in nothing but their training seed lie {spread} apart (standard deviation, "
     )
-    seeds += f"{_count(noise.sizes, 'size')} with several seeds)"
+    seeds += f"{counted(noise.sizes, 'size')} with several seeds)"
     said = [
         f"{seeds}; the finite test set alone would make it {evaluation}, so about {training} is the noise of "
         "training."
@@ -154,8 +154,8 @@ def caveats(analysis: Analysis) -> list[str]:
     found = []
     if analysis.together != "repository" and analysis.repos < min(stats.MIN_CLUSTERS, analysis.clusters):
         found.append(
-            f"The samples come from {_count(analysis.repos, 'repository', 'repositories')}, too few to stand "
-            "for others: intervals and tests speak about code of these alone."
+            f"The samples come from {counted(analysis.repos, 'repository', 'repositories')}, too few to "
+            "stand for others: intervals and tests speak about code of these alone."
         )
     if analysis.together:
         many = {"repository": "repositories", "file": "files"}[analysis.together]
@@ -175,11 +175,12 @@ def caveats(analysis: Analysis) -> list[str]:
     found += _on_the_unscored(analysis)
     missing = sum(point.missing for point in analysis.points)
     if missing:
-        found.append(f"{_count(missing, 'output')} not there yet: an evaluation is under way or was stopped.")
+        outputs = counted(missing, "output")
+        found.append(f"{outputs} not there yet: an evaluation is under way or was stopped.")
     if analysis.excluded:
-        found.append(f"{_count(analysis.excluded, 'flagged sample')} left out.")
+        found.append(f"{counted(analysis.excluded, 'flagged sample')} left out.")
     if analysis.setup.set_aside:
-        aside = _count(analysis.setup.set_aside, "older or unfinished run")
+        aside = counted(analysis.setup.set_aside, "older or unfinished run")
         found.append(f"{aside} of the same checkpoints left aside.")
     return found + _on_the_judge(analysis)
 
@@ -194,7 +195,7 @@ def _on_the_unscored(analysis: Analysis) -> list[str]:
     reasons = Counter(score.reason for score in scores if score and score.value is None)
     most = f", most often because {reasons.most_common(1)[0][0]}" if reasons else ""
     where = listed([f"{point.unscored:,} of {point.name} · {point.variant}" for point in points])
-    outputs = _count(sum(point.unscored for point in points), "output")
+    outputs = counted(sum(point.unscored for point in points), "output")
     return [
         f"{outputs} could not be scored{most} ({where}). They are left out, not counted as 0, "
         "so a checkpoint that has many of them looks better than it is."
@@ -213,10 +214,6 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
     if rate is not None:
         found.append(f"The judge's votes contradict each other on {rate:.0%} of the outputs.")
     return found
-
-
-def _count(n: int, what: str, many: str = "") -> str:
-    return f"{n:,} {what if n == 1 else many or what + 's'}"
 
 
 def listed(words: list[str]) -> str:
