@@ -23,11 +23,11 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
             with gr.Tab("Compare", id="compare"):
                 compare_tab = compare.build(lab, page)
             with gr.Tab("Results", id="results") as tab:
-                results.build(lab.settings, page, tab)
+                results_tab = results.build(lab.settings, page, tab)
             with gr.Tab("Dataset", id="dataset") as tab:
                 dataset.build(lab, tab, tabs, compare_tab)
             with gr.Tab("Jobs", id="jobs"):
-                jobs.build(lab, runner, page, tabs, compare_tab)
+                jobs.build(lab, runner, page, tabs, compare_tab, results_tab)
             with gr.Tab("About", id="about") as tab:
                 about.build(lab, tab)
     return page.queue(default_concurrency_limit=8)

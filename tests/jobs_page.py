@@ -11,22 +11,23 @@ import gradio as gr
 from pipeline.settings import ASSETS
 from tests.jobs_kit import until
 from training.jobs import Runner
-from ui import compare, jobs, theme
+from ui import compare, jobs, results, theme
 from ui.lab import Lab
 
 
 @contextmanager
 def page_of(runner: Runner) -> Iterator[str]:
-    """The tab between two others; gives the page's URL."""
-    shutil.copy(ASSETS / "jobs.css", runner.settings.assets)
+    """The tab behind two others; gives the page's URL."""
+    for name in ("jobs.css", "results.css"):
+        shutil.copy(ASSETS / name, runner.settings.assets)
     lab = Lab(runner.settings)
     with gr.Blocks(fill_width=True) as page, gr.Tabs() as tabs:
         with gr.Tab("Compare", id="compare"):
             columns = compare.build(lab, page)
+        with gr.Tab("Results", id="results") as tab:
+            shown = results.build(lab.settings, page, tab)
         with gr.Tab("Jobs", id="jobs"):
-            jobs.build(lab, runner, page, tabs, columns)
-        with gr.Tab("Results", id="results"):
-            gr.Markdown("the results")
+            jobs.build(lab, runner, page, tabs, columns, shown)
     runner.start()
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
     try:

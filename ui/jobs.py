@@ -23,6 +23,7 @@ from ui.jobs_forms import Form
 from ui.jobs_look import Look, redraw
 from ui.jobs_preview import preview
 from ui.lab import Lab
+from ui.results import ResultsTab
 
 _EVERY = 2.0  # seconds between two looks at the queue
 _FORMS = {"finetune": "Fine-tune", "evaluate": "Evaluation", "sweep": "Sweep"}
@@ -42,7 +43,9 @@ _FOLLOW = """() => setTimeout(() => {
 _TO_THE_END = _FOLLOW.replace("if (!log.reading)", "log.reading = false;")
 
 
-def build(lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: CompareTab) -> None:
+def build(
+    lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: CompareTab, results: ResultsTab
+) -> None:
     """The whole tab, inside the caller's ``gr.Tab("Jobs")``; it leads on to Compare and Results."""
     jobs_api.add(runner, page)
     settings = lab.settings
@@ -70,7 +73,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: Com
     _wire_actions(runner, look, token, [form.key for form, _ in made.values() if form.key])
     _wire_compare(runner, look, tabs, compare)
     _wire_evaluate(runner, look, kinds, made["evaluate"][0])
-    look.buttons["results"].click(lambda: gr.Tabs(selected="results"), None, tabs, **QUIET)
+    _wire_results(runner, look, tabs, results)
 
 
 def _standing(runner: Runner) -> str:
@@ -175,6 +178,16 @@ def _wire_compare(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab
     picker = compare.picker
     outputs = [tabs, picker.family, picker.checkpoints, picker.variants]
     look.buttons["compare"].click(open_in_compare, look.opened, outputs, **QUIET)
+
+
+def _wire_results(runner: Runner, look: Look, tabs: gr.Tabs, results: ResultsTab) -> None:
+    def open_in_results(opened: str) -> tuple[gr.Tabs, gr.Dropdown]:
+        """The set-up of the run that the job made; of a sweep, of the last one."""
+        made = [job.result or {} for job in (runner.status(opened), *runner.list(sweep=opened))]
+        run_id = next((str(result["run"]) for result in made if "run" in result), "")
+        return gr.Tabs(selected="results"), results.choose(run_id)
+
+    look.buttons["results"].click(open_in_results, look.opened, [tabs, results.setup], **QUIET)
 
 
 def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: Form) -> None:

@@ -63,7 +63,20 @@ class Parts:
     runs: gr.HTML
 
 
-def build(settings: Settings, page: gr.Blocks, tab: gr.Tab) -> None:
+@dataclass(frozen=True)
+class ResultsTab:
+    """What other tabs need of this one.
+
+    Attributes:
+        setup: the picker of set-ups.
+        choose: that picker, set to where the run of this id is shown.
+    """
+
+    setup: gr.Dropdown
+    choose: Callable[[str], gr.Dropdown]
+
+
+def build(settings: Settings, page: gr.Blocks, tab: gr.Tab) -> ResultsTab:
     """The whole tab; what it shows is read anew when it is opened."""
 
     @cache
@@ -99,6 +112,7 @@ def build(settings: Settings, page: gr.Blocks, tab: gr.Tab) -> None:
     )  # fmt: skip
     _wire(view, parts, kind, search, left_out, find, tab, refresh)
     results_api.add(view, page)
+    return ResultsTab(setup, lambda run_id: view().choose(run_id))
 
 
 def _html(**more: Any) -> gr.HTML:

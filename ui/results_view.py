@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -73,7 +73,7 @@ class View:
         threshold = threshold if metric == was and threshold else by_sample.default_threshold(metric)
         matrix = by_sample.sample_matrix(setup, metric, threshold, excluded)
         return {
-            "setup": gr.Dropdown([(each.label, each.key) for each in setups], value=setup.key),
+            "setup": _picker(setups, setup.key),
             "metric": gr.Dropdown(metrics, value=metric),
             "empty": gr.HTML(visible=False),
             "body": gr.Column(visible=True),
@@ -91,6 +91,12 @@ class View:
             "disagreement": self.disagreement(setup.key, metric, left_out, second),
             "runs": tables.runs(runs, unreadable),
         }
+
+    def choose(self, run_id: str) -> gr.Dropdown:
+        """The picker of set-ups, set to the one that has this run; as it is where none has."""
+        setups = self.library.setups()
+        key = next((each.key for each in setups if run_id in (run.config.id for run in each.runs)), None)
+        return _picker(setups, key) if key else gr.skip()
 
     def results(self, key: str, metric: str, left_out: Collection[str]) -> dict[str, Any]:
         """The same as plain data, for the API."""
@@ -184,6 +190,10 @@ class View:
         if unknown:
             raise LabError(f"{len(unknown):,} of the ids to leave out are no samples here: {min(unknown)} …")
         return wanted
+
+
+def _picker(setups: Sequence[Setup], key: str) -> gr.Dropdown:
+    return gr.Dropdown([(each.label, each.key) for each in setups], value=key)
 
 
 def _other_kind(metric: str, metrics: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -70,6 +71,8 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
         expect(page.locator("#jobs-body .scores")).to_contain_text("chrF")
         page.get_by_role("button", name="Open in Results").click()
         expect(page.get_by_role("tab", name="Results")).to_have_attribute("aria-selected", "true")
+        expect(page.get_by_label("Evaluation set-up")).to_have_value(re.compile("2 samples"), timeout=WAIT)
+        expect(page.locator(".headline").first).to_be_visible(timeout=WAIT)
         page.close()
     kinds = [(job.kind, job.state) for job in Records(fresh_short.data_dir / "jobs").list()]
     assert kinds == [("evaluate", "succeeded"), ("finetune", "succeeded")]
