@@ -46,6 +46,7 @@ def main() -> None:
     lab.start()
     runner.start()
     page.block_thread()
+    lab.close()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from pipeline.families import Family, columns, get_family
 from pipeline.generation.remote import RemoteEngine
 from pipeline.schema import Decoding, LabError
 from pipeline.settings import Settings
+from tests.jobs_kit import until
 from ui.columns import column_keys
 from ui.comparison import Task, compare
 from ui.lab import Lab
@@ -46,15 +46,24 @@ def test_a_family_that_cannot_run_here_says_so_and_the_loaded_model_stays(
     assert lab.model(family).result() is model
 
 
+def test_what_is_being_loaded_stops_when_the_app_ends_and_nothing_is_logged(
+    family: Family, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = Lab(Settings(tmp_path))
+    loading = lab.dataset(family, "regular")
+    until(lambda: "reading" in loading.says)
+    lab.close()
+    until(lambda: loading.state == "failed", 5)  # a harvest takes longer
+    assert not list(tmp_path.rglob("*.parquet"))
+    assert not caplog.records
+
+
 def test_a_dataset_that_cannot_be_had_says_so_until_it_is_asked_for_again(
     family: Family, tmp_path: Path
 ) -> None:
     lab = Lab(Settings(tmp_path, corpus_path=tmp_path / "corpus.parquet"))
     loading = lab.dataset(family, "regular")
-    for _ in range(100):
-        if loading.state == "failed":
-            break
-        time.sleep(0.05)
+    until(lambda: loading.state == "failed", 5)
     for _ in range(2):  # at every tick of the page's clock
         card, _, sample_id, _ = show_place(lab, family.name, ["regular"], Place())
         assert "RCL_CORPUS names" in card

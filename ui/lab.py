@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from pipeline.families import DEFAULT_FAMILY, Family, get_family
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 State = Literal["loading", "ready", "failed"]
+_CLOSING = "The app is closing."
 _log = logging.getLogger(__name__)
 
 
 class Loading(Generic[T]):
     """One thing that a thread makes ready, and what there is to say about it meanwhile."""
 
-    def __init__(self, work: Callable[[Progress], T], pool: ThreadPoolExecutor, says: str) -> None:
-        self._says, self._fraction = says, 0.0
+    def __init__(
+        self, work: Callable[[Progress], T], pool: ThreadPoolExecutor, closing: Event, says: str
+    ) -> None:
+        self._says, self._fraction, self._closing = says, 0.0, closing
         self._future = pool.submit(self._run, work)
 
     def _run(self, work: Callable[[Progress], T]) -> T:
@@ -39,10 +42,14 @@ class Loading(Generic[T]):
         except LabError:
             raise
         except Exception as error:
+            if self._closing.is_set():  # Python ends: threads cannot be started any more, and the like
+                raise LabError(_CLOSING) from error
             _log.exception("loading failed")
             raise LabError(f"Loading failed: {error or type(error).__name__}") from error
 
     def _tell(self, fraction: float, message: str) -> None:
+        if self._closing.is_set():
+            raise LabError(_CLOSING)
         self._fraction, self._says = fraction, message
 
     @property
@@ -88,7 +95,7 @@ class Lab:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._lock = threading.Lock()
+        self._lock, self._closing = Lock(), Event()
         self._models = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
         self._model: tuple[str, Loading[Model]] | None = None
@@ -100,6 +107,10 @@ class Lab:
         self.model(family)
         self.dataset(family, "regular")
 
+    def close(self) -> None:
+        """The app ends: let what is being loaded stop at its next step, as Python waits for it."""
+        self._closing.set()
+
     def model(self, family: Family) -> Loading[Model]:
         """The family's model; takes the place of any other. One that failed is tried again.
 
@@ -110,7 +121,9 @@ class Lab:
         with self._lock:
             if self._model is None or self._model[0] != family.name or self._model[1].state == "failed":
                 self._model = None  # so that two base models are never in memory at once
-                loading = Loading(lambda tell: self._load_model(family, tell), self._models, "Loading torch")
+                loading = Loading(
+                    lambda tell: self._load_model(family, tell), self._models, self._closing, "Loading torch"
+                )
                 self._model = (family.name, loading)
             return self._model[1]
 
@@ -127,7 +140,10 @@ class Lab:
             known = self._datasets.get(key)
             if known is None or (again and known.state == "failed"):
                 self._datasets[key] = Loading(
-                    lambda tell: self._load_dataset(*key, tell), self._data, "Preparing the dataset"
+                    lambda tell: self._load_dataset(*key, tell),
+                    self._data,
+                    self._closing,
+                    "Preparing the dataset",
                 )
             return self._datasets[key]
 
