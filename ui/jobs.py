@@ -183,7 +183,9 @@ def _wire_compare(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab
 def _wire_results(runner: Runner, look: Look, tabs: gr.Tabs, results: ResultsTab) -> None:
     def open_in_results(opened: str) -> tuple[gr.Tabs, gr.Dropdown]:
         """The set-up of the run that the job made; of a sweep, of the last one."""
-        made = [job.result or {} for job in (runner.status(opened), *runner.list(sweep=opened))]
+        with in_words():
+            jobs = [runner.status(opened), *runner.list(sweep=opened)]
+        made = [job.result or {} for job in jobs]
         run_id = next((str(result["run"]) for result in made if "run" in result), "")
         return gr.Tabs(selected="results"), results.choose(run_id)
 
