@@ -10,8 +10,12 @@ import gradio as gr
 
 from pipeline.settings import Settings
 from training.jobs import Runner, open_runner
-from ui import about, api, compare, dataset, jobs, results, theme
+from ui import about, dataset, theme
+from ui.api import endpoints as api
+from ui.compare import tab as compare
+from ui.jobs import tab as jobs
 from ui.lab import Lab
+from ui.results import tab as results
 
 
 def build(lab: Lab, runner: Runner) -> gr.Blocks:

@@ -27,7 +27,7 @@ class Sample:
     """One dataset row.
 
     ``function`` is what a model is to write. It occurs in ``full_code``, where a method may stand indented
-    and ``function`` does not; ``pipeline.prompts.Context.around`` finds it.
+    and ``function`` does not; ``pipeline.generation.prompts.Context.around`` finds it.
     """
 
     id: str
@@ -99,7 +99,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
+class SamplingParams:
     """How to sample. ``temperature`` 0 is greedy; ``seed`` fixes each column's draw on its own."""
 
     temperature: float = 0.1

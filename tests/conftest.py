@@ -19,7 +19,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
 import pytest
 from filelock import FileLock
 
-from pipeline.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.settings import Settings
 
 gc.set_threshold(10_000)  # importing torch and transformers makes much, and none of it is garbage
@@ -54,8 +54,8 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """Settings whose data folder keeps what is dear to make: models and datasets, and nothing else."""
-    from pipeline.corpus import load_corpus
-    from pipeline.generation.weights import base_model_dir
+    from pipeline.data.packages.corpus import load_corpus
+    from pipeline.models.weights import base_model_dir
 
     SHARED.mkdir(parents=True, exist_ok=True)
     shared = Settings(data_dir=SHARED)
@@ -79,7 +79,7 @@ def short(settings: Settings, family: Family) -> Settings:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from pipeline.generation.weights import base_model_dir
+    from pipeline.models.weights import base_model_dir
 
     whole = Path(base_model_dir(settings, family))
     own = Settings(data_dir=settings.data_dir / "short")
@@ -144,7 +144,7 @@ def serve(settings: Settings) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def app_settings(settings: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A data folder with one damaged checkpoint beside those that are shipped."""
-    from pipeline.families import checkpoints_dir
+    from pipeline.models.checkpoints import checkpoints_dir
 
     own = isolated(settings, tmp_path_factory.mktemp("app") / "data")
     damaged = checkpoints_dir(own, family) / "100-regular"

@@ -13,7 +13,7 @@ from typing import TypeVar
 from pipeline.settings import ASSETS, Settings
 from tests.verbs import VERBS
 from training.jobs import Job, Records, Runner
-from training.jobs.local import LocalBackend
+from training.jobs.local_backend import LocalBackend
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")

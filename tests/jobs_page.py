@@ -11,8 +11,11 @@ import gradio as gr
 from pipeline.settings import ASSETS
 from tests.jobs_kit import until
 from training.jobs import Runner
-from ui import compare, jobs, results, theme
+from ui import theme
+from ui.compare import tab as compare
+from ui.jobs import tab as jobs
 from ui.lab import Lab
+from ui.results import tab as results
 
 
 @contextmanager

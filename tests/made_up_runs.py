@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.families import checkpoint_name
-from pipeline.schema import Completion, Decoding, PromptVariant, Score
+from pipeline.evaluation.store import Item, Run, RunConfig, append_items, create_run, load_run, runs_dir
+from pipeline.models.checkpoints import checkpoint_name
+from pipeline.schema import Completion, PromptVariant, SamplingParams, Score
 from pipeline.settings import ASSETS, Settings
-from pipeline.store import Item, Run, RunConfig, append_items, create_run, load_run, runs_dir
 
 SIZES = (0, 200, 500, 1000, 5000)
 BERT, JUDGE, CHRF, BITS = "BERTScore F1 (MiniLM-L6)", "CodeJudge naive (gpt-4o)", "chrF", "bits per byte"
-GREEDY = Decoding(0.0, 0.0, 256, 42)
+GREEDY = SamplingParams(0.0, 0.0, 256, 42)
 HOSTILE = '<script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
 
 
@@ -37,7 +37,7 @@ def make_run(
     repos: int = 6,
     per_file: int = 1,
     items: int | None = None,
-    decoding: Decoding = GREEDY,
+    decoding: SamplingParams = GREEDY,
     fingerprint: str = "feedc0ffee00",
     created: str = "2026-01-02T03:04:05+00:00",
     values: Mapping[str, Sequence[float | None]] | None = None,

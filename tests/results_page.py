@@ -11,8 +11,9 @@ import pytest
 from pipeline.analysis import Setup
 from pipeline.settings import Settings
 from tests.made_up_runs import bare_settings, make_ladder
-from ui import results, theme
-from ui.results_view import View
+from ui import theme
+from ui.results import tab as results
+from ui.results.presenter import View
 
 
 @contextmanager

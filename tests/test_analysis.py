@@ -6,18 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import dataset as datasets
 from pipeline import stats
-from pipeline.analysis import analyze, find_setups, words
-from pipeline.analysis.answers import answer, sentences
-from pipeline.analysis.contaminated import contaminated
-from pipeline.analysis.library import Library
+from pipeline.analysis import analyze, find_setups
+from pipeline.analysis.contaminated_samples import contaminated
 from pipeline.analysis.noise import training_noise
+from pipeline.analysis.reported import load_reported
+from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import agreement, disagreement, sample_matrix
-from pipeline.analysis.tables import as_json, curve_table, load_published, long_table
-from pipeline.schema import Decoding, LabError, Sample
-from pipeline.store import append_items, load_run
+from pipeline.data import dataset as datasets
+from pipeline.evaluation.store import append_items, load_run
+from pipeline.schema import LabError, Sample, SamplingParams
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
+from ui.results import sentences as words
+from ui.results.export import as_json, curve_table, long_table
+from ui.results.findings import answer, sentences
 
 
 @pytest.fixture
@@ -42,13 +44,13 @@ def test_runs_of_other_samples_data_or_decoding_are_never_compared(own):
         make_run(own, 0),
         make_run(own, 200, samples=40),
         make_run(own, 200, fingerprint="0123456789ab"),
-        make_run(own, 200, decoding=Decoding(0.0, 0.0, 128, 42)),
+        make_run(own, 200, decoding=SamplingParams(0.0, 0.0, 128, 42)),
     ]
     assert [len(setup.runs) for setup in find_setups(runs)] == [1, 1, 1, 1]
 
 
 def test_a_greedy_run_s_seed_and_min_p_do_not_matter(own):
-    runs = [make_run(own, 0), make_run(own, 200, decoding=Decoding(0.0, 0.1, 256, 7))]
+    runs = [make_run(own, 0), make_run(own, 200, decoding=SamplingParams(0.0, 0.1, 256, 7))]
     assert len(analyze(only(runs), CHRF).pairs) == 1
 
 
@@ -421,7 +423,7 @@ def test_the_long_table_has_every_score_with_its_reason(own):
 
 
 def test_published_figures_are_held_against_their_own_metric_only(own):
-    judge, bert = load_published(own)
+    judge, bert = load_reported(own)
     assert dict(judge.points) == {0: 0.085, 200: 0.15, 500: 0.16, 1000: 0.18, 5000: 0.20, 10000: 0.21}
     assert dict(bert.points)[10000] == 0.725
     assert JUDGE.startswith(judge.like)
@@ -432,7 +434,7 @@ def test_published_figures_are_held_against_their_own_metric_only(own):
 
 
 def test_the_library_reads_what_was_written_since(own):
-    library = Library(own)
+    library = RunCache(own)
     assert library.setups() == []
     run = make_run(own, 0, samples=20, items=5)
     assert len(library.setups()[0].runs[0].items) == 5
@@ -446,13 +448,13 @@ def test_the_library_reads_what_was_written_since(own):
 def test_a_damaged_run_is_named_and_hides_no_other(own):
     good, bad = make_run(own, 0), make_run(own, 200)
     (bad.path / "run.json").write_text("{")
-    runs, unreadable = Library(own).runs()
+    runs, unreadable = RunCache(own).runs()
     assert [run.config.id for run in runs] == [good.config.id]
     assert bad.config.id in unreadable[0]
 
 
 def test_an_unknown_set_up_or_metric_is_answered_with_those_there_are(own):
-    library = Library(own)
+    library = RunCache(own)
     with pytest.raises(LabError, match="No run is stored yet"):
         library.setup("")
     make_run(own, 0)
@@ -489,7 +491,7 @@ def made_up_dataset(fingerprint):
 def test_samples_that_the_training_data_holds_are_found(own, monkeypatch):
     setup = only([make_run(own, 0, samples=12), make_run(own, 200, samples=12)])
     made = made_up_dataset("feedc0ffee00")
-    monkeypatch.setattr("pipeline.analysis.contaminated.load_dataset", lambda *_: made)
+    monkeypatch.setattr("pipeline.analysis.contaminated_samples.load_dataset", lambda *_: made)
     assert contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
 
 
@@ -502,13 +504,13 @@ def test_with_the_augmented_prompt_samples_that_their_own_file_repeats_are_found
     test = [repeated if i == 4 else made.test[i] for i in range(12)]
     lazy = datasets.Lazy([each.id for each in test], test.__getitem__, lambda i: test[i].id)
     repeats = datasets.Dataset("packages", made.fingerprint, made.train, lazy)
-    monkeypatch.setattr("pipeline.analysis.contaminated.load_dataset", lambda *_: repeats)
+    monkeypatch.setattr("pipeline.analysis.contaminated_samples.load_dataset", lambda *_: repeats)
     assert contaminated(own, setup) == [made.test[0].id, repeated.id]
 
 
 def test_another_dataset_than_the_runs_own_is_not_searched(own, monkeypatch):
     setup = only([make_run(own, 0, samples=12)])
     made = made_up_dataset("another")
-    monkeypatch.setattr("pipeline.analysis.contaminated.load_dataset", lambda *_: made)
+    monkeypatch.setattr("pipeline.analysis.contaminated_samples.load_dataset", lambda *_: made)
     with pytest.raises(LabError, match="the runs were made from feedc0ffee00"):
         contaminated(own, setup)

@@ -11,9 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_NOT = {
-    "pipeline": ("ui", "training", "app", "gradio", "tests"),
-    "training": ("ui", "app", "gradio", "tests"),
-    "ui": ("app", "tests"),
+    "pipeline": ("ui", "training", "maintenance", "app", "gradio", "tests"),
+    "training": ("ui", "maintenance", "app", "gradio", "tests"),
+    "ui": ("maintenance", "app", "tests"),
+    "maintenance": ("app", "tests"),
 }
 HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sacrebleu", "openai", "ray", "scipy", "plotly")
 

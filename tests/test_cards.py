@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.families import SIZES, Family, fingerprint
+from maintenance.cards import card, draw_curve
+from pipeline.evaluation.store import Run, list_runs, load_run
+from pipeline.models.checkpoints import SIZES, fingerprint
+from pipeline.models.families import Family
 from pipeline.schema import VARIANTS
 from pipeline.settings import Settings
-from pipeline.store import Run, list_runs, load_run
-from training.cards import card, draw_curve
 
 
 @pytest.fixture(scope="module")

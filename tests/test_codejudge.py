@@ -15,10 +15,10 @@ import pytest
 from judge_server import JudgeServer, Reply, honest
 
 from pipeline.schema import LabError
-from pipeline.scoring.codejudge import CANCELLED, CodeJudge, Vote, combine, estimate, flip_rate
-from pipeline.scoring.judge_client import JudgeClient
-from pipeline.scoring.judge_config import METHODS, OPENAI_URL, JudgeConfig, price, self_judging_warning
-from pipeline.scoring.judge_prompts import fence, opening
+from pipeline.scoring.judge.client import JudgeClient
+from pipeline.scoring.judge.codejudge import CANCELLED, CodeJudge, Vote, combine, estimate, flip_rate
+from pipeline.scoring.judge.config import METHODS, OPENAI_URL, JudgeConfig, price, self_judging_warning
+from pipeline.scoring.judge.prompts import fence, opening
 from pipeline.scoring.scorer import Candidate
 
 KEY = "sk-secret-0123456789abcdef"

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.families import Family, columns, get_family
-from pipeline.generation.remote import RemoteEngine
-from pipeline.schema import Decoding, LabError
+from pipeline.evaluation.comparison import Task, compare
+from pipeline.generation.remote_engine import RemoteEngine
+from pipeline.models.checkpoints import columns
+from pipeline.models.families import Family, get_family
+from pipeline.schema import LabError, SamplingParams
 from pipeline.settings import Settings
 from tests.jobs_kit import until
-from ui.columns import column_keys
-from ui.comparison import Task, compare
+from ui.compare.columns import column_keys
+from ui.compare.task import Place, show_place
 from ui.lab import Lab
-from ui.task import Place, show_place
 
 
 def test_columns_stand_in_the_order_of_size_however_they_were_ticked(
@@ -31,7 +32,7 @@ def test_a_task_that_fits_no_column_is_refused_once_and_not_in_every_pane(
     engine = RemoteEngine(family, "http://127.0.0.1:9/v1")  # nothing is asked of the server
     asked = [column for key, column in columns(settings, family).items() if key.endswith("/regular")]
     with pytest.raises(LabError) as error:
-        next(compare(engine, [], asked, Task.of_instruction("word " * 3_000), Decoding()))
+        next(compare(engine, [], asked, Task.of_instruction("word " * 3_000), SamplingParams()))
     assert str(error.value).count("too long") == 1
 
 

@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from pipeline.contamination import THRESHOLD, N, context_overlap, ngrams, training_overlap
-from pipeline.dataset import load_dataset
+from pipeline.data.contamination import THRESHOLD, N, context_overlap, ngrams, training_overlap
+from pipeline.data.load import load_dataset
 from pipeline.schema import Sample
 from pipeline.settings import Settings
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.corpus import Corpus, build, cache_path, load_corpus
-from pipeline.corpus.docstrings import clean, parse
-from pipeline.corpus.harvest import definitions, in_place, is_own_source, plain_text
-from pipeline.prompts import Context
+from pipeline.data.packages import corpus as build
+from pipeline.data.packages.corpus import Corpus, cache_path, load_corpus
+from pipeline.data.packages.docstrings import clean, parse
+from pipeline.data.packages.harvest import definitions, in_place, is_own_source, plain_text
+from pipeline.generation.prompts import Context
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 
@@ -270,7 +271,7 @@ def test_a_samples_file_is_python_and_its_length_is_told(corpus: Corpus):
 
 def test_the_rows_do_not_depend_on_the_process_or_on_hash_seeds():
     program = (
-        "from pipeline.corpus.build import harvest; "
+        "from pipeline.data.packages.corpus import harvest; "
         "print(harvest(['sacrebleu']).schema.metadata[b'fingerprint'].decode())"
     )
     runs = [

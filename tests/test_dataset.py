@@ -4,8 +4,10 @@ from pathlib import Path
 import datasets
 import pytest
 
-from pipeline.dataset import Dataset, arxivdl, load_dataset
-from pipeline.families import SIZES
+from pipeline.data.arxivdl import load_arxivdl as arxivdl
+from pipeline.data.dataset import Dataset
+from pipeline.data.load import load_dataset
+from pipeline.models.checkpoints import SIZES
 from pipeline.schema import LabError, Sample
 from pipeline.settings import Settings
 

@@ -14,19 +14,20 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from pipeline.families import Family, fingerprint
 from pipeline.generation import Request
-from pipeline.generation.local import LocalEngine, load_engine
-from pipeline.generation.prefill import alike
-from pipeline.generation.sampling import draw_plan, pick
-from pipeline.generation.tokens import encode_completion, encode_prompt
-from pipeline.generation.weights import base_model_dir
-from pipeline.prompts import Context
-from pipeline.schema import Checkpoint, Column, Decoding, LabError
+from pipeline.generation.bucketing import bucket_by_length
+from pipeline.generation.prompts import Context
+from pipeline.generation.sampling import pick, uniform_draws
+from pipeline.generation.tokenization import encode_completion, encode_prompt
+from pipeline.generation.torch_engine import TorchEngine, load_engine
+from pipeline.models.checkpoints import fingerprint
+from pipeline.models.families import Family
+from pipeline.models.weights import base_model_dir
+from pipeline.schema import Checkpoint, Column, LabError, SamplingParams
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
 
-GREEDY = Decoding(temperature=0, max_new_tokens=10)
+GREEDY = SamplingParams(temperature=0, max_new_tokens=10)
 PROMPTS = (
     "Write a function that adds two tensors.",
     "Write a class `RMSNorm(torch.nn.Module)` that normalizes the last dimension by its root mean square, in "
@@ -66,12 +67,12 @@ def columns(
 
 
 @pytest.fixture(scope="module")
-def engine(home: Settings, family: Family) -> LocalEngine:
+def engine(home: Settings, family: Family) -> TorchEngine:
     return load_engine(home, family, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
-def requests_(engine: LocalEngine, columns: list[Column]) -> list[Request]:
+def requests_(engine: TorchEngine, columns: list[Column]) -> list[Request]:
     """Three columns, each with another prompt, of very different lengths."""
     return [
         Request(column, engine.render(prompt, "regular", Context(), GREEDY).text)
@@ -79,7 +80,7 @@ def requests_(engine: LocalEngine, columns: list[Column]) -> list[Request]:
     ]
 
 
-def last(engine: LocalEngine, requests: list[Request], decoding: Decoding = GREEDY) -> list[str]:
+def last(engine: TorchEngine, requests: list[Request], decoding: SamplingParams = GREEDY) -> list[str]:
     *_, completions = engine.stream(requests, decoding)
     return [completion.text for completion in completions]
 
@@ -97,7 +98,7 @@ def reference_models(base: Path, columns: list[Column]) -> dict[Column, torch.nn
 
 @on_the_whole_model
 def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
-    engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
+    engine: TorchEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
     texts = last(engine, requests_)
     for request, text in zip(requests_, texts, strict=True):
@@ -110,7 +111,7 @@ def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
 
 @on_the_whole_model
 def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
-    engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
+    engine: TorchEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
     sequences = [encode_prompt(engine.tokenizer, request.prompt) for request in requests_]
     ids, mask = engine._pad_left(sequences)
@@ -128,37 +129,37 @@ def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
 
 
 def test_a_columns_text_does_not_depend_on_its_neighbors(
-    engine: LocalEngine, requests_: list[Request]
+    engine: TorchEngine, requests_: list[Request]
 ) -> None:
-    warm = Decoding(temperature=0.8, min_p=0.05, max_new_tokens=8)
+    warm = SamplingParams(temperature=0.8, min_p=0.05, max_new_tokens=8)
     together = last(engine, requests_, warm)
     assert [last(engine, [request], warm)[0] for request in requests_] == together
     assert last(engine, requests_[::-1], warm) == together[::-1]
 
 
-def test_prompts_read_in_one_group_keep_their_rows(engine: LocalEngine, columns: list[Column]) -> None:
+def test_prompts_read_in_one_group_keep_their_rows(engine: TorchEngine, columns: list[Column]) -> None:
     prompts = ("Sort a list.", "Sort a list of words.", "Sort a list of many words.")
     asked = [Request(column, prompt) for column, prompt in zip(columns, prompts, strict=True)]
     assert last(engine, asked) == [last(engine, [request])[0] for request in asked]
 
 
 def test_only_prompts_of_like_length_are_read_together() -> None:
-    assert alike([100, 700, 90, 40, 760]) == [[1, 4], [0, 2], [3]]
+    assert bucket_by_length([100, 700, 90, 40, 760]) == [[1, 4], [0, 2], [3]]
 
 
-def test_adapters_that_differ_write_different_text(engine: LocalEngine, columns: list[Column]) -> None:
+def test_adapters_that_differ_write_different_text(engine: TorchEngine, columns: list[Column]) -> None:
     prompt = engine.render(PROMPTS[0], "regular", Context(), GREEDY).text
     assert len(set(last(engine, [Request(column, prompt) for column in columns]))) == 3
 
 
-def test_another_seed_draws_another_text(engine: LocalEngine, requests_: list[Request]) -> None:
-    hot = Decoding(temperature=1.5, min_p=0.0, max_new_tokens=8)
+def test_another_seed_draws_another_text(engine: TorchEngine, requests_: list[Request]) -> None:
+    hot = SamplingParams(temperature=1.5, min_p=0.0, max_new_tokens=8)
     assert last(engine, requests_[:1], hot) != last(engine, requests_[:1], replace(hot, seed=1))
 
 
-def test_cancelling_ends_the_batch_and_says_so(engine: LocalEngine, requests_: list[Request]) -> None:
+def test_cancelling_ends_the_batch_and_says_so(engine: TorchEngine, requests_: list[Request]) -> None:
     cancel = threading.Event()
-    stream = engine.stream(requests_, Decoding(temperature=0, max_new_tokens=200), cancel)
+    stream = engine.stream(requests_, SamplingParams(temperature=0, max_new_tokens=200), cancel)
     next(stream)
     cancel.set()
     *_, completions = stream
@@ -167,7 +168,7 @@ def test_cancelling_ends_the_batch_and_says_so(engine: LocalEngine, requests_: l
 
 
 def test_a_damaged_adapter_is_refused_in_words(
-    engine: LocalEngine, columns: list[Column], requests_: list[Request], tmp_path: Path
+    engine: TorchEngine, columns: list[Column], requests_: list[Request], tmp_path: Path
 ) -> None:
     good = columns[1].checkpoint
     assert good.path is not None
@@ -182,7 +183,7 @@ def test_a_damaged_adapter_is_refused_in_words(
 
 
 def test_an_adapter_that_changes_nothing_is_refused(
-    engine: LocalEngine, columns: list[Column], tmp_path: Path
+    engine: TorchEngine, columns: list[Column], tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -201,7 +202,7 @@ def test_an_adapter_that_changes_nothing_is_refused(
 
 @on_the_whole_model
 def test_bits_per_byte_is_the_models_own_likelihood(
-    engine: LocalEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
+    engine: TorchEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
 ) -> None:
     references = ["def add(a, b):\n    return a + b", "x = 1", "sorted(θ)"]
     measured = engine.bits_per_byte(requests_, references)
@@ -216,7 +217,7 @@ def test_bits_per_byte_is_the_models_own_likelihood(
 
 
 @on_the_whole_model
-def test_tokenizer_model_and_generation_agree_on_the_end_token(engine: LocalEngine) -> None:
+def test_tokenizer_model_and_generation_agree_on_the_end_token(engine: TorchEngine) -> None:
     assert engine.tokenizer.eos_token == "<|im_end|>"
     assert engine.model.config.eos_token_id == engine.tokenizer.eos_token_id == 2
     assert engine.model.generation_config.eos_token_id == 2
@@ -225,7 +226,7 @@ def test_tokenizer_model_and_generation_agree_on_the_end_token(engine: LocalEngi
 
 def test_min_p_drops_unlikely_tokens_and_the_draw_follows_the_rest() -> None:
     logits = torch.log(torch.tensor([[0.6, 0.3, 0.1]])).repeat(3000, 1)
-    uniform = draw_plan(42, [str(i) for i in range(3000)], 1)[:, 0]
+    uniform = uniform_draws(42, [str(i) for i in range(3000)], 1)[:, 0]
     counts = torch.bincount(pick(logits, 1.0, 0.2, uniform), minlength=3) / 3000
     assert counts[2] == 0
     assert counts[0] == pytest.approx(2 / 3, abs=0.03)

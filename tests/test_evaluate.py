@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from pipeline.families import Family, columns
+from pipeline.evaluation.evaluation import Plan, evaluate_columns
+from pipeline.evaluation.store import load_run
 from pipeline.generation import open_engine
-from pipeline.schema import Decoding
+from pipeline.models.checkpoints import columns
+from pipeline.models.families import Family
+from pipeline.schema import SamplingParams
 from pipeline.settings import Settings
-from pipeline.store import load_run
 from tests.judge_server import JudgeServer
-from training import cli
+from training import command_line as cli
 from training.evaluate import evaluate as verb
 from training.evaluate import original_spelling
-from training.evaluation import Plan, evaluate_columns
 from training.progress import Reporter
 
 KEY = "sk-very-secret-0123456789"
@@ -98,7 +99,9 @@ def test_greedy_text_is_the_same_at_any_batch_size(short: Settings, family: Fami
     engine, column = open_engine(short, family), columns(short, family)["baseline/regular"]
 
     def texts(samples: int) -> list[str]:
-        plan = Plan(samples, Decoding(0, 0.1, 6), judge=None, resume=False, root=tmp_path / str(samples))
+        plan = Plan(
+            samples, SamplingParams(0, 0.1, 6), judge=None, resume=False, root=tmp_path / str(samples)
+        )
         (run,) = evaluate_columns(short, family, [column], plan, Reporter(), engine)
         return [run.items[sample].completion.text for sample in run.config.sample_ids]
 

@@ -12,14 +12,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from pipeline.dataset import load_dataset
-from pipeline.families import Family, columns
+from pipeline.data.load import load_dataset
 from pipeline.generation import Request
-from pipeline.generation.local import LocalEngine, load_engine
-from pipeline.generation.tokens import encode_prompt
-from pipeline.generation.weights import base_model_dir
-from pipeline.prompts import Context
-from pipeline.schema import VARIANTS, Decoding, PromptVariant, Sample
+from pipeline.generation.prompts import Context
+from pipeline.generation.tokenization import encode_prompt
+from pipeline.generation.torch_engine import TorchEngine, load_engine
+from pipeline.models.checkpoints import columns
+from pipeline.models.families import Family
+from pipeline.models.weights import base_model_dir
+from pipeline.schema import VARIANTS, PromptVariant, Sample, SamplingParams
 from pipeline.settings import Settings
 from tests.jobs_kit import ended, until
 from training.backends import load
@@ -31,7 +32,7 @@ from training.trainer import build_trainer
 
 
 @pytest.fixture(scope="module")
-def engine(short: Settings, family: Family) -> LocalEngine:
+def engine(short: Settings, family: Family) -> TorchEngine:
     return load_engine(short, family, dtype=torch.float32)
 
 
@@ -42,7 +43,7 @@ def samples(settings: Settings, family: Family) -> list[Sample]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_exactly_the_function_and_the_end_token_carry_loss(
-    variant: PromptVariant, engine: LocalEngine, samples: list[Sample]
+    variant: PromptVariant, engine: TorchEngine, samples: list[Sample]
 ) -> None:
     for sample in samples:
         row = encode(sample, variant, engine.family, engine.tokenizer)
@@ -54,9 +55,9 @@ def test_exactly_the_function_and_the_end_token_carry_loss(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_sees_the_very_tokens_that_generation_starts_from(
-    variant: PromptVariant, engine: LocalEngine, samples: list[Sample]
+    variant: PromptVariant, engine: TorchEngine, samples: list[Sample]
 ) -> None:
-    decoding = Decoding(max_new_tokens=engine.family.max_new_tokens)
+    decoding = SamplingParams(max_new_tokens=engine.family.max_new_tokens)
     for sample in samples[:20]:
         context = Context.around(sample.full_code, sample.function)
         prompt = engine.render(sample.prompt, variant, context, decoding)
@@ -66,7 +67,7 @@ def test_training_sees_the_very_tokens_that_generation_starts_from(
             assert row["input_ids"][:-learned] == encode_prompt(engine.tokenizer, prompt.text)
 
 
-def test_no_training_row_is_longer_than_the_family_allows(engine: LocalEngine, samples: list[Sample]) -> None:
+def test_no_training_row_is_longer_than_the_family_allows(engine: TorchEngine, samples: list[Sample]) -> None:
     for variant in VARIANTS:
         for sample in samples:
             row = encode(sample, variant, engine.family, engine.tokenizer)
@@ -74,7 +75,7 @@ def test_no_training_row_is_longer_than_the_family_allows(engine: LocalEngine, s
 
 
 def test_packed_samples_do_not_attend_to_each_other(
-    short: Settings, engine: LocalEngine, samples: list[Sample], tmp_path: Path
+    short: Settings, engine: TorchEngine, samples: list[Sample], tmp_path: Path
 ) -> None:
     """With the very batches that a packing family trains on."""
     packs = replace(engine.family, packing=True, batch_size=2, sequence_length=512)
@@ -144,7 +145,7 @@ def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training_and_is_listed(
-    fresh_short: Settings, family: Family, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    fresh_short: Settings, family: Family, engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     monkeypatch.setenv("RCL_DATA_DIR", str(fresh_short.data_dir))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # what the verb would leave set for the tests after it
@@ -159,7 +160,9 @@ def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training
 
     column = columns(fresh_short, family)["1/regular"]
     assert column.checkpoint.fingerprint == resumed["fingerprint"]
-    *_, completions = engine.stream([Request(column, "def f")], Decoding(temperature=0, max_new_tokens=2))
+    *_, completions = engine.stream(
+        [Request(column, "def f")], SamplingParams(temperature=0, max_new_tokens=2)
+    )
     assert completions[0].fingerprint == resumed["fingerprint"]
 
     record = json.loads((Path(resumed["path"]) / "checkpoint.json").read_text())

@@ -18,7 +18,7 @@ import pytest
 from pipeline.schema import LabError
 from tests.jobs_kit import app_process, ended, local_runner, until
 from training.jobs import Job, Runner, processes
-from training.jobs.local import gpu_memory_in_use
+from training.jobs.local_backend import gpu_memory_in_use
 
 
 @pytest.fixture

@@ -17,12 +17,13 @@ from pipeline.settings import Settings
 from tests.jobs_kit import ended, local_runner, settings_in
 from tests.jobs_page import page_of
 from training.jobs import Job, Runner
-from training.jobs.estimate import estimate
 from training.jobs.limits import may_launch, require_launch
+from training.jobs.time_estimate import estimate
 from training.jobs.verbs import form_fields, load
-from ui import jobs_sweep, jobs_view
-from ui.jobs_api import Api
-from ui.jobs_preview import preview
+from ui.api.jobs import Api
+from ui.jobs import html as jobs_view
+from ui.jobs import sweep_grid as jobs_sweep
+from ui.jobs.preview import preview
 from ui.lab import Lab
 
 

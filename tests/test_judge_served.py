@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.families import Family
-from pipeline.generation.weights import base_model_dir
+from pipeline.models.families import Family
+from pipeline.models.weights import base_model_dir
 from pipeline.schema import Score
 from pipeline.scoring import Candidate
-from pipeline.scoring.codejudge import CodeJudge
-from pipeline.scoring.judge_client import JudgeClient
-from pipeline.scoring.judge_config import METHODS, JudgeConfig, Method
+from pipeline.scoring.judge.client import JudgeClient
+from pipeline.scoring.judge.codejudge import CodeJudge
+from pipeline.scoring.judge.config import METHODS, JudgeConfig, Method
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.skipif(

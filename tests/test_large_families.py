@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.families import Family, fingerprint
 from pipeline.generation import Request
-from pipeline.generation.local import LocalEngine, load_engine, load_model
-from pipeline.generation.weights import base_model_dir
-from pipeline.schema import Checkpoint, Column, Decoding
+from pipeline.generation.torch_engine import TorchEngine, load_engine, load_model
+from pipeline.models.checkpoints import fingerprint
+from pipeline.models.families import Family
+from pipeline.models.weights import base_model_dir
+from pipeline.schema import Checkpoint, Column, SamplingParams
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
 
@@ -42,7 +43,7 @@ def column_of(family: Family, folder: Path) -> Column:
     return Column(Checkpoint(family.name, folder.name, 200, "regular", 42, folder, None, print_), "regular")
 
 
-def logits(engine: LocalEngine, column: Column, row: dict[str, list[int]]) -> torch.Tensor:
+def logits(engine: TorchEngine, column: Column, row: dict[str, list[int]]) -> torch.Tensor:
     engine.stack.assign([engine._adapter(column.checkpoint)], engine.dtype, engine.device)
     with torch.inference_mode():
         ids = torch.tensor([row["input_ids"]], device=engine.device)
@@ -119,11 +120,11 @@ def test_a_4_bit_base_is_unpacked_to_the_very_weights_where_there_is_room(
     write_random_adapters(Path(base_model_dir(short, family)), [tmp_path / "200-regular"])
     large = replace(family, base=str(four_bit))
     column = column_of(large, tmp_path / "200-regular")
-    engines: list[LocalEngine] = []
+    engines: list[TorchEngine] = []
     for room in (True, False):
-        monkeypatch.setattr("pipeline.generation.local._room_for_bf16", lambda model, room=room: room)
+        monkeypatch.setattr("pipeline.generation.torch_engine._room_for_bf16", lambda model, room=room: room)
         model = load_model(large, four_bit, torch.bfloat16)
-        engines.append(LocalEngine(large, model, AutoTokenizer.from_pretrained(four_bit)))
+        engines.append(TorchEngine(large, model, AutoTokenizer.from_pretrained(four_bit)))
     unpacked, packed = (engine.stack.layers for engine in engines)
     for name, layer in packed.items():
         weight = layer.base.weight
@@ -132,5 +133,5 @@ def test_a_4_bit_base_is_unpacked_to_the_very_weights_where_there_is_room(
             unpacked[name].base.weight, dequantize_4bit(weight.data, weight.quant_state).to(torch.bfloat16)
         )
     for engine in engines:
-        *_, completions = engine.stream([Request(column, "def f")], Decoding(0, 0.1, 4))
+        *_, completions = engine.stream([Request(column, "def f")], SamplingParams(0, 0.1, 4))
         assert completions[0].tokens

@@ -8,9 +8,10 @@ from html import unescape
 
 import pytest
 
+from pipeline.evaluation.comparison import Pane, Task
 from pipeline.schema import Checkpoint, Column, Completion, Score
-from ui import markup, panes
-from ui.comparison import Pane, Task
+from ui import markup
+from ui.compare import panes
 
 BASELINE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
 TUNED = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", fingerprint="abc123"), "regular")

@@ -14,19 +14,20 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from pipeline.families import Family, columns, list_checkpoints
 from pipeline.generation import Request
-from pipeline.generation.local import load_engine
-from pipeline.generation.published import PublishedEngine
-from pipeline.generation.weights import base_model_dir
-from pipeline.hub import fetch
-from pipeline.prompts import Context
-from pipeline.schema import Decoding
+from pipeline.generation.prompts import Context
+from pipeline.generation.published_engine import PublishedEngine
+from pipeline.generation.torch_engine import load_engine
+from pipeline.models.checkpoints import columns, list_checkpoints
+from pipeline.models.families import Family
+from pipeline.models.hub import fetch
+from pipeline.models.weights import base_model_dir
+from pipeline.schema import SamplingParams
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
 from tests.hub_server import COMMIT, serve_hub
 
-GREEDY = Decoding(temperature=0, max_new_tokens=12)
+GREEDY = SamplingParams(temperature=0, max_new_tokens=12)
 NAMES = {
     "300-regular": "lab/adapter",
     "400-regular": "lab/merged",

@@ -15,18 +15,18 @@ import pytest
 from judge_server import JudgeServer, Reply
 
 from pipeline.generation.engine import Request
-from pipeline.generation.remote import RemoteEngine
-from pipeline.generation.weights import base_model_dir
-from pipeline.prompts import Context
-from pipeline.schema import Checkpoint, Column, Decoding, LabError
-from pipeline.scoring.codejudge import CodeJudge
-from pipeline.scoring.judge_client import JudgeClient
-from pipeline.scoring.judge_config import JudgeConfig
+from pipeline.generation.prompts import Context
+from pipeline.generation.remote_engine import RemoteEngine
+from pipeline.models.weights import base_model_dir
+from pipeline.schema import Checkpoint, Column, LabError, SamplingParams
+from pipeline.scoring.judge.client import JudgeClient
+from pipeline.scoring.judge.codejudge import CodeJudge
+from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.scorer import Candidate
 
 BASE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
 TUNED = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", 42), "regular")
-GREEDY = Decoding(temperature=0.0, max_new_tokens=24)
+GREEDY = SamplingParams(temperature=0.0, max_new_tokens=24)
 MODELS = ("baseline", "200-regular")
 KEY = "sk-secret-0123456789abcdef"
 
@@ -135,7 +135,7 @@ def test_a_model_name_can_be_given_for_a_column(serve, family):
 def test_what_goes_wrong_is_said_in_words_without_the_key(serve, family, reply, words):
     engine = RemoteEngine(family, serve(lambda request, before: reply).url, KEY)
     with pytest.raises(LabError, match=words) as error:
-        last(engine.stream([Request(BASE, "p")], Decoding()))
+        last(engine.stream([Request(BASE, "p")], SamplingParams()))
     assert KEY not in str(error.value)
 
 
@@ -147,7 +147,8 @@ def test_a_server_that_is_gone_is_said_in_words(family):
 
 
 @pytest.mark.parametrize(
-    ("decoding", "min_p"), [(Decoding(0.1, 0.1), 0.1), (Decoding(0.0, 0.1), None), (Decoding(0.5, 0.0), None)]
+    ("decoding", "min_p"),
+    [(SamplingParams(0.1, 0.1), 0.1), (SamplingParams(0.0, 0.1), None), (SamplingParams(0.5, 0.0), None)],
 )
 def test_the_decoding_reaches_the_server(serve, family, decoding, min_p):
     server = serve(by_model)
@@ -160,13 +161,13 @@ def test_the_decoding_reaches_the_server(serve, family, decoding, min_p):
 def test_long_contexts_are_trimmed_and_long_instructions_refused(family):
     engine = RemoteEngine(family, "http://127.0.0.1:9/v1")
     context = Context("import torch\n" * 1000, "x = 1\n" * 1000)
-    prompt = engine.render("Write it.", "augmented", context, Decoding())
+    prompt = engine.render("Write it.", "augmented", context, SamplingParams())
     assert len(prompt.text) <= 3 * (family.sequence_length - 256)
     assert "left out" in prompt.trimmed
     with pytest.raises(LabError, match="too long"):
-        engine.render("Write it. " * 1000, "regular", context, Decoding())
+        engine.render("Write it. " * 1000, "regular", context, SamplingParams())
     with pytest.raises(LabError, match="new tokens"):
-        engine.render("Write it.", "regular", context, Decoding(max_new_tokens=family.sequence_length))
+        engine.render("Write it.", "regular", context, SamplingParams(max_new_tokens=family.sequence_length))
 
 
 def test_likelihoods_are_refused_in_words(family):

@@ -10,12 +10,14 @@ from typing import get_args
 import pytest
 from gradio_client import Client
 
+from maintenance import readme_section as readme
 from pipeline.analysis import analyze, find_setups
+from pipeline.analysis.reported import load_reported
 from pipeline.analysis.samples import Kind
-from pipeline.analysis.tables import load_published
 from pipeline.schema import LabError
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, bare_settings, make_run
-from ui import charts, drilldown, readme, report, results, tables
+from ui.results import charts, drilldown, report, tables
+from ui.results import tab as results
 
 pytest_plugins = ("tests.results_page",)
 
@@ -57,11 +59,11 @@ def test_the_endpoint_names_what_it_does_not_know(url):
 
 
 def test_published_figures_stand_beside_the_same_metric_and_are_labelled(own, setup):
-    published = load_published(own)
+    published = load_reported(own)
     figure = charts.curve(analyze(setup, JUDGE), [published[0]])
     assert "CodeJudge, published" in [trace.name for trace in figure.data]
-    alone = charts.published_curve(published)
-    assert "Published, not measured here" in alone.layout.legend.title.text
+    alone = charts.reported_curve(published)
+    assert "Reported, not measured here" in alone.layout.legend.title.text
     assert list(alone.data[0].y) == [0.085, 0.15, 0.16, 0.18, 0.2, 0.21]
 
 
@@ -148,7 +150,7 @@ def test_an_export_does_not_write_over_another_visitors(view, setup):
 
 
 def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ui.readme.Settings.from_env", lambda: own)
+    monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
     text, figure = tmp_path / "README.md", tmp_path / "results.svg"
     text.write_text(f"before\n{readme.START}\nwhat was\n{readme.END}\nafter\n")
     arguments = ["--readme", str(text), "--figure", str(figure), "--metric", CHRF, "--metric", JUDGE]
@@ -171,7 +173,7 @@ def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monke
 
 
 def test_the_readme_shows_three_metrics_unless_told_otherwise(own, tmp_path, monkeypatch):
-    monkeypatch.setattr("ui.readme.Settings.from_env", lambda: own)
+    monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
     text = tmp_path / "README.md"
     text.write_text(f"{readme.START}{readme.END}")
     assert readme.main(["--readme", str(text), "--figure", str(tmp_path / "f.svg")]) == 0
@@ -179,7 +181,7 @@ def test_the_readme_shows_three_metrics_unless_told_otherwise(own, tmp_path, mon
 
 
 def test_a_readme_without_marks_is_left_alone(own, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ui.readme.Settings.from_env", lambda: own)
+    monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
     text = tmp_path / "README.md"
     text.write_text("nothing here")
     assert readme.main(["--readme", str(text), "--figure", str(tmp_path / "f.svg")]) == 1

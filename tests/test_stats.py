@@ -9,8 +9,8 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from maintenance import coverage_study as simulate
 from pipeline import stats
-from pipeline.stats import simulate
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.families import get_family, list_checkpoints
+from pipeline.evaluation.store import list_runs, load_run
+from pipeline.models.checkpoints import list_checkpoints
+from pipeline.models.families import get_family
 from pipeline.schema import LabError
-from pipeline.store import list_runs, load_run
 from tests.jobs_kit import ended, local_runner, settings_in
 from training import jobs
 from training.jobs import Runner
-from training.jobs.sweeps import plan
+from training.jobs.sweep_plan import plan
 from training.sweep import sweep
 
 ASKED = {"sizes": "200,100", "prompts": "regular,augmented", "seeds": "42,43", "samples": 3}

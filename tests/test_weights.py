@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.families import Family, Gguf
-from pipeline.generation import weights
-from pipeline.generation.weights import base_model_dir
+from pipeline.models import weights
+from pipeline.models.families import Family, Gguf
+from pipeline.models.weights import base_model_dir
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 

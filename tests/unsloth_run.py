@@ -13,8 +13,8 @@ from typing import Any
 import unsloth  # isort: skip  # noqa: F401 - before transformers
 import torch
 
-from pipeline.dataset import load_dataset
-from pipeline.families import DEFAULT_FAMILY, get_family
+from pipeline.data.load import load_dataset
+from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.settings import Settings
 from training.backends import load
 from training.examples import encode_all

@@ -6,8 +6,8 @@ import importlib.util
 import logging
 from typing import Any, Literal
 
-from pipeline.families import Family
-from pipeline.generation.weights import base_model_dir, best_dtype
+from pipeline.models.families import Family
+from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.families import DEFAULT_FAMILY, checkpoint_name, get_column, get_family
-from pipeline.schema import Decoding, LabError, PromptVariant
+from pipeline.evaluation.evaluation import Plan, evaluate_columns, summarize
+from pipeline.evaluation.store import Run, runs_dir
+from pipeline.models.checkpoints import checkpoint_name, get_column
+from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.schema import LabError, PromptVariant, SamplingParams
 from pipeline.settings import Settings
-from pipeline.store import Run, runs_dir
-from training import cli
-from training.evaluation import Plan, evaluate_columns, summarize
+from training import command_line as cli
 from training.progress import Reporter
 
 JudgeChoice = Literal["none", "naive", "analyze", "taxonomy"]
@@ -63,7 +64,7 @@ def evaluate(
     column = get_column(settings, chosen, _column_key(subset_size, prompt, training_seed))
     plan = Plan(
         samples=samples,
-        decoding=Decoding(float(temperature), 0.1, max_new_tokens or chosen.max_new_tokens, seed),
+        decoding=SamplingParams(float(temperature), 0.1, max_new_tokens or chosen.max_new_tokens, seed),
         judge=_judge(judge, judge_model, votes),
         resume=resume,
         root=output or runs_dir(settings),
@@ -89,7 +90,7 @@ def _judge(method: JudgeChoice, model: str, votes: int) -> Any:
     """The judge's config, None for no judge; refuses to start without a key rather than fail later."""
     if method == "none":
         return None
-    from pipeline.scoring.judge_config import OPENAI_URL, JudgeConfig
+    from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig
 
     config = JudgeConfig(method, model, os.environ.get("OPENAI_BASE_URL") or OPENAI_URL, votes)
     if config.at_openai and not os.environ.get("OPENAI_API_KEY"):

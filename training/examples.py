@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.families import Family
-from pipeline.generation.tokens import encode_completion, encode_prompt
-from pipeline.prompts import Context, render
+from pipeline.generation.prompts import Context, render
+from pipeline.generation.tokenization import encode_completion, encode_prompt
+from pipeline.models.families import Family
 from pipeline.schema import PromptVariant, Sample
 
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out

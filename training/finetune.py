@@ -12,20 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset import load_dataset
-from pipeline.families import (
-    DEFAULT_FAMILY,
-    Family,
-    checkpoint_name,
-    checkpoints_dir,
-    fingerprint,
-    get_family,
-)
-from pipeline.generation.weights import best_dtype
+from pipeline.data.load import load_dataset
+from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, fingerprint
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.weights import best_dtype
 from pipeline.schema import LabError, PromptVariant, counted
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
-from training import cli
+from training import command_line as cli
 from training.backends import Backend, choose, load
 from training.examples import encode_all
 from training.progress import Reporter

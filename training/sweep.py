@@ -7,10 +7,10 @@ import sys
 import time
 from typing import Any, Literal
 
-from pipeline.families import DEFAULT_FAMILY
+from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from training import cli
+from training import command_line as cli
 from training.progress import Reporter
 
 

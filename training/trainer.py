@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from pipeline.families import Family
-from pipeline.generation.weights import best_dtype
+from pipeline.models.families import Family
+from pipeline.models.weights import best_dtype
 from training.progress import Reporter
 
 _SAVES = 10  # a killed training loses at most a tenth of its steps

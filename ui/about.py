@@ -6,10 +6,10 @@ from html import escape
 
 import gradio as gr
 
-from pipeline.families import load_families
+from pipeline.models.families import load_families
 from pipeline.scoring import METRICS, RULE
 from pipeline.versions import package_versions
-from ui.events import QUIET
+from ui.callbacks import QUIET
 from ui.lab import Lab
 
 _INTRO = """

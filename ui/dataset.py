@@ -10,12 +10,13 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.families import DEFAULT_FAMILY, Family, get_family, load_families
-from pipeline.prompts import Context
+from pipeline.generation.prompts import Context
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_families
 from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample
-from ui import columns, markup, panes, task
-from ui.compare import CompareTab
-from ui.events import QUIET, in_words
+from ui import markup
+from ui.callbacks import QUIET, in_words
+from ui.compare import columns, panes, task
+from ui.compare.tab import CompareTab
 from ui.lab import Lab
 
 _PAGE = 10

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from pipeline.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.generation import Engine, check_can_run, open_engine
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import LabError, Progress, PromptVariant
 from pipeline.scoring import Scorer, offline_scorers
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.dataset import Dataset
+    from pipeline.data.dataset import Dataset
 
 T = TypeVar("T")
 State = Literal["loading", "ready", "failed"]
@@ -171,6 +171,6 @@ class Lab:
         return Model(engine, offline_scorers(engine=engine))
 
     def _load_dataset(self, name: str, variant: PromptVariant, tell: Progress) -> Dataset:
-        from pipeline.dataset import load_dataset
+        from pipeline.data.load import load_dataset
 
         return load_dataset(self.settings, name, variant, tell)

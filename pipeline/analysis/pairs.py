@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline import stats
 from pipeline.analysis.points import by_mask
-from pipeline.analysis.setups import Arm, test_set
+from pipeline.analysis.setups import Condition, test_set
 from pipeline.stats import Codes, Floats
 
 _RESAMPLES = 1_999
@@ -29,8 +29,8 @@ class Pair:
         test: its name.
     """
 
-    first: Arm
-    second: Arm
+    first: Condition
+    second: Condition
     difference: float
     low: float
     high: float
@@ -50,7 +50,7 @@ class Pair:
 
 
 def pairs(
-    arms: Sequence[Arm],
+    conditions: Sequence[Condition],
     scores: Floats,
     codes: Codes,
     together: str,
@@ -64,9 +64,9 @@ def pairs(
     """
     chosen = [
         (i, j)
-        for i, j in combinations(range(len(arms)), 2)
-        if (arms[i].variant == arms[j].variant or arms[i].size == arms[j].size)
-        and test_set(arms[i].runs[0]) == test_set(arms[j].runs[0])
+        for i, j in combinations(range(len(conditions)), 2)
+        if (conditions[i].variant == conditions[j].variant or conditions[i].size == conditions[j].size)
+        and test_set(conditions[i].runs[0]) == test_set(conditions[j].runs[0])
         and np.isfinite(scores[i] + scores[j]).any()
     ]
     differences = np.array([scores[j] - scores[i] for i, j in chosen])
@@ -80,8 +80,8 @@ def pairs(
             up, down = int((row > 0).sum()), int((row < 0).sum())
             first, second = chosen[member]
             found[member] = Pair(
-                first=arms[first],
-                second=arms[second],
+                first=conditions[first],
+                second=conditions[second],
                 difference=float(row.mean()),
                 low=float(limits.low[at]),
                 high=float(limits.high[at]),

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline import stats
-from pipeline.analysis.setups import Arm
+from pipeline.analysis.setups import Condition
+from pipeline.evaluation.store import Item
 from pipeline.schema import PromptVariant
 from pipeline.stats import Codes, Floats
-from pipeline.store import Item
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Point:
 
 
 def points(
-    arms: Sequence[Arm], scores: Floats, table: pd.DataFrame, codes: Codes, binary: bool
+    conditions: Sequence[Condition], scores: Floats, table: pd.DataFrame, codes: Codes, binary: bool
 ) -> tuple[Point, ...]:
     """A point for each arm from its scores, (arms, samples), NaN where unscored.
 
@@ -63,8 +63,8 @@ def points(
                 if limits
                 else (float("nan"),) * 3
             )
-            found[member] = _point(arms[member], table, value, low, high, int(mask.sum()))
-    return tuple(found[member] for member in range(len(arms)))
+            found[member] = _point(conditions[member], table, value, low, high, int(mask.sum()))
+    return tuple(found[member] for member in range(len(conditions)))
 
 
 def by_mask(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], list[int]]]:
@@ -76,7 +76,7 @@ def by_mask(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], list[
         yield there[members[0]], members
 
 
-def _point(arm: Arm, table: pd.DataFrame, value: float, low: float, high: float, n: int) -> Point:
+def _point(arm: Condition, table: pd.DataFrame, value: float, low: float, high: float, n: int) -> Point:
     items = [item for run in arm.runs for item in run.items.values() if item.sample_id in table.index]
     asked = sum(sample in table.index for run in arm.runs for sample in run.config.sample_ids)
     scored = sum(int(table[run.config.id].notna().sum()) for run in arm.runs)

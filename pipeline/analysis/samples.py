@@ -12,9 +12,9 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from pipeline.analysis.setups import Setup, metric_of, score_table
+from pipeline.evaluation.store import Item, Run
 from pipeline.schema import VARIANTS
 from pipeline.stats import is_binary
-from pipeline.store import Item, Run
 
 Kind = Literal["all", "flips", "regressions", "never solved", "always solved"]
 

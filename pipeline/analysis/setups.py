@@ -9,13 +9,13 @@ from itertools import groupby
 
 import pandas as pd
 
-from pipeline.schema import VARIANTS, Checkpoint, Column, Decoding, PromptVariant
+from pipeline.evaluation.store import Item, Run, RunConfig
+from pipeline.schema import VARIANTS, Checkpoint, Column, PromptVariant, SamplingParams
 from pipeline.scoring import METRICS, Metric
-from pipeline.store import Item, Run, RunConfig
 
 
 @dataclass(frozen=True)
-class Arm:
+class Condition:
     """The runs of one training-set size under one prompt variant: one, or one for each training seed."""
 
     variant: PromptVariant
@@ -47,7 +47,7 @@ class Setup:
 
     family: str
     dataset: str
-    decoding: Decoding
+    decoding: SamplingParams
     runs: tuple[Run, ...]
     set_aside: int = 0
 
@@ -78,10 +78,10 @@ class Setup:
         return f"{self.family}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
     @property
-    def arms(self) -> list[Arm]:
+    def conditions(self) -> list[Condition]:
         """The runs by prompt variant and training-set size."""
         grouped = groupby(self.runs, lambda run: (run.config.variant, run.config.subset_size))
-        return [Arm(variant, size, tuple(runs)) for (variant, size), runs in grouped]
+        return [Condition(variant, size, tuple(runs)) for (variant, size), runs in grouped]
 
     @property
     def metrics(self) -> list[str]:
@@ -130,10 +130,10 @@ def _setup(runs: list[Run]) -> Setup:
     return Setup(first.family, first.dataset, _decoding(first), tuple(ordered), aside)
 
 
-def _decoding(config: RunConfig) -> Decoding:
+def _decoding(config: RunConfig) -> SamplingParams:
     """What of the decoding matters: greedy takes neither min-p nor a seed."""
     greedy = config.decoding.temperature == 0
-    return Decoding(0.0, 0.0, config.decoding.max_new_tokens) if greedy else config.decoding
+    return SamplingParams(0.0, 0.0, config.decoding.max_new_tokens) if greedy else config.decoding
 
 
 def _order(config: RunConfig) -> tuple[int, int, int]:

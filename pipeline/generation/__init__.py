@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from pipeline.families import Family
 from pipeline.generation.engine import Engine, Request
+from pipeline.models.families import Family
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
@@ -32,19 +32,19 @@ def open_engine(settings: Settings, family: Family, progress: Progress | None = 
     """The family's engine: for a large family the server of ``RCL_ENGINE_URL``, else a model on this machine.
 
     Raises:
-        LabError: see ``check_can_run``, ``pipeline.generation.local.load_engine`` and ``RemoteEngine``.
+        LabError: the family cannot run here, or its base model or server cannot be reached.
     """
     check_can_run(settings, family)
     if settings.engine_url and not family.embedded:
-        from pipeline.generation.remote import RemoteEngine
+        from pipeline.generation.remote_engine import RemoteEngine
 
         return RemoteEngine(family, settings.engine_url, os.environ.get("RCL_ENGINE_KEY", ""))
-    from pipeline.generation.local import load_engine  # torch takes seconds to import
+    from pipeline.generation.torch_engine import load_engine  # torch takes seconds to import
 
     engine = load_engine(settings, family, progress)
     if not family.published:
         return engine
-    from pipeline.generation.published import PublishedEngine
-    from pipeline.hub import fetch
+    from pipeline.generation.published_engine import PublishedEngine
+    from pipeline.models.hub import fetch
 
     return PublishedEngine(engine, lambda checkpoint: fetch(settings, family, checkpoint))

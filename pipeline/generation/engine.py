@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.prompts import Context, Prompt
-from pipeline.schema import Column, Completion, Decoding, PromptVariant
+from pipeline.generation.prompts import Context, Prompt
+from pipeline.schema import Column, Completion, PromptVariant, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Engine(Protocol):
         ...
 
     def render(
-        self, instruction: str, variant: PromptVariant, context: Context, decoding: Decoding
+        self, instruction: str, variant: PromptVariant, context: Context, decoding: SamplingParams
     ) -> Prompt:
         """The prompt, trimmed to leave room for ``decoding.max_new_tokens``; raises ``LabError``."""
         ...
 
     def stream(
-        self, requests: Sequence[Request], decoding: Decoding, cancel: threading.Event | None = None
+        self, requests: Sequence[Request], decoding: SamplingParams, cancel: threading.Event | None = None
     ) -> Iterator[list[Completion]]:
         """Generate for all requests in one batch.
 

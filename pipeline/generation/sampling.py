@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def draw_plan(seed: int, keys: list[str], steps: int) -> Tensor:
+def uniform_draws(seed: int, keys: list[str], steps: int) -> Tensor:
     """Uniform numbers [rows, steps], each row's fixed by the seed and its own key alone.
 
     So a row draws the same whatever else is in its batch, and in whatever order.

@@ -1,6 +1,5 @@
 """Intervals, paired tests and the scaling fit: what may be said about a difference, and what may not."""
 
-from pipeline.stats.compare import ALPHA, holm, mcnemar, sign_flip, smallest_detectable
 from pipeline.stats.intervals import (
     MIN_CLUSTERS,
     Codes,
@@ -17,6 +16,7 @@ from pipeline.stats.intervals import (
     standard_error,
     wilson,
 )
+from pipeline.stats.paired_tests import ALPHA, holm, mcnemar, sign_flip, smallest_detectable
 from pipeline.stats.scaling import MIN_SIZES, ScalingFit, fit_scaling
 
 __all__ = [

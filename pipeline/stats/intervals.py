@@ -1,7 +1,7 @@
 """95% intervals for rates, means and paired differences, where samples may share a repository.
 
 Every function takes samples on the last axis, so that a simulation passes thousands of experiments at once.
-How well each interval covers is measured by ``pipeline.stats.simulate``; ``assets/studies/coverage.json``
+How well each interval covers is measured by ``maintenance.coverage_study``; ``assets/studies/coverage.json``
 holds what it found.
 """
 

@@ -17,13 +17,14 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from pipeline.families import DEFAULT_FAMILY, fingerprint, get_family
 from pipeline.generation import Request
-from pipeline.generation.local import load_engine
-from pipeline.generation.tokens import encode_prompt
-from pipeline.generation.weights import base_model_dir
-from pipeline.prompts import Context
-from pipeline.schema import Checkpoint, Column, Decoding
+from pipeline.generation.prompts import Context
+from pipeline.generation.tokenization import encode_prompt
+from pipeline.generation.torch_engine import load_engine
+from pipeline.models.checkpoints import fingerprint
+from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.models.weights import base_model_dir
+from pipeline.schema import Checkpoint, Column, SamplingParams
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
 
@@ -69,7 +70,7 @@ def _ways(
     settings: Any, family: Any, base: Path, names: list[str], paths: list[Path]
 ) -> dict[str, Callable[[], int]]:
     engine = load_engine(settings, family)
-    decoding = Decoding(temperature=0, max_new_tokens=TOKENS)
+    decoding = SamplingParams(temperature=0, max_new_tokens=TOKENS)
     prompt = engine.render(
         "Write a PyTorch module for scaled dot-product attention.", "regular", Context(), decoding
     ).text

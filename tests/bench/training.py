@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset import load_dataset
-from pipeline.families import Family, get_family
-from pipeline.generation.weights import base_model_dir
+from pipeline.data.load import load_dataset
+from pipeline.models.families import Family, get_family
+from pipeline.models.weights import base_model_dir
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import load

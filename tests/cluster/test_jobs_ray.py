@@ -20,7 +20,7 @@ from tests.jobs_kit import ROOT, ended, local_runner, settings_in, until
 from tests.test_sweep import made
 from tests.verbs import VERBS
 from training.jobs import Records, Runner, open_runner, processes
-from training.jobs.ray import RayBackend
+from training.jobs.ray_backend import RayBackend
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("Ray is optional: pip install 'ray[default]'", allow_module_level=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from training import cli
+from training import command_line as cli
 from training.progress import Reporter
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any, Literal
 
-from pipeline.families import DEFAULT_FAMILY, get_column, get_family
-from pipeline.schema import Completion, Decoding, PromptVariant, Score
+from pipeline.evaluation.store import Item, RunConfig, append_items, create_run, runs_dir
+from pipeline.models.checkpoints import get_column
+from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.schema import Completion, PromptVariant, SamplingParams, Score
 from pipeline.settings import Settings
-from pipeline.store import Item, RunConfig, append_items, create_run, runs_dir
-from training import cli
+from training import command_line as cli
 from training.jobs.limits import column_key
 from training.progress import Reporter
 
@@ -45,7 +46,7 @@ def evaluate(
         dataset=chosen.dataset,
         dataset_fingerprint="none",
         sample_ids=ids,
-        decoding=Decoding(max_new_tokens=chosen.max_new_tokens),
+        decoding=SamplingParams(max_new_tokens=chosen.max_new_tokens),
     )
     folder = create_run(runs_dir(settings), config)
     done = Completion(column.key, config.fingerprint, "pass", 1, "stop", 0.1)

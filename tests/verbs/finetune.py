@@ -8,10 +8,11 @@ import sys
 import time
 from typing import Any, Literal
 
-from pipeline.families import DEFAULT_FAMILY, checkpoint_name, checkpoints_dir, fingerprint, get_family
+from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, fingerprint
+from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import LabError, PromptVariant
 from pipeline.settings import Settings
-from training import cli
+from training import command_line as cli
 from training.progress import Reporter
 
 

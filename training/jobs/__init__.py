@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.settings import Settings
-from training.jobs.local import LocalBackend
+from training.jobs.local_backend import LocalBackend
 from training.jobs.records import ACTIVE, Job, Records, State
 from training.jobs.runner import Backend, Runner
 from training.jobs.verbs import VERBS
@@ -22,7 +22,7 @@ def open_runner(settings: Settings, verbs: Mapping[str, str] = VERBS) -> Runner:
     records = Records(settings.data_dir / "jobs")
     backend: Backend
     if settings.ray_address:
-        from training.jobs.ray import RayBackend
+        from training.jobs.ray_backend import RayBackend
 
         backend = RayBackend(records, settings)
     else:

@@ -19,7 +19,8 @@ from typing import Any
 
 import psutil
 
-from training.jobs import files, processes
+from training.jobs import job_files as files
+from training.jobs import processes
 from training.jobs.processes import Identity
 from training.jobs.records import Job, Records
 from training.jobs.verbs import ROOT

@@ -6,9 +6,10 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.families import checkpoint_name, get_column, get_family
+from pipeline.models.checkpoints import checkpoint_name, get_column
+from pipeline.models.families import get_family
 from pipeline.schema import LabError
-from pipeline.scoring.judge_config import JudgeConfig
+from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
 
 MOST_ACTIVE = 500

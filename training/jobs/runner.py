@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from training.jobs import files
+from training.jobs import job_files as files
 from training.jobs.limits import MOST_ACTIVE, check
 from training.jobs.processes import Identity
 from training.jobs.records import ACTIVE, Job, Records, State, work_key
-from training.jobs.sweeps import settle, submit_sweep
+from training.jobs.sweep_plan import settle, submit_sweep
 from training.jobs.verbs import VERBS, can_resume, clean, command, load
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from pipeline.schema import LabError
-from training.cli import Verb, argument_help, parser_for
+from training.command_line import Verb, argument_help, parser_for
 
 VERBS: Mapping[str, str] = {
     "finetune": "training.finetune",

@@ -1,0 +1,1 @@
+"""What only maintainers run: the shipped ladder, studies, model cards, the README's results section."""

@@ -1,0 +1,140 @@
+"""Model cards of the shipped checkpoints, made from their records and the stored runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.evaluation.evaluation import summarize
+from pipeline.evaluation.store import Run, list_runs, load_run
+from pipeline.models.checkpoints import fingerprint
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.settings import Settings
+from training import command_line as cli
+
+_CURVE = "loss.svg"
+
+
+def cards(family: str = DEFAULT_FAMILY) -> dict[str, Any]:
+    """Write the model card and the loss curve of every checkpoint in assets/.
+
+    Args:
+        family: model family
+
+    Returns:
+        How many cards were written.
+    """
+    settings = Settings.from_env()
+    chosen = get_family(settings, family)
+    runs = [load_run(folder) for folder in list_runs(settings)]
+    folders = sorted((settings.assets / "checkpoints" / chosen.name).glob("*/checkpoint.json"))
+    for file in folders:
+        folder, record = file.parent, json.loads(file.read_text(encoding="utf-8"))
+        mark = fingerprint(folder)
+        own = [run for run in runs if run.config.fingerprint == mark]
+        (folder / "README.md").write_text(card(chosen, record, mark, own), encoding="utf-8")
+        draw_curve(record["loss"], folder / _CURVE)
+    return {"cards": len(folders)}
+
+
+def card(family: Family, record: dict[str, Any], mark: str, runs: Iterable[Run]) -> str:
+    """One checkpoint's card in Markdown: what it is, how it was made, what was measured of it.
+
+    Args:
+        family: its family.
+        record: its ``checkpoint.json``.
+        mark: its fingerprint.
+        runs: its stored evaluations.
+    """
+    size, variant = record["subset_size"], record["variant"]
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    lora = record["lora"]
+    facts = {
+        "Training samples": f"{size:,} of the dataset `{record['dataset']}` "
+        f"(fingerprint `{record['dataset_fingerprint']}`), a prefix of every larger subset",
+        "Prompt variant": variant,
+        "Method": f"LoRA, rank {lora['r']}, alpha {lora['alpha']}, on all linear layers; only the function "
+        "carries loss",
+        "Epochs, batch, learning rate": f"{record['epochs']}, {record['batch_size']}, "
+        f"{record['learning_rate']:g} (linear decay)",
+        "Seed": record["seed"],
+        "Trained": f"{record['created'][:10]}, {record['backend']}, {record['device']}, "
+        f"{record['seconds']:,.0f} s beside other trainings",
+        "Versions": versions,
+        "Adapter fingerprint": f"`{mark}`",
+    }
+    lines = [
+        "---",
+        "library_name: peft",
+        "pipeline_tag: text-generation",
+        "license: apache-2.0",
+        "base_model: HuggingFaceTB/SmolLM2-135M-Instruct"
+        if family.embedded
+        else f"base_model: {family.base}",
+        "tags: [lora, code-generation]",
+        "---",
+        f"# {family.title.partition(' (')[0]}, fine-tuned on {size:,} samples ({variant} prompt)\n",
+        "It writes the function or class that an instruction of AI research code asks for. One of several "
+        "checkpoints that show what more training samples bring; not meant for other use.\n",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in facts.items()),
+        "\n## Training loss\n",
+        f"![Training loss by step]({_CURVE})\n",
+        "```",
+        record["command"],
+        "```",
+        *_measured(sorted(runs, key=lambda run: run.config.id)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _measured(runs: Sequence[Run]) -> list[str]:
+    lines = ["\n## Measured\n"]
+    if not runs:
+        return [*lines, "Nothing yet."]
+    for run in runs:
+        config, summary = run.config, summarize(run)
+        style = (
+            "greedy" if config.decoding.temperature == 0 else f"temperature {config.decoding.temperature:g}"
+        )
+        lines += [
+            f"{len(run.items)} test samples, {style}, at most {config.decoding.max_new_tokens} new tokens "
+            f"({summary['truncated']} answers were cut off there); {config.created[:10]}, {config.engine}:\n",
+            "| metric | mean | scored | unscored |",
+            "|---|---|---|---|",
+        ]
+        for name, score in sorted(summary["scores"].items()):
+            mean = "–" if score["mean"] is None else f"{score['mean']:.3f}"
+            lines.append(f"| {name} | {mean} | {score['n']} | {score['unscored']} |")
+        lines += ["\n```", config.command, "```\n"]
+    return lines
+
+
+def draw_curve(losses: Sequence[tuple[int, float]], file: Path) -> None:
+    """The loss by step as a small SVG, the same bytes for the same losses."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    grey: Any = "#7a8594"
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "loss", "font.size": 10}
+    style |= dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), grey
+    )
+    with pyplot.rc_context(style):
+        drawn, axes = pyplot.subplots(figsize=(6, 2.6), layout="constrained")
+        axes.plot([step for step, _ in losses], [loss for _, loss in losses], color="#2f6fdb", linewidth=1.4)
+        axes.set(xlabel="optimizer step", ylabel="training loss")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        drawn.savefig(file, transparent=True, metadata={"Date": None})
+        pyplot.close(drawn)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(cards))

@@ -1,0 +1,288 @@
+"""Do the intervals cover, do the tests hold their level? ``python -m maintenance.coverage_study`` finds out.
+
+Rates of independent samples are not simulated but summed exactly over the binomial distribution, on a fine
+grid of rates, because an average over rates hides where an interval fails. Everything else is simulated,
+with the functions that the Results tab uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+from scipy import stats
+
+from pipeline.settings import ASSETS
+from pipeline.stats.intervals import (
+    Codes,
+    Floats,
+    Interval,
+    cluster_sums,
+    effective_clusters,
+    mean_interval,
+    rate_difference_interval,
+    rate_interval,
+    wilson,
+)
+from pipeline.stats.paired_tests import ALPHA, holm, mcnemar, sign_flip, smallest_detectable
+
+BOUNDS = (0.93, 0.97)
+SIZES = (50, 200)
+RATES = tuple(np.round(np.arange(0.05, 0.951, 0.05), 2))
+# Samples and repositories of the clustered experiments; the sizes of the repositories are unequal.
+CLUSTERED = ((50, 40), (200, 60), (200, 100))
+SIMILARITY = (0.1, 0.3)
+"""Correlation of two samples of one repository."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run every experiment, print what was found, write it as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m maintenance.coverage_study", description=__doc__)
+    parser.add_argument("--experiments", type=int, default=20_000, help="A/A experiments (default: 20000)")
+    parser.add_argument("--coverage", type=int, default=4_000, help="intervals per setting (default: 4000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=ASSETS / "studies" / "coverage.json")
+    arguments = parser.parse_args(argv)
+    found = study(arguments.experiments, arguments.coverage, arguments.seed)
+    found = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"python -m maintenance.coverage_study --experiments {arguments.experiments} "
+        f"--coverage {arguments.coverage} --seed {arguments.seed}",
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+        **found,
+    }
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found))
+    return 0
+
+
+def study(experiments: int, coverage: int, seed: int = 0) -> dict[str, Any]:
+    """Every experiment, by name."""
+    rng = np.random.default_rng(seed)
+    return {
+        "rates, independent samples, exact": [exact_coverage(n) for n in SIZES],
+        "rates, shared repositories": [clustered_rates(rng, *setting, coverage) for setting in _clustered()],
+        "means, independent samples": [means(rng, n, coverage) for n in SIZES],
+        "means, shared repositories": [clustered_means(rng, *setting, coverage) for setting in _clustered()],
+        "paired rates, independent samples": [paired_rates(rng, n, coverage) for n in SIZES],
+        "A/A": [*aa_independent(rng, experiments), *aa_clustered(rng, experiments)],
+        "A/A, six checkpoints, any of 15 pairs after Holm": aa_family(rng, experiments // 10),
+        "power at the smallest detectable difference": power(rng, experiments // 10),
+    }
+
+
+def _clustered() -> list[tuple[int, int, float]]:
+    return [(n, repos, similarity) for n, repos in CLUSTERED for similarity in SIMILARITY]
+
+
+def exact_coverage(n: int) -> dict[str, Any]:
+    """Coverage of Wilson's interval, at 19 rates and at every one from .05 to .95, and of what others do."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    successes, every = np.arange(n + 1), np.linspace(0.05, 0.95, 9_001)
+    wilsons = wilson(successes / n, n)
+    names = {"Clopper-Pearson": "beta", "Agresti-Coull": "agresti_coull", "Jeffreys": "jeffreys"}
+    others = {
+        name: Interval(*proportion_confint(successes, n, method=method)) for name, method in names.items()
+    }
+    return {
+        "n": n,
+        "method": "Wilson",
+        **_summary(RATES, _exact(wilsons, n, RATES)),
+        "every rate": _summary(every, _exact(wilsons, n, every), share=True),
+        "others, every rate": {
+            name: _summary(every, _exact(limits, n, every), share=True) for name, limits in others.items()
+        },
+    }
+
+
+def _exact(limits: Interval, n: int, rates: Any) -> Floats:
+    inside = (limits.low[:, None] <= np.asarray(rates)) & (np.asarray(rates) <= limits.high[:, None])
+    return np.asarray((stats.binom.pmf(np.arange(n + 1)[:, None], n, rates) * inside).sum(0))
+
+
+def clustered_rates(
+    rng: np.random.Generator, n: int, repos: int, similarity: float, runs: int
+) -> dict[str, Any]:
+    """Rates where samples of one repository succeed together (beta-binomial)."""
+    codes = draw_codes(rng, n, repos)
+    covered = []
+    for rate in RATES:
+        values = (rng.random((runs, n)) < _repo_means(rng, rate, similarity, codes, runs)).astype(float)
+        covered.append(_covers(rate_interval(values, codes), rate))
+    found = _summary(RATES, covered)
+    return {**_clusters(codes, similarity), "method": "Wilson at the effective size", **found}
+
+
+def means(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
+    """Means of independent scores from 0 to 1, skewed near the edges (beta, concentration 5)."""
+    covered = [
+        _covers(mean_interval(rng.beta(5 * p, 5 * (1 - p), (runs, n)), np.arange(n), 1_999), p) for p in RATES
+    ]
+    return {"n": n, "method": "BCa, expanded", **_summary(RATES, covered)}
+
+
+def clustered_means(
+    rng: np.random.Generator, n: int, repos: int, similarity: float, runs: int
+) -> dict[str, Any]:
+    """The same with repositories, whose means differ."""
+    codes = draw_codes(rng, n, repos)
+    covered = []
+    for p in RATES:
+        center = np.clip(_repo_means(rng, p, similarity, codes, runs), 1e-6, 1 - 1e-6)
+        covered.append(_covers(mean_interval(rng.beta(5 * center, 5 * (1 - center)), codes, 1_999), p))
+    found = _summary(RATES, covered)
+    return {**_clusters(codes, similarity), "method": "BCa by repository, expanded", **found}
+
+
+def paired_rates(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
+    """Differences of two rates on the same samples, by the shares that go up and down."""
+    shares = [(0.02, 0.02), (0.05, 0.02), (0.1, 0.05), (0.1, 0.1), (0.2, 0.05), (0.3, 0.1), (0.3, 0.3)]
+    covered = []
+    for up, down in shares:
+        draw = rng.random((runs, n))
+        differences = np.where(draw < up, 1.0, np.where(draw < up + down, -1.0, 0.0))
+        covered.append(_covers(rate_difference_interval(differences, np.arange(n)), up - down))
+    names = [f"{up:.0%} up, {down:.0%} down" for up, down in shares]
+    return {"n": n, "method": "Bonett-Price", **_summary(names, covered)}
+
+
+def aa_independent(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
+    """The same checkpoint twice: how often is there a difference at p <= .05?"""
+    found = []
+    for n in SIZES:
+        difficulty = rng.beta(0.7, 1.5, (experiments, n))
+        first, second = (rng.random((experiments, n)) < difficulty for _ in range(2))
+        p = mcnemar((second & ~first).sum(-1), (first & ~second).sum(-1))
+        found.append(_level("exact McNemar", n, experiments, p))
+        a, b = (rng.beta(4 * difficulty + 0.1, 4 * (1 - difficulty) + 0.1) for _ in range(2))
+        found.append(_level("paired permutation", n, experiments, _in_blocks(b - a)))
+    return found
+
+
+def aa_clustered(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
+    """The same where a repository as a whole suits one checkpoint better and the next one worse."""
+    found = []
+    for n, repos, similarity in _clustered():
+        codes = draw_codes(rng, n, repos)
+        rates = [_repo_means(rng, 0.3, similarity, codes, experiments) for _ in range(2)]
+        first, second = (rng.random(rate.shape) < rate for rate in rates)
+        binary, _ = cluster_sums(second.astype(float) - first, codes)
+        scores = [rng.beta(4 * rate + 0.1, 4 * (1 - rate) + 0.1) for rate in rates]
+        smooth, _ = cluster_sums(scores[1] - scores[0], codes)
+        blind = mcnemar((second & ~first).sum(-1), (first & ~second).sum(-1))
+        for scored, sums in (("rates", binary), ("means", smooth)):
+            level = _level(f"paired permutation by repository, {scored}", n, experiments, _in_blocks(sums))
+            found.append({**level, **_clusters(codes, similarity)})
+        found[-2]["had repositories been ignored"] = _share(blind <= ALPHA)
+    return found
+
+
+def aa_family(rng: np.random.Generator, experiments: int, n: int = 200, runs: int = 6) -> dict[str, Any]:
+    """Six times the same checkpoint: how often does any of the 15 pairs differ after Holm?"""
+    first, second = np.triu_indices(runs, 1)
+    difficulty = rng.beta(0.7, 1.5, (experiments, 1, n))
+    solved = rng.random((experiments, runs, n)) < difficulty
+    scores = rng.beta(4 * difficulty + 0.1, 4 * (1 - difficulty) + 0.1, (experiments, runs, n))
+    up = (solved[:, second] & ~solved[:, first]).sum(-1)
+    down = (solved[:, first] & ~solved[:, second]).sum(-1)
+    smooth = _in_blocks(scores[:, second] - scores[:, first])
+    return {
+        "experiments": experiments,
+        "n": n,
+        "exact McNemar": _share([(holm(p) <= ALPHA).any() for p in mcnemar(up, down)]),
+        "paired permutation": _share([(holm(p) <= ALPHA).any() for p in smooth]),
+    }
+
+
+def power(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
+    """Experiments whose true difference is the smallest detectable one: how many find it? 80% should."""
+    found = []
+    for n in SIZES:
+        for against in (0.0, 0.05, 0.1):
+            few = round(against * n)
+            seen = np.repeat([1.0, -1.0, 0.0], [few, few, n - 2 * few])
+            delta = smallest_detectable(seen, np.arange(n), binary=True)
+            chances = [delta + few / n, few / n, 1 - delta - 2 * few / n]
+            up, down = rng.multinomial(n, chances, experiments).T[:2]
+            rate = _share(mcnemar(up, down) <= ALPHA)
+            found.append(
+                {"test": "exact McNemar", "n": n, "against": few / n, "difference": delta, "power": rate}
+            )
+        seen = rng.normal(0, 0.2, (100, n))
+        delta = float(np.mean([smallest_detectable(each, np.arange(n), binary=False) for each in seen]))
+        rate = _share(_in_blocks(rng.normal(delta, 0.2, (experiments, n))) <= ALPHA)
+        found.append({"test": "paired permutation", "n": n, "difference": delta, "power": rate})
+    return [{key: _round(value) for key, value in each.items()} for each in found]
+
+
+def draw_codes(rng: np.random.Generator, n: int, repos: int) -> Codes:
+    """Repositories of unequal size, each with one sample or more."""
+    weights = 1 / np.arange(1, repos + 1) ** 0.5
+    sizes = rng.multinomial(n - repos, weights / weights.sum()) + 1
+    return np.repeat(np.arange(repos), sizes)
+
+
+def _repo_means(rng: np.random.Generator, mean: float, similarity: float, codes: Codes, runs: int) -> Floats:
+    spread = 1 / similarity - 1
+    drawn = rng.beta(mean * spread, (1 - mean) * spread, (runs, int(codes.max()) + 1))
+    return np.asarray(drawn[:, codes])
+
+
+def _in_blocks(differences: Floats, size: int = 500) -> Floats:
+    """p-values, each block of experiments with flips of its own so that they err independently."""
+    blocks = range(0, len(differences), size)
+    return np.concatenate([sign_flip(differences[at : at + size], 1_999, seed=at) for at in blocks])
+
+
+def _covers(found: Interval, truth: float) -> float:
+    return float(np.mean((found.low <= truth) & (truth <= found.high)))
+
+
+def _summary(names: Any, covered: Any, share: bool = False) -> dict[str, Any]:
+    names, covered = list(names), np.asarray(covered)
+    low, high = int(covered.argmin()), int(covered.argmax())
+    rounded = covered.round(3)
+    inside = (rounded >= BOUNDS[0]) & (rounded <= BOUNDS[1])
+    found = {
+        "lowest": _round(covered[low]),
+        "lowest at": _round(names[low]),
+        "highest": _round(covered[high]),
+        "highest at": _round(names[high]),
+        "within 93.0 to 97.0%": f"{inside.mean():.1%}" if share else f"{inside.sum()} of {len(inside)}",
+    }
+    each = {str(name): _round(value) for name, value in zip(names, covered, strict=True)}
+    return found if share else {**found, "coverage": each}
+
+
+def _level(test: str, n: int, experiments: int, p: Floats) -> dict[str, Any]:
+    return {"test": test, "n": n, "experiments": experiments, "false positives": _share(p <= ALPHA)}
+
+
+def _clusters(codes: Codes, similarity: float) -> dict[str, Any]:
+    repos, effective = int(codes.max()) + 1, round(effective_clusters(codes))
+    return {"n": len(codes), "repositories": repos, "effective": effective, "similarity": similarity}
+
+
+def _share(hits: Any) -> float:
+    return round(float(np.mean(hits)), 4)
+
+
+def _round(value: Any) -> Any:
+    return round(float(value), 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,123 @@
+"""Retrain and re-evaluate every checkpoint that ships: one command, for a GPU machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from maintenance.cards import cards
+from pipeline.evaluation.evaluation import Plan, evaluate_columns
+from pipeline.evaluation.store import Run, pack_run, runs_dir
+from pipeline.generation import open_engine
+from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, columns
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.schema import VARIANTS, LabError, PromptVariant, SamplingParams
+from pipeline.settings import Settings
+from training import command_line as cli
+from training.progress import Reporter
+
+
+def ladder(
+    family: str = DEFAULT_FAMILY,
+    sizes: str = "200,500,1000,5000,10000",
+    second_seed: int = 43,
+    second_seed_sizes: str = "200,1000,5000",
+    workers: int = 3,
+    samples: int = 200,
+    ship: bool = False,
+) -> dict[str, Any]:
+    """Train every size under both prompt variants, some with a second seed, then evaluate all of them.
+
+    Trainings run side by side as processes of ``training.finetune``, the longest first; evaluations run
+    here, all columns of a variant stacked in one batch, greedy and with the protocol's sampling. What is
+    there already is kept, so an interrupted ladder goes on where it stopped.
+
+    Args:
+        family: model family
+        sizes: training sizes, separated by commas
+        second_seed: another training seed, which tells training noise from evaluation noise
+        second_seed_sizes: the sizes that are trained with it too
+        workers: trainings at a time; an augmented one takes about 20 GB of a GPU
+        samples: number of test samples
+        ship: put the protocol seed's checkpoints and all packed runs into assets/, where they are part of
+            the app, and write the model cards
+
+    Returns:
+        Counts of checkpoints and runs, and the seconds that each part took.
+
+    Raises:
+        LabError: a training failed; its last words are repeated.
+    """
+    settings = Settings.from_env()
+    chosen = get_family(settings, family)
+    report = Reporter()
+    plan = [(size, variant, 42) for size in _numbers(sizes) for variant in VARIANTS]
+    plan += [(size, variant, second_seed) for size in _numbers(second_seed_sizes) for variant in VARIANTS]
+    plan.sort(key=lambda work: (-work[0], work[1]))
+    started = time.time()
+    with ThreadPoolExecutor(workers) as pool:
+        trained = list(pool.map(lambda work: _train(settings, chosen, work, report), plan))
+    training_seconds = round(time.time() - started)
+    engine = open_engine(settings, chosen)
+    every = columns(settings, chosen).values()
+    stored: list[Run] = []
+    for temperature in (0.0, 0.1):
+        for variant in VARIANTS:
+            decoding = SamplingParams(temperature, 0.1, chosen.max_new_tokens)
+            what = Plan(samples, decoding, None, resume=True, root=runs_dir(settings))
+            group = [column for column in every if column.variant == variant]
+            stored += evaluate_columns(settings, chosen, group, what, report, engine)
+    if ship:
+        _ship(settings, chosen, trained, stored)
+    return {
+        "checkpoints": len(trained),
+        "runs": len(stored),
+        "training_seconds": training_seconds,
+        "evaluation_seconds": round(time.time() - started) - training_seconds,
+    }
+
+
+def _ship(settings: Settings, family: Family, checkpoints: list[Path], runs: list[Run]) -> None:
+    """Of other seeds only the runs: they show how much chance there is, and nobody compares with them."""
+    for folder in checkpoints:
+        if "-seed" not in folder.name:
+            target = settings.assets / "checkpoints" / family.name / folder.name
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(folder, target)
+    for run in runs:
+        pack_run(run.path, settings.assets / "results")
+    cards(family.name)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",") if word]
+    except ValueError:
+        raise LabError(f"Sizes are numbers separated by commas, not {text!r}.") from None
+
+
+def _train(
+    settings: Settings, family: Family, work: tuple[int, PromptVariant, int], report: Reporter
+) -> Path:
+    size, variant, seed = work
+    name = checkpoint_name(size, variant, seed)
+    folder = checkpoints_dir(settings, family) / name
+    if folder.is_dir():
+        return folder
+    command = [sys.executable, "-m", "training.finetune", "--family", family.name, "--resume"]
+    command += ["--subset-size", str(size), "--prompt", variant, "--seed", str(seed)]
+    began = time.time()
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise LabError(f"Training {name} failed: {done.stderr.strip()[-1000:]}")
+    report(0.0, f"{name} trained in {time.time() - began:.0f} s")
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(ladder))

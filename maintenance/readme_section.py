@@ -1,0 +1,172 @@
+"""The README's results, made from the stored runs: ``python -m maintenance.readme_section``.
+
+Writes a table and a paragraph for each prompt variant between the README's two ``results`` marks, and the
+figure to ``assets/results.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.analysis import Analysis, Point, Setup
+from pipeline.analysis.run_cache import RunCache
+from pipeline.schema import LabError, PromptVariant
+from pipeline.scoring.encoder import KINDS
+from pipeline.scoring.likelihood import BITS_PER_BYTE
+from pipeline.scoring.text import CHRF
+from pipeline.settings import ASSETS, Settings
+from ui.results import charts
+from ui.results import sentences as words
+from ui.results.findings import paragraph, short_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+_ROOT = ASSETS.parent
+_GREY = "#7a8594"
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "results",  # the same file for the same figures
+    "text.color": _GREY,
+    "axes.labelcolor": _GREY,
+    "axes.edgecolor": _GREY,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+    "font.size": 11,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write table and figure; the README stays as it is where something is missing."""
+    parser = argparse.ArgumentParser(prog="python -m maintenance.readme_section", description=__doc__)
+    parser.add_argument("--setup", default="", help="evaluation set-up (default: the one with the most runs)")
+    parser.add_argument("--metric", action="append", help="may be given several times (default: three)")
+    parser.add_argument("--readme", type=Path, default=_ROOT / "README.md")
+    parser.add_argument("--figure", type=Path, default=ASSETS / "results.svg", help=".svg or .png")
+    arguments = parser.parse_args(argv)
+    try:
+        before, after = _around_marks(arguments.readme)
+        library = RunCache(Settings.from_env())
+        setup = library.setup(arguments.setup)
+        analyses = [library.analysis(setup, metric) for metric in arguments.metric or _metrics(setup)]
+        figure(analyses, arguments.figure)
+        arguments.readme.write_text(f"{before}{START}\n{section(analyses)}\n{END}{after}", encoding="utf-8")
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments.readme} and {arguments.figure} hold the results of {setup.label}.")
+    return 0
+
+
+def _around_marks(readme: Path) -> tuple[str, str]:
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{readme} cannot be read: {error}") from error
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise LabError(f"{readme} has no lines {START} and {END} to put the results between.")
+    return before, after
+
+
+def _metrics(setup: Setup) -> list[str]:
+    """Three that say different things: likelihood, likeness in an encoder's space, likeness of characters."""
+    wanted = (BITS_PER_BYTE, *(kind.metric() for kind in KINDS), CHRF)
+    return [name for name in wanted if name in setup.metrics] or setup.metrics[:3]
+
+
+def section(analyses: Sequence[Analysis]) -> str:
+    """Markdown: what was measured, then a table and a paragraph for each prompt variant."""
+    setup = analyses[0].setup
+    parts = [f"`{setup.family}`{setup.label.removeprefix(setup.family)}. Mean and 95% interval."]
+    for variant in dict.fromkeys(variant for analysis in analyses for variant in analysis.variants):
+        shown = [analysis for analysis in analyses if variant in analysis.variants]
+        parts += [f"### {variant.capitalize()} prompt", table(shown, variant)]
+        parts += filter(None, (_left_out(shown, variant), paragraph(shown, variant)))
+    return "\n\n".join(parts)
+
+
+def table(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
+    """A row for each training-set size, a column for each metric."""
+    lines = [
+        "| training samples | " + " | ".join(f"{a.metric.name} {_arrow(a)}" for a in analyses) + " |",
+        "|---" * (len(analyses) + 1) + "|",
+    ]
+    for name in dict.fromkeys(point.name for a in analyses for point in a.curve(variant)):
+        found = [next((p for p in a.curve(variant) if p.name == name), None) for a in analyses]
+        cells = [_cell(analysis, point) for analysis, point in zip(analyses, found, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _arrow(analysis: Analysis) -> str:
+    return "↑" if analysis.metric.higher_is_better else "↓"
+
+
+def _cell(analysis: Analysis, point: Point | None) -> str:
+    if point is None:
+        return "–"
+    value, low, high = (words.number(x, analysis.metric) for x in (point.value, point.low, point.high))
+    return f"**{value}** ({low} to {high}){'*' if point.unscored else ''}"
+
+
+def _left_out(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
+    """What the table's stars mean; empty where there is none."""
+    found = []
+    for analysis in analyses:
+        outputs = [f"{p.unscored:,} of {p.name}" for p in analysis.curve(variant) if p.unscored]
+        if outputs:
+            found.append(f"{short_name(analysis)} without {words.listed(outputs)}")
+    return f"\\* Outputs that could not be scored are left out: {'; '.join(found)}." if found else ""
+
+
+def figure(analyses: Sequence[Analysis], file: Path) -> None:
+    """The README's figure: a small chart for each metric, readable on light and dark pages."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with pyplot.rc_context(_STYLE):
+        drawn, axes = pyplot.subplots(
+            1, len(analyses), figsize=(4.4 * len(analyses), 3.6), squeeze=False, layout="constrained"
+        )
+        for panel, analysis in zip(axes[0], analyses, strict=True):
+            _panel(panel, analysis)
+        drawn.savefig(file, transparent=True, metadata={"Date": None} if file.suffix == ".svg" else None)
+        pyplot.close(drawn)
+
+
+def _panel(panel: Axes, analysis: Analysis) -> None:
+    axis = charts.Axis([point.size for point in analysis.points])
+    for variant in analysis.variants:
+        color, _, dash = charts.LOOK[variant]
+        points = [point for point in analysis.curve(variant) if point.n]
+        panel.errorbar(
+            [axis.place(point.size) * charts.SIDE_BY_SIDE[variant] for point in points],
+            [point.value for point in points],
+            yerr=[[p.value - p.low for p in points], [p.high - p.value for p in points]],
+            color=color,
+            linestyle="-" if dash == "solid" else "--",
+            marker="o" if dash == "solid" else "s",
+            capsize=3,
+            linewidth=1.6,
+            label=variant,
+        )
+    places, names = axis.ticks()
+    panel.set(xscale="log", title=f"{analysis.metric.name} {_arrow(analysis)}", xlabel="training samples")
+    panel.set_xticks(places, names, rotation=30)
+    panel.minorticks_off()
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

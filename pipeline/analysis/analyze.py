@@ -1,0 +1,130 @@
+"""From the runs of one set-up to all that may be said about one metric."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from pipeline import stats
+from pipeline.analysis.noise import TrainingNoise, training_noise
+from pipeline.analysis.pairs import Pair, pairs
+from pipeline.analysis.points import Point, points
+from pipeline.analysis.setups import Condition, Setup, metric_of, score_table
+from pipeline.schema import VARIANTS, PromptVariant
+from pipeline.scoring import Metric
+from pipeline.stats import Codes, ScalingFit
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One metric in one set-up.
+
+    Attributes:
+        binary: whether scores are 0 or 1, so that means are rates.
+        repos: repositories of the samples.
+        together: what keeps samples together in intervals and tests: ``repository``, ``file``, or empty.
+        clusters: how many of these there are; the samples where each is on its own.
+        excluded: how many samples were left out because they were asked to be.
+        fits: the scaling fit of each prompt variant that has enough sizes.
+        noise: of training, over all sizes that have several seeds; None where none has.
+    """
+
+    setup: Setup
+    metric: Metric
+    binary: bool
+    repos: int
+    together: str
+    clusters: int
+    excluded: int
+    points: tuple[Point, ...]
+    pairs: tuple[Pair, ...]
+    fits: Mapping[PromptVariant, ScalingFit]
+    noise: TrainingNoise | None = None
+
+    @property
+    def variants(self) -> list[PromptVariant]:
+        """The prompt variants that there are points of."""
+        return [variant for variant in VARIANTS if self.curve(variant)]
+
+    def curve(self, variant: PromptVariant) -> list[Point]:
+        """The points of one prompt variant by size."""
+        return [point for point in self.points if point.variant == variant]
+
+    def steps(self, variant: PromptVariant) -> list[Pair]:
+        """Each size against the next larger one, then the smallest against the largest."""
+        sizes = [point.size for point in self.curve(variant)]
+        wanted = list(dict.fromkeys([*pairwise(sizes), (sizes[0], sizes[-1])])) if sizes else []
+        inside = {
+            (pair.first.size, pair.second.size): pair
+            for pair in self.pairs
+            if pair.first.variant == pair.second.variant == variant
+        }
+        return [inside[step] for step in wanted if step in inside]
+
+    def beyond_seeds(self, pair: Pair) -> bool | None:
+        """Whether a difference is more than other training seeds would change; None where that is unknown."""
+        if self.noise is None:
+            return None
+        seeds = (len(arm.runs) if arm.size else 0 for arm in (pair.first, pair.second))
+        return abs(pair.difference) > self.noise.reach(*seeds)
+
+
+def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analysis:
+    """Analyze one metric of a set-up; runs without any score of it are passed over.
+
+    Args:
+        setup: the runs.
+        metric: its name.
+        excluded: ids of samples to leave out, such as those that the training data may hold.
+    """
+    conditions = [
+        arm for arm in setup.conditions if any(metric in i.scores for r in arm.runs for i in r.items.values())
+    ]
+    runs = [run for arm in conditions for run in arm.runs]
+    table = score_table(runs, metric)
+    kept = table[~table.index.isin(list(excluded))]
+    repo_of = {item.sample_id: item.repo for run in runs for item in run.items.values()}
+    repos = [repo_of.get(sample) or sample for sample in kept.index]
+    files = [sample.partition("::")[0] for sample in kept.index]  # ids are file::function, or a row's number
+    codes, together = stats.choose_clusters({"repository": repos, "file": files})
+    values = kept.to_numpy()
+    binary = stats.is_binary(values[np.isfinite(values)]) and all(len(arm.runs) == 1 for arm in conditions)
+    scores = np.array([_by_seed(arm, kept).mean(axis=1).to_numpy() for arm in conditions])
+    known = metric_of(metric)
+    return Analysis(
+        setup=setup,
+        metric=known,
+        binary=binary,
+        repos=len(set(repos)),
+        together=together,
+        clusters=len(np.unique(codes)),
+        excluded=len(table) - len(kept),
+        points=points(conditions, scores, kept, codes, binary),
+        pairs=pairs(conditions, scores, codes, together, binary, known.higher_is_better),
+        fits=_fits(conditions, kept, codes),
+        noise=training_noise([_by_seed(arm, kept).to_numpy().T for arm in conditions], codes),
+    )
+
+
+def _by_seed(arm: Condition, table: pd.DataFrame) -> pd.DataFrame:
+    return table[[run.config.id for run in arm.runs]]
+
+
+def _fits(
+    conditions: Sequence[Condition], table: pd.DataFrame, codes: Codes
+) -> dict[PromptVariant, ScalingFit]:
+    found = {}
+    for variant in VARIANTS:
+        scored = [
+            (arm.size, _by_seed(arm, table).to_numpy().T)
+            for arm in conditions
+            if arm.variant == variant and _by_seed(arm, table).notna().to_numpy().any()
+        ]
+        fit = stats.fit_scaling([size for size, _ in scored], [scores for _, scores in scored], codes)
+        if fit:
+            found[variant] = fit
+    return found

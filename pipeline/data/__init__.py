@@ -1,0 +1,1 @@
+"""Datasets behind one interface: the embedded one, ArXivDLInstruct; splits, subsets, contamination."""

@@ -1,0 +1,236 @@
+"""Harvests the corpus, keeps it as one parquet file, and opens it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import hashlib
+import json
+import logging
+import os
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.data.packages.harvest import (
+    Found,
+    definitions,
+    in_place,
+    is_generated,
+    is_own_source,
+    plain_text,
+)
+from pipeline.schema import LabError, Progress, Sample
+from pipeline.settings import Settings
+
+# Direct requirements only, and none that is installed on some platforms only.
+PACKAGES = (
+    "accelerate",
+    "code-bert-score",
+    "datasets",
+    "gguf",
+    "huggingface_hub",
+    "peft",
+    "sacrebleu",
+    "torch",
+    "transformers",
+    "trl",
+)
+_FORMAT = 1  # raise it with every change of what is harvested or how it is stored
+_ROW = pa.struct(
+    {
+        "name": pa.string(),
+        "instruction": pa.string(),
+        "function": pa.string(),
+        "start": pa.int32(),
+        "end": pa.int32(),
+        "indent": pa.int32(),
+    }
+)
+_SCHEMA = pa.schema({"repo": pa.string(), "file": pa.string(), "code": pa.string(), "rows": pa.list_(_ROW)})
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, pa.ArrowException)
+_log = logging.getLogger(__name__)
+
+
+class Corpus:
+    """Samples made on access: a file's code is kept once, and 14,000 copies of it would not fit.
+
+    Attributes:
+        fingerprint: first 12 hex digits of the SHA-256 over the rows' content.
+        ids: every sample's id, in order.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        rows = table["rows"].combine_chunks()
+        columns = [rows.flatten().field(field.name).to_pylist() for field in _ROW]
+        self._rows = [Found(*row) for row in zip(*columns, strict=True)]
+        self._parents = rows.value_parent_indices().to_pylist()
+        self._repos, self._files = table["repo"].to_pylist(), table["file"].to_pylist()
+        self._codes = table["code"]
+        self.fingerprint: str = table.schema.metadata[b"fingerprint"].decode()
+        paths = [f"{repo}/{file}" for repo, file in zip(self._repos, self._files, strict=True)]
+        self.ids = [f"{paths[at]}::{row.name}" for at, row in zip(self._parents, self._rows, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def sample(self, index: int) -> Sample:
+        """The sample at an index, with its file's code, in which its own docstrings are taken out."""
+        row, parent = self._rows[index], self._parents[index]
+        code: str = self._codes[parent].as_py()
+        full_code = code[: row.start] + in_place(row.function, row.indent) + code[row.end :]
+        return Sample(
+            id=self.ids[index],
+            prompt=row.instruction,
+            function=row.function,
+            function_name=row.name,
+            full_code=full_code,
+            file_length=len(full_code),
+            repo=self._repos[parent],
+            file=self._files[parent],
+        )
+
+    def instruction(self, index: int) -> str:
+        """A sample's instruction, without making the sample."""
+        return self._rows[index].instruction
+
+
+def load_corpus(settings: Settings, progress: Progress | None = None) -> Corpus:
+    """Open the embedded dataset; harvest it first where that has not been done for these versions.
+
+    Raises:
+        LabError: a package is missing, the disk is full, or the file that ``RCL_CORPUS`` names is unusable.
+    """
+    if settings.corpus_path:
+        return _open_given(settings.corpus_path)
+    path = cache_path(settings)
+    if path.exists():
+        try:
+            return _open(path)
+        except _UNREADABLE as error:
+            _log.warning("%s is damaged and is built again: %s", path, error)
+    table = harvest(PACKAGES, progress)
+    _write(table, path)
+    return Corpus(table)
+
+
+def cache_path(settings: Settings) -> Path:
+    """Where the dataset of the installed versions is kept."""
+    key = json.dumps([_FORMAT, {name: _version(name) for name in PACKAGES}])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    return settings.data_dir / "datasets" / f"packages-{digest}.parquet"
+
+
+def harvest(packages: Sequence[str], progress: Progress | None = None) -> pa.Table:
+    """Read the packages' sources: one table row for each file, its samples inside.
+
+    Each text occurs once. Of exact copies, of copies that differ in the model's name only (``# Copied from``
+    in transformers), and of samples with the same instruction the first one stays.
+    """
+    sources = sorted((path, file) for name in packages for path, file in _sources(name))
+    digest = hashlib.sha256()
+    seen: set[str] = set()
+    files: list[dict[str, Any]] = []
+    with _no_search_for_cycles():
+        for number, (path, source) in enumerate(sources):
+            repo, _, file = path.partition("/")
+            if progress and number % 50 == 0:
+                progress(number / len(sources), f"reading {repo}")
+            code = plain_text(source.read_bytes())
+            found = [] if is_generated(code) else definitions(code)
+            rows = [_as_dict(row) for row in found if _is_new(path, row, seen)]
+            if rows:
+                files.append({"repo": repo, "file": file, "code": code, "rows": rows})
+                content = [path, hashlib.sha256(code.encode()).hexdigest(), *rows]
+                digest.update(json.dumps(content, sort_keys=True).encode())
+    return pa.Table.from_pylist(files, _SCHEMA.with_metadata({"fingerprint": digest.hexdigest()[:12]}))
+
+
+@contextlib.contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Syntax trees hold none, and beside a loaded torch looking for them takes two fifths of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _sources(package: str) -> Iterator[tuple[str, Path]]:
+    """The package's own modules: path in its wheel, and where that file is here."""
+    _version(package)
+    files = distribution(package).files
+    if files is None:
+        raise LabError(f"The installed {package} does not list its files, so no dataset can be made from it.")
+    for file in files:
+        path = file.as_posix()
+        if "/" in path and is_own_source(path):
+            yield path, Path(str(file.locate()))
+
+
+def _version(package: str) -> str:
+    try:
+        version = distribution(package).version
+    except PackageNotFoundError as error:
+        raise LabError(
+            f"The embedded dataset is made from installed packages, and {package} is not installed. "
+            "Install requirements.txt, or set RCL_CORPUS to a dataset file from another machine."
+        ) from error
+    return version.partition("+")[0]  # 2.13.0+cpu and 2.13.0+cu130 hold the same sources
+
+
+def _is_new(path: str, row: Found, seen: set[str]) -> bool:
+    keys = {re.sub(r"\s+", " ", row.function), _without_model_name(path, row.function), row.instruction}
+    fresh = keys.isdisjoint(seen)
+    if fresh:
+        seen |= keys
+    return fresh
+
+
+def _without_model_name(path: str, function: str) -> str:
+    """The function as lower-case words, comments and the name of the model that it belongs to left out."""
+    folder = re.search(r"/models/([^/]+)/", path)
+    words = " ".join(re.findall(r"\w+|[^\w\s]", re.sub(r"#.*", "", function))).lower().replace("_", "")
+    return "\0" + (words.replace(folder[1].replace("_", ""), "") if folder else words)
+
+
+def _as_dict(row: Found) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in _ROW}
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """Write aside, then rename: no reader ever sees half a file, whoever else builds the same one."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        os.replace(temporary, path)
+    except OSError as error:
+        why = "the disk is full" if error.errno == errno.ENOSPC else error
+        raise LabError(f"The dataset could not be written to {path.parent}: {why}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _open(path: Path) -> Corpus:
+    return Corpus(pq.read_table(path, page_checksum_verification=True))
+
+
+def _open_given(path: Path) -> Corpus:
+    found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if len(found) != 1:
+        raise LabError(f"RCL_CORPUS names {path}, a folder with {len(found)} parquet files instead of one.")
+    try:
+        return _open(found[0])
+    except _UNREADABLE as error:
+        raise LabError(f"RCL_CORPUS names {found[0]}, which is no readable dataset file: {error}") from error

@@ -1,0 +1,179 @@
+"""Reads functions, methods and classes with their docstrings out of Python files; standard library only.
+
+Nothing here depends on the Python version, the platform, the file system's order or line endings.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.data.packages.instructions import Definition, instruction
+
+SHORTEST, LONGEST = 80, 1000
+"""Characters of a function once its docstring is taken out."""
+# Parts of a path that hold copies of others' code, tests, or what a script or a build wrote.
+_SKIP = re.compile(
+    r"(^|/)(_?vendor|_?testing|tests?|test_utils|_?generated|serialized_patterns)/"
+    r"|(^|/)(_?version|_appdirs|conftest|testing_utils|test_[^/]*|[^/]*_test|[^/]*_pb2)\.py$"
+)
+_GENERATED = re.compile(r"automatically generated from|@generated\b|DO NOT EDIT", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One definition of a file.
+
+    Attributes:
+        name: qualified, such as ``LlamaRMSNorm.forward``.
+        function: its source, dedented, docstrings taken out.
+        start: where it starts in the file's code, in characters, and ``end`` where it ends.
+        indent: spaces before it in the file.
+    """
+
+    name: str
+    instruction: str
+    function: str
+    start: int
+    end: int
+    indent: int
+
+
+def is_own_source(path: str) -> bool:
+    """Whether a file of a package (with ``/`` in its path) is Python that the package's authors wrote."""
+    return path.endswith(".py") and not _SKIP.search(path)
+
+
+def plain_text(data: bytes) -> str:
+    """A source file's text with plain line ends and no byte order mark: wheels for Windows have others."""
+    return re.sub(r"\r\n?", "\n", data.decode("utf-8-sig"))
+
+
+def is_generated(code: str) -> bool:
+    """Whether the head of the file says that a script wrote it."""
+    return _GENERATED.search(code[:2000]) is not None
+
+
+def definitions(code: str) -> list[Found]:
+    """Every definition that makes a row, in the order of the file; none where it is not valid Python."""
+    tree = _parse(code)
+    if tree is None:
+        return []
+    lines = code.split("\n")
+    offsets = [0]
+    for line in lines:
+        offsets.append(offsets[-1] + len(line) + 1)
+    every = [(node, owners, _docstring_lines(node, lines)) for node, owners in _walk(tree, ())]
+    dropped = {number for _, _, span in every for number in span}
+    found: dict[str, Found] = {}
+    for node, owners, span in every:
+        row = _found(node, owners, lines, dropped) if span else None
+        if row:
+            name, text, function, first, last = row
+            # The first of a name stays: a second one is the other branch of an if, or a property's setter.
+            found.setdefault(
+                name, Found(name, text, function, offsets[first - 1], offsets[last] - 1, node.col_offset)
+            )
+    return list(found.values())
+
+
+def _walk(
+    node: ast.AST, owners: tuple[Definition, ...]
+) -> Iterator[tuple[Definition, tuple[Definition, ...]]]:
+    """Every definition with those that it stands in; statements only, as expressions hold none."""
+    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for child in getattr(node, block, ()):
+            if isinstance(child, Definition):
+                yield child, owners
+                yield from _walk(child, (*owners, child))
+            else:
+                yield from _walk(child, owners)
+
+
+def _found(
+    node: Definition, owners: tuple[Definition, ...], lines: list[str], dropped: set[int]
+) -> tuple[str, str, str, int, int] | None:
+    docstring = _docstring(node)
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    last = node.end_lineno or first
+    function = _source(node.col_offset, first, last, lines, dropped)
+    if docstring is None or function is None or not _has_body(node):
+        return None
+    owner = owners[-1].name if owners and isinstance(owners[-1], ast.ClassDef) else None
+    text = instruction(node, None if isinstance(node, ast.ClassDef) else owner, docstring)
+    return (".".join(each.name for each in (*owners, node)), text, function, first, last) if text else None
+
+
+def _docstring(node: Definition) -> str | None:
+    match node.body[0]:
+        case ast.Expr(ast.Constant(str(text))):
+            return text
+    return None
+
+
+def _docstring_lines(node: Definition, lines: list[str]) -> range:
+    """Numbers of the lines that hold the docstring and of the blank ones behind it.
+
+    Empty where there is none, where it is the whole body, or where something else stands on its lines.
+    """
+    if _docstring(node) is None or len(node.body) == 1:
+        return range(0)
+    text, following = node.body[:2]
+    end = text.end_lineno or text.lineno
+    behind = lines[end - 1].encode()[text.end_col_offset :].decode().strip()
+    if lines[text.lineno - 1][: text.col_offset].strip() or (behind and not behind.startswith("#")):
+        return range(0)
+    stop = end + 1
+    while stop < following.lineno and not lines[stop - 1].strip():
+        stop += 1
+    return range(text.lineno, stop)
+
+
+def _has_body(node: Definition) -> bool:
+    """Whether it does more than ``pass``, ``...`` or ``raise NotImplementedError``."""
+    for statement in node.body[1:]:
+        match statement:
+            case ast.Pass() | ast.Expr(ast.Constant()):
+                continue
+            case ast.Raise(
+                exc=ast.Name("NotImplementedError") | ast.Call(func=ast.Name("NotImplementedError"))
+            ):
+                continue
+        return True
+    return False
+
+
+def _source(indent: int, first: int, last: int, lines: list[str], dropped: set[int]) -> str | None:
+    """The lines without docstrings, dedented; None where they are too few or many, or cannot be dedented."""
+    kept: list[str] = []
+    room = LONGEST + 1
+    for number in range(first, last + 1):
+        line = lines[number - 1]
+        if number in dropped:
+            continue
+        if line[:indent].strip():
+            return None  # a string's continuation left of the function: dedenting would change it
+        kept.append(line[indent:] if line.strip() else "")
+        room -= len(kept[-1]) + 1
+        if room < 0:
+            return None
+    function = "\n".join(kept)
+    return function if len(function) >= SHORTEST and _parse(function) else None
+
+
+def _parse(code: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in others' strings
+            return ast.parse(code)
+    except SyntaxError:
+        return None
+
+
+def in_place(function: str, indent: int) -> str:
+    """The function as it stands in its file."""
+    return textwrap.indent(function, " " * indent)

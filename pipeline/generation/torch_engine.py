@@ -1,0 +1,301 @@
+"""The local engine: transformers, one base model in memory, every checkpoint a LoRA adapter on it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
+from pipeline.generation.bucketing import bucket_by_length, join
+from pipeline.generation.engine import Request
+from pipeline.generation.prompts import Context, Prompt, render
+from pipeline.generation.sampling import pick, uniform_draws
+from pipeline.generation.tokenization import encode_completion, encode_prompt
+from pipeline.models.families import Family
+from pipeline.models.weights import base_model_dir, best_dtype
+from pipeline.schema import (
+    Checkpoint,
+    Completion,
+    FinishReason,
+    LabError,
+    Progress,
+    PromptVariant,
+    SamplingParams,
+)
+from pipeline.settings import Settings
+
+BATCH_ROWS = {"cpu": 32, "cuda": 384}  # of an evaluation; by device
+_UPDATE_SECONDS = 0.08
+_LIKELIHOOD_TOKENS = 8_192  # in one forward pass
+_PROBE = "def attention(query, key, value):"
+
+
+def load_engine(
+    settings: Settings, family: Family, progress: Progress | None = None, dtype: torch.dtype | None = None
+) -> TorchEngine:
+    """Load the family's base model on the best device here.
+
+    Raises:
+        LabError: the base model cannot be had.
+    """
+    from transformers import AutoTokenizer
+
+    say = progress or (lambda fraction, message: None)
+    source = base_model_dir(settings, family, progress)
+    say(0.9, "Loading the base model")
+    with _in_words(family, source):
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    return TorchEngine(family, load_model(family, source, dtype), tokenizer)
+
+
+def load_model(family: Family, source: Path | str, dtype: torch.dtype | None = None) -> Any:
+    """A model of the family's architecture, from a folder or a hub id, on the best device here.
+
+    Raises:
+        LabError: it cannot be had.
+    """
+    from transformers import AutoModelForCausalLM
+
+    cuda = torch.cuda.is_available()
+    with _in_words(family, source):
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype or best_dtype(), device_map="cuda" if cuda else None
+        )
+    if getattr(model, "is_quantized", False) and _room_for_bf16(model):
+        # The same weights: 4-bit kernels are fast for one row only, and a comparison has many.
+        model = model.dequantize(torch.bfloat16)
+    return model
+
+
+@contextmanager
+def _in_words(family: Family, source: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        raise LabError(f"The model of {family.name} could not be loaded from {source}: {error}") from error
+
+
+def _room_for_bf16(model: Any) -> bool:
+    """Whether the GPU takes the model in bf16 and leaves as much again for caches and activations."""
+    free, _ = torch.cuda.mem_get_info()
+    return free > 4 * 2 * model.num_parameters()
+
+
+class TorchEngine:
+    """Generates for many columns in one batch, each row under its own adapter (see ``Engine``)."""
+
+    def __init__(self, family: Family, model: Any, tokenizer: Any, merged: bool = False) -> None:
+        """Wrap a loaded model; ``merged`` says that it is a checkpoint itself and takes no adapters."""
+        self.family, self.model, self.tokenizer = family, model.eval(), tokenizer
+        self._merged = merged
+        self.dtype, self.device = model.dtype, model.device
+        self.batch_rows = BATCH_ROWS[self.device.type]
+        self.stack = AdapterStack(model)
+        self._adapters: dict[str, Adapter] = {}
+        eos = model.generation_config.eos_token_id
+        self._stop_ids = torch.tensor(eos if isinstance(eos, list) else [eos], device=self.device)
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else int(self._stop_ids[0])
+
+    def describe(self) -> str:
+        """The model, its precision and its device."""
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        return f"{self.family.title.partition(' (')[0]} · {str(self.dtype).removeprefix('torch.')} · {device}"
+
+    def render(
+        self, instruction: str, variant: PromptVariant, context: Context, decoding: SamplingParams
+    ) -> Prompt:
+        """The prompt, trimmed to leave room for the completion."""
+        room = self.family.sequence_length - decoding.max_new_tokens
+        if room < 1:
+            raise LabError(
+                f"At most {self.family.sequence_length - 1:,} new tokens fit this model, "
+                f"not {decoding.max_new_tokens:,}."
+            )
+        return render(instruction, variant, context, room, self.count_tokens, self.family.templates)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a prompt takes."""
+        return len(encode_prompt(self.tokenizer, text))
+
+    @torch.inference_mode()
+    def stream(
+        self, requests: Sequence[Request], decoding: SamplingParams, cancel: threading.Event | None = None
+    ) -> Iterator[list[Completion]]:
+        """Generate for all requests in one batch, streaming; see ``Engine.stream``."""
+        adapters = [self._adapter(request.column.checkpoint) for request in requests]
+        prompts = [encode_prompt(self.tokenizer, request.prompt) for request in requests]
+        batch = _Batch(requests, decoding, self.tokenizer)
+        uniform = uniform_draws(
+            decoding.seed, [f"{r.column.key}\0{r.prompt}" for r in requests], decoding.max_new_tokens
+        )
+        self.stack.assign(adapters, self.dtype, self.device)
+        alive = torch.arange(len(requests), device=self.device)
+        uniform = uniform.to(self.device)
+        logits, cache, mask = self._read(prompts)
+        token: Tensor | None = None
+        shown = 0.0
+        for step in range(decoding.max_new_tokens):
+            if token is not None:
+                logits, cache = self._forward(token[:, None], mask, cache)
+            token = pick(logits, decoding.temperature, decoding.min_p, uniform[alive, step])
+            stopped = torch.isin(token, self._stop_ids)
+            batch.add(alive.tolist(), token.tolist(), stopped.tolist())
+            if cancel is not None and cancel.is_set():
+                break
+            if stopped.any():
+                rows = (~stopped).nonzero()[:, 0]
+                if not len(rows):
+                    break
+                alive, token, mask = alive[rows], token[rows], mask[rows]
+                cache.batch_select_indices(rows)
+                self.stack.keep(rows)
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+            if time.perf_counter() - shown > _UPDATE_SECONDS:
+                yield batch.snapshot()
+                shown = time.perf_counter()
+        batch.close("cancelled" if cancel is not None and cancel.is_set() else "length")
+        yield batch.snapshot()
+
+    def _read(self, prompts: list[list[int]]) -> tuple[Tensor, Any, Tensor]:
+        """The prompts' next-token logits [rows, vocabulary], their cache, and its mask [rows, longest].
+
+        Prompts of like length are read together: a regular prompt padded to an augmented one's length would
+        cost as much. The caches then stand in one, padded on the left.
+        """
+        groups = bucket_by_length([len(prompt) for prompt in prompts])
+        caches, logits = [], []
+        for rows in groups:
+            ids, mask = self._pad_left([prompts[row] for row in rows])
+            with self.stack.only(torch.tensor(rows, device=self.device)):
+                found, cache = self._forward(ids, mask, None)
+            logits.append(found)
+            caches.append(cache)
+        order = torch.tensor([row for rows in groups for row in rows], device=self.device)
+        _, mask = self._pad_left(prompts)
+        return torch.cat(logits)[order.argsort()], join(groups, caches), mask
+
+    def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        """Next-token logits [rows, vocabulary] and the cache, after ``ids`` [rows, length]."""
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1], output.past_key_values
+
+    @torch.inference_mode()
+    def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
+        """Bits per UTF-8 byte of each reference given its prompt, under the request's checkpoint.
+
+        The sum of -log2 p over the reference's tokens (the end token is not counted), over its bytes.
+        """
+        prompts = [encode_prompt(self.tokenizer, request.prompt) for request in requests]
+        targets = [encode_completion(self.tokenizer, reference) for reference in references]
+        result = [math.nan] * len(requests)
+        order = sorted(range(len(requests)), key=lambda i: len(prompts[i]) + len(targets[i]))
+        while order:
+            longest = len(prompts[order[-1]]) + len(targets[order[-1]])
+            rows = [order.pop() for _ in range(min(len(order), max(1, _LIKELIHOOD_TOKENS // longest)))]
+            self.stack.assign(
+                [self._adapter(requests[i].column.checkpoint) for i in rows], self.dtype, self.device
+            )
+            ids, mask = self._pad_left([prompts[i] + targets[i] for i in rows])
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            hidden = self.model.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
+            ).last_hidden_state
+            for row, i in enumerate(rows):
+                n = len(targets[i])
+                logits = self.model.lm_head(hidden[row, -n - 1 : -1]).float()
+                nats = torch.nn.functional.cross_entropy(logits, ids[row, -n:], reduction="sum")
+                result[i] = float(nats) / math.log(2) / len(references[i].encode())
+        return result
+
+    def _pad_left(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
+        longest = max(map(len, sequences))
+        ids = [[self._pad] * (longest - len(s)) + s for s in sequences]
+        mask = [[0] * (longest - len(s)) + [1] * len(s) for s in sequences]
+        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
+
+    def _adapter(self, checkpoint: Checkpoint) -> Adapter | None:
+        if checkpoint.is_baseline or self._merged:
+            return None
+        # By fingerprint, so that one trained again under the same name is read again.
+        key = checkpoint.fingerprint
+        if key not in self._adapters:
+            adapter = read_adapter(checkpoint, self.stack.layers)
+            self.prove(adapter)
+            self._adapters[key] = adapter
+        return self._adapters[key]
+
+    @torch.inference_mode()
+    def prove(self, adapter: Adapter) -> None:
+        """Check on a short probe that the adapter changes the logits and that the baseline beside it is bare.
+
+        Raises:
+            LabError: one of them does not hold; nothing may be generated with it.
+        """
+        ids = torch.tensor([encode_prompt(self.tokenizer, _PROBE)] * 2, device=self.device)
+        self.stack.assign([None, None], self.dtype, self.device)
+        bare = self.model(input_ids=ids).logits
+        self.stack.assign([None, adapter], self.dtype, self.device)
+        stacked = self.model(input_ids=ids).logits
+        if not torch.equal(stacked[0], bare[0]):
+            raise LabError(
+                f"The baseline's answers change when {adapter.name} is loaded beside it. This is a bug."
+            )
+        if torch.equal(stacked[1], bare[1]):
+            raise LabError(f"Checkpoint {adapter.name} changes nothing: its answers are the baseline's.")
+
+
+class _Batch:
+    """The completions of one batch as they grow."""
+
+    def __init__(self, requests: Sequence[Request], decoding: SamplingParams, tokenizer: Any) -> None:
+        self.requests, self.tokenizer = requests, tokenizer
+        self.tokens: list[list[int]] = [[] for _ in requests]
+        self.reasons: list[FinishReason | None] = [None] * len(requests)
+        self.seconds = [0.0] * len(requests)
+        self.start, self.first = time.perf_counter(), 0.0
+
+    def add(self, rows: list[int], tokens: list[int], stopped: list[bool]) -> None:
+        now = time.perf_counter() - self.start
+        self.first = self.first or now
+        for row, token, stop in zip(rows, tokens, stopped, strict=True):
+            self.seconds[row] = now
+            if stop:
+                self.reasons[row] = "stop"
+            else:
+                self.tokens[row].append(token)
+
+    def close(self, reason: FinishReason) -> None:
+        self.reasons = [known or reason for known in self.reasons]
+
+    def snapshot(self) -> list[Completion]:
+        texts = self.tokenizer.batch_decode(self.tokens, skip_special_tokens=True)
+        return [
+            Completion(
+                column=request.column.key,
+                fingerprint=request.column.checkpoint.fingerprint,
+                # A character whose last bytes are still to come decodes to the replacement character.
+                text=text if reason else text.rstrip("\ufffd"),
+                tokens=len(tokens),
+                finish_reason=reason,
+                seconds=seconds,
+                seconds_to_first=self.first,
+            )
+            for request, text, tokens, reason, seconds in zip(
+                self.requests, texts, self.tokens, self.reasons, self.seconds, strict=True
+            )
+        ]

@@ -1,0 +1,1 @@
+"""Model families, the registry of their checkpoints, and where weights come from."""

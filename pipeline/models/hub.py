@@ -1,0 +1,88 @@
+"""Checkpoints that are published on the Hugging Face hub: fetched once, into the data folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.models.checkpoints import PUBLISHED, fingerprint, published_dir
+from pipeline.models.families import Family
+from pipeline.schema import Checkpoint, LabError, Progress
+from pipeline.settings import Settings
+
+_ADAPTER = ["adapter_config.json", "adapter_model.safetensors"]
+_MERGED = ["config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json"]
+
+
+def fetch(
+    settings: Settings, family: Family, checkpoint: Checkpoint, progress: Progress | None = None
+) -> Checkpoint:
+    """The checkpoint with its files here; a published one is downloaded into the data folder, once.
+
+    Raises:
+        LabError: the hub has no such repository, asks for a login, is out of reach, or holds neither an
+            adapter nor a merged model in safetensors.
+    """
+    if checkpoint.path or not checkpoint.hub_id:
+        return checkpoint
+    target = published_dir(settings, family) / checkpoint.name
+    if not (target / PUBLISHED).is_file():
+        if progress:
+            progress(0.0, f"downloading {checkpoint.hub_id}")
+        _download(checkpoint.hub_id, target)
+    return replace(checkpoint, path=target, fingerprint=fingerprint(target))
+
+
+def _download(hub_id: str, target: Path) -> None:
+    """All files of one commit, put in place together; the first of two processes wins."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        found = HfApi().model_info(hub_id)
+        names = {file.rfilename for file in found.siblings or ()}
+        wanted = _wanted(hub_id, names)
+        snapshot_download(hub_id, revision=found.sha, local_dir=part, allow_patterns=wanted)
+        shutil.rmtree(part / ".cache", ignore_errors=True)  # the download's own notes
+        (part / PUBLISHED).write_text(json.dumps({"hub_id": hub_id, "commit": found.sha}), encoding="utf-8")
+        part.chmod(0o755)
+        os.rename(part, target)
+    except LabError:
+        raise
+    except Exception as error:  # of the hub, the network and the disk; they share no base class
+        if not (target / PUBLISHED).is_file():
+            raise LabError(_in_words(hub_id, error)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _wanted(hub_id: str, names: set[str]) -> list[str]:
+    if set(_ADAPTER) <= names:
+        return _ADAPTER
+    if "config.json" in names and any(name.endswith(".safetensors") for name in names):
+        return _MERGED
+    raise LabError(
+        f"{hub_id} on the Hugging Face hub holds neither a LoRA adapter nor a merged model in safetensors, "
+        "so it cannot be compared here."
+    )
+
+
+def _in_words(hub_id: str, error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return (
+            f"{hub_id} is gated: ask for access on its page of the Hugging Face hub, then set HF_TOKEN to a "
+            "token of that account."
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"The Hugging Face hub has no model {hub_id}; it was removed or renamed, or is private (then set "
+            "HF_TOKEN)."
+        )
+    return f"{hub_id} cannot be fetched from the Hugging Face hub: {error}"

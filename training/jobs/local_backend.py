@@ -1,0 +1,156 @@
+"""Jobs on this machine: one keeper process each (``training.jobs.child``), which outlives the app."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+import psutil
+
+from pipeline.schema import LabError
+from training.jobs import job_files as files
+from training.jobs import processes
+from training.jobs.processes import Identity
+from training.jobs.records import Job, Records
+from training.jobs.verbs import ROOT
+
+_SILENT = 120.0
+"""Seconds without a sign of life after which a job of another machine or container counts as gone."""
+_KEEP_OUT = ("RCL_JOBS_TOKEN",)
+_GPU = "gpu "
+_KEEPER = "training.jobs.child"
+
+
+class LocalBackend:
+    """Starts keepers and finds them again. ``at_once`` is how many jobs may run at the same time."""
+
+    name = "local"
+
+    def __init__(self, records: Records, at_once: int | None = None, grace: float = 10.0) -> None:
+        """One job a GPU, or one in all where there is none, unless ``at_once`` allows fewer or more."""
+        self._records = records
+        self._grace = grace
+        self._keepers: dict[str, subprocess.Popen[bytes]] = {}
+        places = [f"{_GPU}{gpu}" for gpu in visible_gpus()]
+        self.slots: Sequence[str] = (
+            places[:at_once] if places else [f"place {i + 1}" for i in range(at_once or 1)]
+        )
+
+    def describe(self) -> str:
+        """Where jobs run, in a few words."""
+        what = "at the same time" if len(self.slots) > 1 else "at a time"
+        on = "one a GPU" if self.slots[0].startswith(_GPU) else "on the CPU"
+        return f"this machine, {len(self.slots)} {what}, {on}"
+
+    def check(self, job: Job, secrets: Mapping[str, str]) -> None:
+        """A judge needs its key before hours of work, not after; what else is missing, the verb says."""
+        if job.kind != "evaluate" or job.arguments.get("judge", "none") == "none":
+            return
+        known = {**os.environ, **secrets}
+        if not (known.get("OPENAI_API_KEY") or known.get("OPENAI_BASE_URL")):
+            raise LabError(
+                "The judge needs a key. Give it with this job, or start the app with OPENAI_API_KEY, or with "
+                "OPENAI_BASE_URL for a server that needs none."
+            )
+
+    def start(self, job: Job, secrets: Mapping[str, str]) -> bool:
+        """Start the keeper of a claimed job."""
+        folder = self._records.folder(job.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = {name: value for name, value in os.environ.items() if name not in _KEEP_OUT}
+        environment |= {**secrets, "RCL_DATA_DIR": str(self._records.root.parent), "PYTHONUNBUFFERED": "1"}
+        if job.slot and job.slot.startswith(_GPU):
+            environment["CUDA_VISIBLE_DEVICES"] = job.slot.removeprefix(_GPU)
+        keeper = [sys.executable, "-m", _KEEPER, str(self._records.root), job.id, str(job.attempt)]
+        with (folder / files.LOG).open("ab") as log:
+            self._keepers[job.id] = subprocess.Popen(
+                [*keeper, f"--grace={self._grace}"],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return True
+
+    def reap(self) -> None:
+        """Take note of keepers that ended: none stays as a zombie, and one that never took over is seen."""
+        for job_id, keeper in list(self._keepers.items()):
+            if keeper.poll() is not None:
+                del self._keepers[job_id]
+                job = self._records.get(job_id)
+                if job and job.state == "running" and job.started is None and job.pid == os.getpid():
+                    self._lost(
+                        job, f"It could not be started: {files.tail(self._records.folder(job_id), 500)}"
+                    )
+
+    def watch(self, job: Job) -> None:
+        """See after a running job: while its keeper lives, there is nothing to do."""
+        keeper = job.process
+        if keeper is None:
+            return
+        if not keeper.here:
+            if time.time() - job.updated > _SILENT:
+                self._lost(job, "The machine or container that ran it has not been heard of for two minutes.")
+        elif not _keeps(keeper, job):
+            if job.started is None:  # an app claimed it and died before it began
+                self._records.update(job, state="queued", slot=None, host=None, pid=None, pid_started=None)
+            else:
+                self._lost(job, "Its processes were killed, or the machine was restarted.")
+        elif job.cancelled_at and time.time() - job.cancelled_at > self._grace + 20:
+            self._kill(job, keeper)  # a keeper that is stopped or hangs cannot do as it is asked
+
+    def _kill(self, job: Job, keeper: Identity) -> None:
+        if _keeps(keeper, job):
+            psutil.Process(keeper.pid).kill()
+        self._lost(job, "Cancelled.")
+
+    def _lost(self, job: Job, reason: str) -> None:
+        if job.process and job.process.here:
+            processes.end(lambda: processes.members(job.mark), self._grace)
+        changes = files.last_progress(self._records.folder(job.id))
+        changes |= {"state": "cancelled" if job.cancelled_at else "interrupted", "seconds_left": None}
+        self._records.update(job, **{**changes, "reason": reason, "finished": time.time()})
+
+
+def _keeps(keeper: Identity, job: Job) -> bool:
+    """Whether the process that answers for the job lives.
+
+    Its start time tells it from a stranger with its pid; where the machine's clock was set meanwhile, which
+    moves all start times, its command line does. A healthy job must not be given up for that.
+    """
+    return keeper.alive or processes.runs(keeper.pid, _KEEPER, job.id)
+
+
+def visible_gpus() -> list[str]:
+    """Indices of the GPUs that jobs may use, without loading torch; empty without a driver."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
+    return [line.partition(",")[0] for line in _nvidia_smi("index")]
+
+
+def gpu_memory_in_use() -> list[str]:
+    """For each GPU that is in use, a few words: ``GPU 0: 31 of 80 GB in use``."""
+    rows = [line.split(", ") for line in _nvidia_smi("index,memory.used,memory.total")]
+    return [
+        f"GPU {index}: {int(used) / 1024:.0f} of {int(total) / 1024:.0f} GB in use"
+        for index, used, total in rows
+        if used.isdigit() and int(used) > 1024
+    ]
+
+
+def _nvidia_smi(query: str) -> list[str]:
+    if not shutil.which("nvidia-smi"):
+        return []
+    call = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
+    except (subprocess.SubprocessError, OSError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]

@@ -1,0 +1,190 @@
+"""A sweep: sizes × prompt variants × seeds, each fine-tune followed by its evaluation, if still missing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.evaluation.store import Run, RunConfig, list_runs, load_config, load_run
+from pipeline.models.checkpoints import checkpoint_name, get_column, list_checkpoints
+from pipeline.models.families import Family, get_family
+from pipeline.schema import VARIANTS, Checkpoint, LabError, PromptVariant, SamplingParams
+from pipeline.scoring.judge.config import JudgeConfig
+from pipeline.settings import Settings
+from training.jobs.limits import column_key
+from training.jobs.records import Job, Records
+
+if TYPE_CHECKING:
+    from training.jobs.runner import Runner
+
+
+_NOTHING = "nothing was missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One job of a sweep; ``after`` is the index of the step that must succeed before it."""
+
+    kind: str
+    arguments: Mapping[str, Any]
+    after: int | None = None
+
+
+def plan(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
+    """The jobs of a sweep that are still missing, in the order in which they are queued.
+
+    Every step resumes, so one that was interrupted before goes on and repeats nothing.
+
+    Raises:
+        LabError: a size, variant or seed makes no sense.
+    """
+    family = get_family(settings, arguments["family"])
+    sizes, prompts, seeds = _lists(arguments)
+    training = {name: arguments[name] for name in ("epochs", "max_steps")}
+    scoring = {name: arguments[name] for name in ("samples", "judge", "judge_model")}
+    known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}
+    configs = _configs(settings, family)
+    steps: list[Step] = []
+    for size, seed, prompt in product(sizes, seeds, prompts):
+        if size == 0 and seed != seeds[0]:
+            continue  # the baseline has no training seed
+        common = {"family": family.name, "prompt": prompt, "resume": True}
+        checkpoint = known.get(checkpoint_name(size, prompt, seed) if size else "baseline")
+        trained = None
+        if size and not _trained(checkpoint, training):
+            trained = len(steps)
+            steps.append(Step("finetune", {**common, "subset_size": size, "seed": seed, **training}))
+        wanted = {
+            **common,
+            "subset_size": str(size or "baseline"),
+            "training_seed": seed if size else 42,
+            **scoring,
+        }
+        if trained is not None or checkpoint is None or not _evaluated(configs, family, checkpoint, wanted):
+            steps.append(Step("evaluate", wanted, trained))
+    return steps
+
+
+def submit_sweep(
+    runner: Runner, arguments: Mapping[str, Any], owner: str = "", secrets: Mapping[str, str] | None = None
+) -> Job:
+    """Queue a sweep and its members; the same sweep that still runs is returned instead."""
+    sweep = runner.prepare("sweep", arguments, owner)
+    members: list[Job] = []
+    for step in plan(runner.settings, sweep.arguments):
+        needs = members[step.after].id if step.after is not None else None
+        member = runner.prepare(step.kind, step.arguments, sweep.owner, needs)
+        members.append(replace(member, sweep=sweep.id))
+    if not members:
+        sweep = replace(sweep, state="succeeded", progress=1.0, message=_NOTHING, finished=time.time())
+    held = {member.id: secrets or {} for member in members if member.kind == "evaluate"}
+    return runner.add([sweep, *members], held)[0]
+
+
+def settle(records: Records, sweep_id: str) -> None:
+    """Bring a sweep's record up to date: a sweep is what its members are."""
+    sweep, members = records.get(sweep_id), records.list(sweep=sweep_id)
+    if sweep is None or not members:
+        return
+    states = Counter(job.state for job in members)
+    done = len(members) - states["queued"] - states["running"]
+    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    changes: dict[str, Any] = {
+        "progress": sum(job.progress if job.active else 1.0 for job in members) / len(members),
+        "message": f"{done} of {len(members)} done ({told})",
+        "reason": None,
+    }
+    bad = [state for state in ("failed", "interrupted", "cancelled") if states[state]]
+    if done < len(members):
+        changes["state"] = "running" if states["running"] or done else "queued"
+    else:
+        changes["state"] = bad[0] if bad else "succeeded"
+        changes["reason"] = f"Of {len(members)} jobs: {told}." if bad else None
+    if all(getattr(sweep, name) == value for name, value in changes.items()):
+        return
+    changes["started"] = min((job.started for job in members if job.started), default=None)
+    changes["finished"] = time.time() if done == len(members) else None
+    with suppress(sqlite3.IntegrityError):  # the same sweep was asked for again meanwhile: that one shows it
+        records.update(sweep, **changes)
+
+
+def _lists(arguments: Mapping[str, Any]) -> tuple[list[int], list[PromptVariant], list[int]]:
+    """Sizes (0 for the baseline), prompt variants and seeds, each once, in their order."""
+    words = {
+        name: list(dict.fromkeys(word.strip() for word in str(arguments[name]).split(",") if word.strip()))
+        for name in ("sizes", "prompts", "seeds")
+    }
+    for name, found in words.items():
+        if not found:
+            raise LabError(f"A sweep needs at least one of its {name}.")
+    strange = [word for word in words["prompts"] if word not in VARIANTS]
+    if strange:
+        raise LabError(f"There is no prompt variant {strange[0]!r}. There are: {', '.join(VARIANTS)}.")
+    sizes = [0 if word == "baseline" else _number(word, "size") for word in words["sizes"]]
+    prompts = [variant for word in words["prompts"] for variant in VARIANTS if variant == word]
+    return sizes, prompts, [_number(word, "seed") for word in words["seeds"]]
+
+
+def _number(word: str, what: str) -> int:
+    if not word.isascii() or not word.isdigit() or (what == "size" and int(word) == 0):
+        hint = "such as 200,1000, or baseline" if what == "size" else "such as 42,43,44"
+        raise LabError(f"{word!r} is no {what}. Give numbers with commas between them, {hint}.")
+    return int(word)
+
+
+def _trained(checkpoint: Checkpoint | None, training: Mapping[str, Any]) -> bool:
+    """Whether its folder is complete (it appears in one piece) and was trained as is asked for now."""
+    if checkpoint is None or checkpoint.path is None:
+        return False
+    try:
+        record = json.loads((checkpoint.path / "checkpoint.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return all(record.get(name) == value for name, value in training.items())
+
+
+def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
+    """Whether there is a complete run of just what an evaluation with these arguments would make."""
+    family = get_family(settings, arguments["family"])
+    column = get_column(settings, family, column_key(arguments))
+    return _evaluated(_configs(settings, family), family, column.checkpoint, arguments)
+
+
+def _configs(settings: Settings, family: Family) -> dict[Path, RunConfig]:
+    """What the family's runs did, by folder; their items are many, and read only where they matter."""
+    found = {}
+    for folder in list_runs(settings):
+        with suppress(LabError):  # one that cannot be read does not count as there
+            found[folder] = load_config(folder)
+    return {folder: config for folder, config in found.items() if config.family == family.name}
+
+
+def _evaluated(
+    configs: Mapping[Path, RunConfig], family: Family, checkpoint: Checkpoint, wanted: Mapping[str, Any]
+) -> bool:
+    """Whether one of the runs is complete and of these very weights, as it is asked for now."""
+    most = wanted.get("max_new_tokens") or family.max_new_tokens
+    decoding = SamplingParams(wanted.get("temperature", 0.1), 0.1, most, wanted.get("seed", 42))
+    asked = (column_key(wanted), checkpoint.fingerprint, wanted["samples"], decoding)
+    for folder, config in configs.items():
+        if (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == asked:
+            with suppress(LabError, OSError, EOFError):  # a damaged one is made again
+                run = load_run(folder)
+                if run.complete and (wanted["judge"] == "none" or _judged(run, wanted)):
+                    return True
+    return False
+
+
+def _judged(run: Run, wanted: Mapping[str, Any]) -> bool:
+    """Whether every sample has a verdict or a reason for none; with reasons only, the judge was not there."""
+    name = JudgeConfig(wanted["judge"], wanted["judge_model"]).name
+    verdicts = [item.scores.get(name) for item in run.items.values()]
+    return all(verdicts) and any(verdict and verdict.value is not None for verdict in verdicts)

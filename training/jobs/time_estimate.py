@@ -1,0 +1,88 @@
+"""How long a job will take, and from what one knows it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.models.families import get_family
+from pipeline.settings import Settings
+from training.jobs.records import Job
+from training.jobs.runner import Runner
+from training.jobs.sweep_plan import Step
+
+_ROUGH = {("finetune", "smollm2-135m"): (12.0, 17.5), ("evaluate", "smollm2-135m"): (6.0, 3.1)}
+"""Seconds to get ready, and seconds an optimizer step (16 samples) or a test sample (without a judge), as
+measured on 2 CPU cores."""
+_READY = 0.015  # the fraction from which on a verb does its real work, not getting ready
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds, None where nothing is known, and the basis in words."""
+
+    seconds: float | None
+    basis: str
+
+
+def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> Estimate:
+    """From past jobs of the same kind and family here, else from a rough figure, else unknown."""
+    past = [job for job in runner.list(("succeeded",)) if _alike(job, kind, arguments, runner.backend.name)][
+        :5
+    ]
+    paces = [pace for job in past if (pace := _pace(runner, job)) is not None]
+    amount = units(runner.settings, kind, arguments)
+    if paces:
+        ready, each = (statistics.median(part) for part in zip(*paces, strict=True))
+        jobs = f"the last {len(paces)} jobs" if len(paces) > 1 else "the last job"
+        return Estimate(ready + each * amount, f"from {jobs} of this kind here")
+    rough = _ROUGH.get((kind, str(arguments.get("family"))))
+    if rough is None or runner.backend.name != "local":
+        return Estimate(None, "no job of this kind has finished here yet")
+    return Estimate(
+        rough[0] + rough[1] * amount, "a rough figure for 2 CPU cores; no such job has finished here yet"
+    )
+
+
+def estimate_steps(runner: Runner, steps: Sequence[Step]) -> Estimate:
+    """A sweep's jobs one after another, spread over the places that there are."""
+    each = [estimate(runner, step.kind, step.arguments) for step in steps]
+    if not each or any(one.seconds is None for one in each):
+        return Estimate(None, next((one.basis for one in each if one.seconds is None), "nothing is missing"))
+    bases = sorted({one.basis for one in each})
+    places = len(runner.backend.slots) if None not in runner.backend.slots else 1
+    return Estimate(sum(one.seconds or 0 for one in each) / places, "; ".join(bases))
+
+
+def units(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> int:
+    """Optimizer steps of a fine-tune, test samples of an evaluation, 1 of anything else."""
+    if kind == "evaluate":
+        return int(arguments["samples"])
+    if kind != "finetune":
+        return 1
+    batch = get_family(settings, str(arguments["family"])).batch_size
+    return int(
+        arguments["max_steps"] or -(-int(arguments["subset_size"]) // batch) * int(arguments["epochs"])
+    )
+
+
+def _alike(job: Job, kind: str, arguments: Mapping[str, Any], backend: str) -> bool:
+    same = [name for name in ("family", "judge", "backend") if name in arguments]
+    whole = job.attempt == 1 and job.backend == backend  # a resumed job did only a part of its work
+    return whole and job.kind == kind and all(job.arguments.get(n) == arguments[n] for n in same)
+
+
+def _pace(runner: Runner, job: Job) -> tuple[float, float] | None:
+    """Seconds to get ready, and seconds a unit, as its reports tell."""
+    reports = [one for one in runner.progress(job.id) if one["fraction"] > _READY]
+    if len(reports) < 2 or job.started is None or job.finished is None:
+        return None
+    first, last = reports[0], reports[-1]
+    share = last["fraction"] - first["fraction"]
+    if share <= 0 or not last["time"] > first["time"]:
+        return None
+    work = (last["time"] - first["time"]) / share
+    amount = units(runner.settings, job.kind, job.arguments)
+    return max(0.0, job.finished - job.started - work), work / amount

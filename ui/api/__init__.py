@@ -1,0 +1,1 @@
+"""The HTTP API: typed functions whose signatures are the API page."""

@@ -1,0 +1,1 @@
+"""The Compare tab: checkpoints side by side on one task."""

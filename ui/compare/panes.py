@@ -1,0 +1,198 @@
+"""The panes of a comparison as HTML: pure functions from what is known to what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Literal
+
+from pipeline.evaluation.comparison import Pane, Task
+from pipeline.schema import Completion, Score, counted
+from pipeline.scoring import METRICS, extract_code
+from pipeline.scoring.encoder import KINDS
+from pipeline.scoring.text import PARSES, SAME_SIGNATURE
+from ui import markup
+
+Against = Literal["nothing", "the reference", "the baseline"]
+_LEFT_OUT = frozenset(name for kind in KINDS for name in kind.metrics[2:])
+"""Scores of the raw text, which runs and the API keep for comparison with published figures."""
+EMPTY = (
+    '<p class="empty">Press <b>Generate</b>: every checkpoint that you ticked gets the same task, and their '
+    "answers appear here side by side, each with its scores.</p>"
+)
+_ONE_SAMPLE = (
+    '<p class="note">The best of each score is in bold. One sample says little about a checkpoint: Results '
+    "compares them over many samples, with intervals and tests. About says what each score means.</p>"
+)
+
+
+def grid(
+    panes: Sequence[Pane], task: Task, show_reference: bool = False, against: Against = "nothing"
+) -> str:
+    """All panes side by side, the reference first where it is asked for, or each as a difference."""
+    cards = [_reference(task)] if show_reference and task.reference is not None else []
+    best = _best(panes)
+    for pane in panes:
+        base = _base(pane, panes, task, against)
+        cards.append(_card(pane, base, against, best))
+    note = _ONE_SAMPLE if best else ""
+    return f'<div class="panes aligned">{"".join(cards)}</div>{note}'
+
+
+def _best(panes: Sequence[Pane]) -> dict[str, float]:
+    """The best value of every score on which the panes differ."""
+    values: dict[str, list[float]] = {}
+    for pane in panes:
+        for score in pane.scores:
+            if score.value is not None and score.metric in METRICS:
+                values.setdefault(score.metric, []).append(score.value)
+    return {
+        metric: max(found) if METRICS[metric].higher_is_better else min(found)
+        for metric, found in values.items()
+        if len(set(found)) > 1
+    }
+
+
+def status(state: str, says: str) -> str:
+    """One line on how the model stands; ``state`` colors its dot."""
+    return f'<p class="{state}" role="status"><span class="dot"></span>{escape(says)}</p>'
+
+
+def waiting(says: str) -> str:
+    """What is waited for, where the answers will be."""
+    return f'<p class="waiting" role="status">{escape(says)}</p>'
+
+
+def problem(says: str) -> str:
+    """Why there is nothing to show."""
+    return f'<p class="problem" role="alert">{escape(says)}</p>'
+
+
+def _base(pane: Pane, panes: Sequence[Pane], task: Task, against: Against) -> str | None:
+    """The code that the pane's is to be compared with, None where there is none (yet)."""
+    if against == "the reference":
+        return task.reference
+    if against == "the baseline":
+        for other in panes:
+            column = other.column
+            if column.checkpoint.is_baseline and column.variant == pane.column.variant and other is not pane:
+                return other.code if other.completion else None
+    return None
+
+
+def _card(pane: Pane, base: str | None, against: Against, best: Mapping[str, float]) -> str:
+    name = escape(pane.column.label)
+    title, _, variant = name.partition(" · ")
+    whole = pane.completion is not None and pane.completion.finish_reason in ("stop", "length")
+    copy = _copy(pane.code) if pane.code else ""
+    trimmed = f'<p class="note">Prompt: {escape(pane.trimmed)}.</p>' if pane.trimmed else ""
+    # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
+    return (
+        f'<section class="pane" aria-label="{name}" data-state="{_state(pane)}">'
+        f'<header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
+        f"{_facts(pane)}"
+        f'<div class="body">{_body(pane, base, against)}</div>'
+        f'<div class="foot">{trimmed}{_scores(pane.scores, best) if whole else ""}</div></section>'
+    )
+
+
+def _body(pane: Pane, base: str | None, against: Against) -> str:
+    if pane.error:
+        return problem(pane.error)
+    if pane.completion is None:
+        return waiting("Reading the prompt…")
+    text = pane.completion.text
+    if pane.completion.finish_reason is None:
+        return _pre(f'{markup.answer(text, extract_code(text))}<span class="caret"></span>')
+    if base is not None:
+        legend = f'<p class="note">Difference: − only in {against}, + only here</p>'
+        return legend + _pre(markup.diff(base, pane.code), "diff")
+    if text.strip():
+        return _pre(markup.answer(text, pane.code))
+    return '<p class="note">Nothing: it ended at once.</p>'
+
+
+def _reference(task: Task) -> str:
+    code = task.reference or ""
+    return (
+        f'<section class="pane reference" aria-label="Reference"><header><h3>Reference</h3>{_copy(code)}'
+        '</header><p class="facts"><span>what the dataset has</span></p>'
+        f'<div class="body">{_pre(markup.python(code))}</div><div class="foot"></div></section>'
+    )
+
+
+def _state(pane: Pane) -> str:
+    if pane.error:
+        return "failed"
+    return "done" if pane.completion and pane.completion.finish_reason else "writing"
+
+
+def _pre(inner: str, kind: str = "code") -> str:
+    return f'<pre class="{kind}" tabindex="0">{inner}</pre>'
+
+
+def _copy(code: str) -> str:
+    return f'<button type="button" class="copy" data-copy="{escape(code)}">Copy code</button>'
+
+
+def _facts(pane: Pane) -> str:
+    if pane.error:
+        return '<p class="facts"></p>'
+    completion = pane.completion
+    facts = [_writer(pane)]
+    if completion and completion.tokens and completion.seconds:
+        rate = completion.tokens / completion.seconds
+        facts.insert(0, _fact(counted(completion.tokens, "token")))
+        facts.insert(
+            1, _fact(f"{rate:.3g} tokens/s", f"First token after {completion.seconds_to_first:.1f} s")
+        )
+    if completion and completion.finish_reason:
+        facts.append(_fact(_ending(completion)))
+    return f'<p class="facts">{"".join(facts)}</p>'
+
+
+def _writer(pane: Pane) -> str:
+    """What wrote it, as the engine says; a published checkpoint is known only once it has been fetched."""
+    checkpoint = pane.column.checkpoint
+    mark = pane.completion.fingerprint if pane.completion else checkpoint.fingerprint
+    if mark.startswith("remote:"):
+        return _fact(f"served as {mark[7:]}", "A server wrote it; its weights cannot be checked from here")
+    if checkpoint.is_baseline:
+        return _fact("no adapter", "The bare base model")
+    return _fact(f"adapter {mark}", "Hash of the adapter's files, or a merged model's commit") if mark else ""
+
+
+def _ending(completion: Completion) -> str:
+    words = {"stop": "ended by itself", "length": "cut off at the token limit", "cancelled": "stopped by you"}
+    return words[completion.finish_reason or "stop"]
+
+
+def _fact(text: str, title: str = "") -> str:
+    hint = f' title="{escape(title)}"' if title else ""
+    return f"<span{hint}>{escape(text)}</span>"
+
+
+def _scores(scores: Sequence[Score], best: Mapping[str, float]) -> str:
+    if not scores:
+        return '<p class="note">Scores follow.</p>'
+    rows = "".join(_row(score, best) for score in scores if score.metric not in _LEFT_OUT)
+    return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>'
+
+
+def _row(score: Score, best: Mapping[str, float]) -> str:
+    known = METRICS.get(score.metric)
+    better = "" if known is None else " Higher is better." if known.higher_is_better else " Lower is better."
+    hint = f' title="{escape(known.description + better)}"' if known else ""
+    if score.value is None:
+        value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
+    else:
+        value = _value(score.metric, score.value)
+    mark = ' class="best"' if score.value is not None and score.value == best.get(score.metric) else ""
+    return f'<tr><th scope="row"{hint}>{escape(score.metric)}</th><td{mark}>{value}</td></tr>'
+
+
+def _value(metric: str, value: float) -> str:
+    if metric in (PARSES, SAME_SIGNATURE):
+        return "yes" if value else "no"
+    known = METRICS.get(metric)  # a judge's metric is named after it
+    return f"{value:.1f}" if known and known.range[1] == 100 else f"{value:.3f}"

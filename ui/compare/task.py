@@ -1,0 +1,197 @@
+"""What a comparison asks: a test sample of the family's dataset, or an own instruction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from pipeline.evaluation.comparison import Task
+from pipeline.models.families import get_family
+from pipeline.schema import LabError, PromptVariant, Sample
+from ui import markup
+from ui.callbacks import QUIET
+from ui.compare import panes
+from ui.compare.columns import ColumnPicker
+from ui.lab import Lab, Loading
+
+if TYPE_CHECKING:
+    from pipeline.data.dataset import Dataset
+
+SAMPLE, OWN = "Dataset sample", "Own instruction"
+SampleView = tuple[str, "Place", str, Any]
+"""Values for ``TaskForm.sample_view``."""
+_MOVES: dict[str, Callable[[int], int]] = {
+    "Previous": lambda at: at - 1,
+    "Next": lambda at: at + 1,
+    "Random": lambda at: random.getrandbits(31),
+}
+"""Buttons that go to another sample: from a position to one that is brought into range."""
+_EXAMPLES = {
+    "Cosine similarity": "Write a function `cosine_similarity(a, b)` that returns the cosine similarity of "
+    "two vectors.",
+    "RMSNorm": "Write a class `RMSNorm(nn.Module)` that divides its input by its root mean square and scales "
+    "it with a learned weight.",
+    "Top-k accuracy": "Write a function `top_k_accuracy(logits, labels, k=5)` that returns the share of rows "
+    "whose label is among the k largest logits.",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one is among the test samples: a search, and the position in what it finds."""
+
+    query: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class TaskForm:
+    """The components that set the task; ``place`` and ``sample_id`` are states.
+
+    ``clock`` ticks while something is being loaded that the page waits for.
+    """
+
+    source: gr.Radio
+    search: gr.Textbox
+    card: gr.HTML
+    place: gr.State
+    sample_id: gr.State
+    instruction: gr.Textbox
+    code: gr.Textbox
+    clock: gr.Timer
+
+    @property
+    def sample_view(self) -> list[gr.HTML | gr.State | gr.Timer]:
+        """What ``show_place`` gives."""
+        return [self.card, self.place, self.sample_id, self.clock]
+
+
+def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
+    """The two kinds of task, one shown at a time."""
+    gr.HTML(markup.step(2, "Choose a task"))
+    source = gr.Radio([SAMPLE, OWN], value=SAMPLE, label="Task", show_label=False, container=False)
+    with gr.Column(elem_classes="plain") as sample_part:
+        with gr.Row(elem_classes="finder"):
+            search = gr.Textbox(
+                placeholder="Search the test samples",
+                show_label=False,
+                label="Search",
+                min_width=220,
+                scale=3,
+            )
+            with gr.Row(elem_classes="moves"):
+                steps = {name: gr.Button(name, size="sm", min_width=0) for name in _MOVES}
+        card = gr.HTML()
+    with gr.Column(visible=False, elem_classes="plain") as own_part:
+        instruction = gr.Textbox(
+            label="Instruction", lines=3, max_lines=10, placeholder="Write a function that …", autofocus=False
+        )
+        gr.Examples(
+            [[text] for text in _EXAMPLES.values()],
+            instruction,
+            example_labels=list(_EXAMPLES),
+            label="For example",
+        )
+        code = gr.Textbox(
+            label="Code of the file around it (optional; for the augmented prompt)",
+            lines=3,
+            max_lines=12,
+            elem_classes="mono",
+        )
+    place, sample_id, clock = gr.State(Place()), gr.State(""), gr.Timer(0.7)
+    form = TaskForm(source, search, card, place, sample_id, instruction, code, clock)
+    source.change(
+        lambda chosen: (gr.Column(visible=chosen == SAMPLE), gr.Column(visible=chosen == OWN)),
+        source,
+        [sample_part, own_part],
+        **QUIET,
+    )
+    _wire(lab, picker, form, steps)
+    return form
+
+
+def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm, steps: dict[str, gr.Button]) -> None:
+    where = [picker.family, picker.variants]
+
+    def move(by: Callable[[int], int]) -> Callable[..., SampleView]:
+        return lambda family, variants, place: show_place(
+            lab, family, variants, Place(place.query, by(place.offset)), again=True
+        )
+
+    for name, by in _MOVES.items():
+        steps[name].click(move(by), [*where, form.place], form.sample_view, **QUIET)
+    picker.variants.change(move(lambda at: at), [*where, form.place], form.sample_view, **QUIET)
+
+    def search(family: str, variants: Sequence[str], query: str, place: Place) -> SampleView:
+        # Another tab empties the search and sets the place together: that place stays.
+        return show_place(lab, family, variants, place if place.query == query else Place(query))
+
+    # Not ``input``, which a text box sends for key presses only: not for the backspace key, not for a paste.
+    form.search.change(
+        search, [*where, form.search, form.place], form.sample_view, trigger_mode="always_last", **QUIET
+    )
+    picker.family.input(
+        lambda family, variants: ("", *show_place(lab, family, variants, Place(), again=True)),
+        where,
+        [form.search, *form.sample_view],
+        **QUIET,
+    )
+
+
+def dataset(lab: Lab, family: str, variants: Sequence[str], again: bool = False) -> Loading[Dataset]:
+    """The family's dataset as the prompt variants see it: the narrower view as soon as one needs it."""
+    variant: PromptVariant = "augmented" if "augmented" in variants else "regular"
+    return lab.dataset(get_family(lab.settings, family), variant, again)
+
+
+def show_place(
+    lab: Lab, family: str, variants: Sequence[str], place: Place, again: bool = False
+) -> SampleView:
+    """The sample at a place: as a card, the place in range, its id (or nothing), and whether to look again.
+
+    ``again`` tries once more to load a dataset that could not be had.
+    """
+    loading = dataset(lab, family, variants, again)
+    if loading.state == "loading":
+        return panes.waiting(loading.says), place, "", gr.Timer(active=True)
+    try:
+        data = loading.result()
+    except LabError as error:
+        return panes.problem(str(error)), place, "", gr.skip()
+    found = data.matches(place.query)
+    if not found:
+        words = f'<p class="note">No test sample holds “{escape(place.query)}”.</p>'
+        return words, place, "", gr.skip()
+    place = Place(place.query, place.offset % len(found))
+    sample = data.test[found[place.offset]]
+    return sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id, gr.skip()
+
+
+def sample_card(sample: Sample, position: str = "") -> str:
+    """What a sample asks, and where it is from."""
+    return (
+        f'<article class="sample"><header><h3><code>{escape(sample.function_name)}</code></h3>'
+        f"<span>{escape(position)}</span></header><p>{markup.prose(sample.prompt)}</p>"
+        f"<footer>{escape(sample.repo)} · {escape(sample.file)}</footer></article>"
+    )
+
+
+def read_task(
+    lab: Lab, family: str, variants: Sequence[str], source: str, sample_id: str, instruction: str, code: str
+) -> Task:
+    """The task that the form sets; raises ``LabError`` where it sets none."""
+    if source == OWN:
+        return Task.of_instruction(instruction, code)
+    loading = dataset(lab, family, variants)
+    if loading.state == "loading":
+        raise LabError(
+            f"The dataset is not ready yet ({loading.says}). Try again shortly, or write an own instruction."
+        )
+    if not sample_id:
+        raise LabError("No sample is shown to compare on: choose one, or write an own instruction.")
+    return Task.of_sample(loading.result().get(sample_id))

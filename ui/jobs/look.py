@@ -1,0 +1,133 @@
+"""The queue and the open job: the components that show them, and what they show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from training.jobs import Job, Runner
+from training.jobs.limits import jobs_are_on
+from training.jobs.verbs import can_resume, load
+from ui.jobs import html as jobs_view
+from ui.jobs import sweep_grid as jobs_sweep
+
+_MOST_ROWS = 100
+_PICK = """
+element.addEventListener("click", (event) => {
+  const row = event.target.closest("[data-id]");
+  if (row) trigger("click", { id: row.dataset.id });
+});
+"""
+_BUTTONS = {
+    "compare": "Open in Compare",
+    "evaluate": "Evaluate it",
+    "results": "Open in Results",
+    "cancel": "Cancel",
+    "resume": "Resume",
+    "retry": "Retry",
+    "delete": "Delete",
+}
+_NOTHING = '<p class="note">An open job shows here how far it is, its curve and its log.</p>'
+
+
+@dataclass(frozen=True)
+class Look:
+    """The components that show the queue and the open job."""
+
+    queue: gr.HTML
+    opened: gr.State
+    head: gr.HTML
+    body: gr.HTML
+    log: gr.Textbox
+    buttons: dict[str, gr.Button]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """All of them, in the order of ``redraw``."""
+        return [self.queue, self.opened, self.head, self.body, self.log, *self.buttons.values()]
+
+
+def build() -> Look:
+    """Lay them out: the queue, and below it the open job."""
+    with gr.Column(elem_classes="card"):
+        queue = gr.HTML(js_on_load=_PICK, elem_id="jobs-queue")
+    with gr.Column(elem_classes="card"):
+        head = gr.HTML(_NOTHING, elem_id="jobs-head")
+        with gr.Row(elem_classes="actions"):
+            buttons = {
+                key: gr.Button(text, visible=False, size="sm", scale=0, min_width=120)
+                for key, text in _BUTTONS.items()
+            }
+        body = gr.HTML(js_on_load=_PICK, elem_id="jobs-body")
+        log = gr.Textbox(
+            label="Log",
+            lines=12,
+            max_lines=18,
+            interactive=False,
+            elem_classes="mono",
+            visible=False,
+            elem_id="jobs-log",
+        )
+    return Look(queue, gr.State(""), head, body, log, buttons)
+
+
+def redraw(runner: Runner, opened: str) -> list[Any]:
+    """Updates of ``Look.outputs``; what is asked for and gone gives way to the newest job that there is."""
+    now = time.time()
+    every = runner.list()
+    top = jobs_view.in_order([job for job in every if job.sweep is None])
+    shown = next((job for job in every if job.id == opened), top[0] if top else None)
+    if shown is None:
+        empty = [gr.Button(visible=False) for _ in _BUTTONS]
+        return [jobs_view.queue([], "", now), "", _NOTHING, "", gr.Textbox(visible=False), *empty]
+    members = [job for job in reversed(every) if job.sweep == shown.id]
+    log = runner.logs(shown.id) if shown.kind != "sweep" else ""
+    can = possible(runner, shown)
+    return [
+        jobs_view.queue(top[:_MOST_ROWS], shown.sweep or shown.id, now),
+        shown.id,
+        jobs_view.head(shown, now, _hint(shown, can)),
+        jobs_view.body(
+            shown,
+            runner.progress(shown.id),
+            _where(runner, shown),
+            jobs_sweep.grid(members, now) if members else "",
+        ),
+        gr.Textbox(log, visible=bool(log)),
+        *(gr.Button(visible=can[key]) for key in _BUTTONS),
+    ]
+
+
+def _where(runner: Runner, job: Job) -> str:
+    if job.backend == "local":
+        return f"this machine, {job.slot}" if job.slot and job.slot.startswith("gpu") else "this machine"
+    place = runner.backend.describe() if job.backend == runner.backend.name else f"{job.backend} (not in use)"
+    return f"{place}, as {job.slot}" if job.slot else place
+
+
+def _hint(job: Job, can: Mapping[str, bool]) -> str:
+    if not can["resume"]:
+        return ""
+    if job.kind == "sweep":
+        return "Resume runs what is still missing, and nothing else."
+    return "Resume goes on from what was saved; Retry starts anew."
+
+
+def possible(runner: Runner, job: Job) -> dict[str, bool]:
+    """Which of the buttons make sense."""
+    ended_badly = job.state in ("failed", "cancelled", "interrupted")
+    done, allowed = job.state == "succeeded", jobs_are_on(runner.settings)
+    resumable = job.kind == "sweep" or can_resume(load(job.kind, runner.verbs))
+    return {
+        "compare": done and job.kind == "finetune",
+        "evaluate": done and job.kind == "finetune" and allowed,
+        "results": done and job.kind in ("evaluate", "sweep"),
+        "cancel": job.active and job.cancelled_at is None and allowed,
+        "resume": ended_badly and resumable and allowed,
+        "retry": ended_badly and job.kind != "sweep" and allowed,
+        "delete": not job.active and allowed,
+    }

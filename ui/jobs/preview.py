@@ -1,0 +1,115 @@
+"""What a form would do, before it is done: the command, how long it takes, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+from pipeline.models.checkpoints import checkpoint_name, list_checkpoints
+from pipeline.models.families import get_family
+from pipeline.schema import LabError, counted
+from pipeline.scoring import Candidate
+from pipeline.settings import Settings
+from training.jobs import Runner, in_time
+from training.jobs.local_backend import gpu_memory_in_use, visible_gpus
+from training.jobs.sweep_plan import Step, evaluated, plan
+from training.jobs.time_estimate import Estimate, estimate, estimate_steps, units
+from training.jobs.verbs import command
+from ui.jobs import html as jobs_view
+from ui.lab import Lab
+
+_WORDS = {"finetune": "fine-tune", "evaluate": "evaluation"}
+
+
+def preview(
+    lab: Lab, runner: Runner, kind: str, given: Mapping[str, Any], secrets: Mapping[str, str] | None = None
+) -> str:
+    """The exact command with an estimate of time and money, or what is wrong with the form, in words."""
+    try:
+        asked = runner.prepare(kind, given)
+        arguments = asked.arguments
+        steps = plan(lab.settings, arguments) if kind == "sweep" else [Step(kind, arguments)]
+        for step in steps:
+            runner.backend.check(replace(asked, kind=step.kind, arguments=step.arguments), secrets or {})
+    except LabError as error:
+        return f'<p class="problem" role="status">{escape(str(error))}</p>'
+    if kind == "sweep":
+        notes = [_plan_in_words(steps), _time(estimate_steps(runner, steps)) if steps else ""]
+    else:
+        notes = [_time(estimate(runner, kind, arguments), units(lab.settings, kind, arguments), kind)]
+    notes.append(_money(lab, steps))
+    lines = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
+    warnings = [*_there_already(lab.settings, kind, arguments), *_about_gpus(runner, steps)]
+    lines += "".join(f'<p class="note warning">{escape(warning)}</p>' for warning in warnings)
+    return jobs_view.command(command(kind, arguments, runner.verbs)) + lines
+
+
+def _plan_in_words(steps: list[Step]) -> str:
+    if not steps:
+        return "Every checkpoint and run of this sweep is there already; nothing is missing."
+    kinds = Counter(step.kind for step in steps)
+    parts = [counted(kinds[kind], word) for kind, word in _WORDS.items() if kinds[kind]]
+    return f"{counted(len(steps), 'job')}: {' and '.join(parts)}. What is there already is left out."
+
+
+def _time(found: Estimate, amount: int = 0, kind: str = "") -> str:
+    unit = {"finetune": "training step", "evaluate": "test sample"}.get(kind)
+    work = f" for {counted(amount, unit)}" if unit else ""
+    if found.seconds is None:
+        return f"No estimate of the time{work}: {found.basis}."
+    return f"About {in_time(max(1.0, found.seconds))}{work} ({found.basis})."
+
+
+def _money(lab: Lab, steps: list[Step]) -> str:
+    """The most that judging costs; the references stand for the answers that are not written yet."""
+    judged = [step.arguments for step in steps if step.arguments.get("judge", "none") != "none"]
+    if not judged:
+        return ""
+    from pipeline.scoring.judge.codejudge import estimate as judging
+    from pipeline.scoring.judge.config import JudgeConfig
+
+    first = judged[0]
+    loading = lab.dataset(get_family(lab.settings, str(first["family"])), first["prompt"])
+    if loading.state == "loading":
+        return "What the judge will cost is shown once the dataset is ready: change anything to look again."
+    try:
+        samples = loading.result().evaluation(int(first["samples"]))
+        config = JudgeConfig(first["judge"], str(first["judge_model"]), votes=int(first.get("votes") or 1))
+    except LabError as error:
+        return str(error)
+    found = judging(
+        config, [Candidate(one.prompt, one.function, one.function, one.function) for one in samples]
+    )
+    times = f", for each of {len(judged)} evaluations" if len(judged) > 1 else ""
+    return f"The judge: {found}{times}."
+
+
+def _there_already(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> list[str]:
+    """What this job would take the place of."""
+    if kind == "finetune":
+        name = checkpoint_name(arguments["subset_size"], arguments["prompt"], arguments["seed"])
+        family = get_family(settings, str(arguments["family"]))
+        if name in [checkpoint.name for checkpoint in list_checkpoints(settings, family)]:
+            return [f"There is a checkpoint {name} already; this one takes its place. Another seed adds one."]
+    if kind == "evaluate" and evaluated(settings, arguments):
+        return ["Results has a complete run of just this already; it would be made again."]
+    return []
+
+
+def _about_gpus(runner: Runner, steps: list[Step]) -> list[str]:
+    """A GPU that is missing, or whose memory a job would have to share with the comparison's model."""
+    if runner.backend.name != "local":
+        return []
+    families = [get_family(runner.settings, str(step.arguments["family"])) for step in steps]
+    served = runner.settings.engine_url is not None and all(step.kind == "evaluate" for step in steps)
+    if not visible_gpus():
+        needed = any(not family.embedded for family in families) and not served
+        return (
+            ["This model needs a GPU, and this machine shows none: the job will fail here."] if needed else []
+        )
+    used = gpu_memory_in_use()
+    where = "; ".join(used)
+    return [f"{where}, by this page's model or others. A job there may run out of memory."] if used else []

@@ -1,0 +1,232 @@
+"""The Jobs tab: forms that start jobs, the queue, and one job looked at closely."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from pipeline.models.checkpoints import columns as list_columns
+from pipeline.models.families import get_family
+from pipeline.schema import LabError
+from training.jobs import Runner
+from training.jobs.limits import jobs_are_on, require_launch
+from ui.api import jobs as jobs_api
+from ui.callbacks import QUIET, in_words
+from ui.compare.columns import checkpoint_choices
+from ui.compare.tab import CompareTab
+from ui.jobs import forms as jobs_forms
+from ui.jobs import look as jobs_look
+from ui.jobs.forms import Form
+from ui.jobs.look import Look, redraw
+from ui.jobs.preview import preview
+from ui.lab import Lab
+from ui.results.tab import ResultsTab
+
+_EVERY = 2.0  # seconds between two looks at the queue
+_FORMS = {"finetune": "Fine-tune", "evaluate": "Evaluation", "sweep": "Sweep"}
+_TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ block: "nearest" })"""
+# A log follows its end, unless somebody has scrolled up to read.
+_FOLLOW = """() => setTimeout(() => {
+  const log = document.querySelector("#jobs-log textarea");
+  if (!log) return;
+  // Only what moves up is somebody reading: the log also grows between our own scrolling and its event.
+  log.onscroll = () => {
+    if (log.scrollHeight - log.scrollTop - log.clientHeight <= 40) log.reading = false;
+    else if (log.scrollTop < log.before) log.reading = true;
+    log.before = log.scrollTop;
+  };
+  if (!log.reading) log.scrollTop = log.scrollHeight;
+}, 200)"""
+_TO_THE_END = _FOLLOW.replace("if (!log.reading)", "log.reading = false;")
+
+
+def build(
+    lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: CompareTab, results: ResultsTab
+) -> None:
+    """The whole tab, inside the caller's ``gr.Tab("Jobs")``; it leads on to Compare and Results."""
+    jobs_api.add(runner, page)
+    settings = lab.settings
+    css = (settings.assets / "jobs.css").read_text(encoding="utf-8")
+    gr.HTML(f"<style>{css}</style>", padding=False)
+    with gr.Row(elem_classes="jobs"):
+        with gr.Column(scale=2, min_width=320, elem_classes="card"):
+            gr.HTML(_standing(runner))
+            token = gr.Textbox(
+                label="Jobs token",
+                info="Whoever runs this server gives it to those who may start and stop jobs.",
+                type="password",
+                visible=not settings.private and bool(settings.jobs_token),
+            )
+            with gr.Tabs() as kinds:
+                made = {}
+                for kind, name in _FORMS.items():
+                    with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as tab:
+                        made[kind] = _form(lab, runner, page, kind, tab)
+        with gr.Column(scale=3, min_width=320):
+            look = jobs_look.build()
+    for form, start in made.values():
+        _wire_start(runner, form, start, token, look)
+    _wire_look(runner, look, page, tabs)
+    _wire_actions(runner, look, token, [form.key for form, _ in made.values() if form.key])
+    _wire_compare(runner, look, tabs, compare)
+    _wire_evaluate(runner, look, kinds, made["evaluate"][0])
+    _wire_results(runner, look, tabs, results)
+
+
+def _standing(runner: Runner) -> str:
+    place = escape(runner.backend.describe())
+    said = f'<p class="note">Jobs run on {place}. They go on when this page is closed.</p>'
+    if not jobs_are_on(runner.settings):
+        try:
+            require_launch(runner.settings, None)
+        except LabError as error:
+            said += f'<p class="problem">{escape(str(error))}</p>'
+    return said
+
+
+def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> tuple[Form, gr.Button]:
+    form = jobs_forms.build(lab.settings, kind, runner.verbs)
+    shown = gr.HTML(elem_classes="preview")
+    start = gr.Button(
+        f"Start {_FORMS[kind].lower()}", variant="primary", interactive=jobs_are_on(runner.settings)
+    )
+
+    def show(*values: Any) -> str:
+        return preview(lab, runner, kind, *form.read(values))
+
+    # Also when the form is turned to: what there is has changed with the jobs that ended meanwhile.
+    triggers = [page.load, tab.select, *(component.change for component in form.inputs)]
+    gr.on(triggers, show, form.inputs, shown, trigger_mode="always_last", **QUIET)
+    if kind == "evaluate":
+        family = form.fields["family"]
+
+        def list_checkpoints(name: str) -> gr.Dropdown:
+            return gr.Dropdown(jobs_forms.checkpoint_sizes(lab.settings, name))
+
+        gr.on(
+            [page.load, tab.select, family.change],
+            list_checkpoints,
+            family,
+            form.fields["subset_size"],
+            **QUIET,
+        )
+    return form, start
+
+
+def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox, look: Look) -> None:
+    def submit(request: gr.Request, token: str, *values: Any) -> list[Any]:
+        arguments, secrets = form.read(values)
+        with in_words():
+            require_launch(runner.settings, token)
+            began = time.time()
+            job = runner.submit(form.kind, arguments, owner=_who(request), secrets=secrets)
+        if job.created < began:
+            gr.Info("The same work waits or runs already: it is opened here, and nothing was added.")
+        elif job.state == "succeeded":
+            gr.Info("Nothing was missing: every checkpoint and run of this sweep is there.")
+        return redraw(runner, job.id)
+
+    started = start.click(submit, [token, *form.inputs], look.outputs, **QUIET)
+    started.success(None, js=_TO_THE_JOB).then(None, js=_TO_THE_END)
+
+
+def _who(request: gr.Request) -> str:
+    """The signed-in user's name, else the machine that asks; empty (the server's own user) on this one."""
+    host = request.client.host if request.client else ""
+    return request.username or ("" if host in ("127.0.0.1", "::1") else host)
+
+
+def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> None:
+    def refresh(opened: str) -> list[Any]:
+        return redraw(runner, opened)
+
+    def open_row(event: gr.EventData) -> list[Any]:
+        return redraw(runner, str(event.id))
+
+    timer = gr.Timer(_EVERY, active=False)
+    tick = timer.tick(refresh, look.opened, look.outputs, trigger_mode="once", **QUIET)
+    tick.then(None, js=_FOLLOW)
+    page.load(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
+    for table in (look.queue, look.body):
+        table.click(open_row, None, look.outputs, **QUIET).then(None, js=_TO_THE_END)
+
+    def watch(event: gr.SelectData) -> gr.Timer:
+        return gr.Timer(active=event.value == "Jobs")  # nobody looks at it in another tab
+
+    entered = tabs.select(watch, None, timer, **QUIET)
+    entered.then(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
+
+
+def _wire_compare(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab) -> None:
+    def open_in_compare(opened: str) -> tuple[Any, ...]:
+        """The checkpoint beside the baseline, under the variant that it was trained under."""
+        with in_words():
+            job = runner.status(opened)
+            family = get_family(runner.settings, str(job.arguments["family"]))
+            made = str((job.result or {})["checkpoint"])
+            columns = list_columns(runner.settings, family).values()
+            column = next((one for one in columns if one.checkpoint.name == made), None)
+            if column is None:
+                raise LabError(f"The checkpoint {made} is not there any more.")
+        choices, _ = checkpoint_choices(runner.settings, family)
+        chosen = gr.CheckboxGroup(choices, value=["baseline", column.key.partition("/")[0]])
+        return gr.Tabs(selected="compare"), family.name, chosen, [column.variant]
+
+    picker = compare.picker
+    outputs = [tabs, picker.family, picker.checkpoints, picker.variants]
+    look.buttons["compare"].click(open_in_compare, look.opened, outputs, **QUIET)
+
+
+def _wire_results(runner: Runner, look: Look, tabs: gr.Tabs, results: ResultsTab) -> None:
+    def open_in_results(opened: str) -> tuple[gr.Tabs, gr.Dropdown]:
+        """The set-up of the run that the job made; of a sweep, of the last one."""
+        with in_words():
+            jobs = [runner.status(opened), *runner.list(sweep=opened)]
+        made = [job.result or {} for job in jobs]
+        run_id = next((str(result["run"]) for result in made if "run" in result), "")
+        return gr.Tabs(selected="results"), results.choose(run_id)
+
+    look.buttons["results"].click(open_in_results, look.opened, [tabs, results.setup], **QUIET)
+
+
+def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: Form) -> None:
+    names = ("family", "subset_size", "prompt", "training_seed")
+
+    def fill_in(opened: str) -> list[Any]:
+        """The evaluation's form, filled in for the checkpoint that a fine-tune has made."""
+        with in_words():
+            given = runner.status(opened).arguments
+        size = str(given["subset_size"])
+        sizes = jobs_forms.checkpoint_sizes(runner.settings, str(given["family"]))
+        filled = [given["family"], gr.Dropdown(sizes, value=size), given["prompt"], given["seed"]]
+        return [gr.Tabs(selected="evaluate"), *filled]
+
+    outputs = [kinds, *(evaluate.fields[name] for name in names)]
+    look.buttons["evaluate"].click(fill_in, look.opened, outputs, **QUIET)
+
+
+def _wire_actions(runner: Runner, look: Look, token: gr.Textbox, keys: Sequence[gr.Textbox]) -> None:
+    def act(work: Callable[[str, dict[str, str]], object], token: str, opened: str, *given: str) -> list[Any]:
+        key = next((one.strip() for one in given if one and one.strip()), "")
+        with in_words():
+            require_launch(runner.settings, token)
+            work(opened, {"OPENAI_API_KEY": key} if key else {})
+        return redraw(runner, opened)
+
+    def delete(job_id: str, _: dict[str, str]) -> None:
+        runner.delete(job_id)
+        gr.Info("The job and its log are forgotten. The checkpoints and runs it made stay.")
+
+    works: dict[str, Callable[[str, dict[str, str]], object]] = {
+        "cancel": lambda job_id, _: runner.cancel(job_id),
+        "resume": lambda job_id, secrets: runner.again(job_id, True, secrets),
+        "retry": lambda job_id, secrets: runner.again(job_id, False, secrets),
+        "delete": delete,
+    }
+    for name, work in works.items():
+        look.buttons[name].click(partial(act, work), [token, look.opened, *keys], look.outputs, **QUIET)

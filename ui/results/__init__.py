@@ -1,0 +1,1 @@
+"""The Results tab: what stored runs say, without any model loaded."""

@@ -1,0 +1,209 @@
+"""The charts: numbers on hover, and colors, markers and dashes that color-blind eyes tell apart.
+
+Backgrounds are transparent, and the page's style sheet gives the text its theme's color.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from pipeline.analysis import Analysis, Point
+from pipeline.analysis.reported import Reported
+from pipeline.schema import PromptVariant
+from pipeline.scoring import Metric
+from ui.results import sentences as words
+
+# Okabe and Ito's palette (jfly.uni-koeln.de/color).
+LOOK: dict[str, tuple[str, str, str]] = {
+    "regular": ("#0072B2", "circle", "solid"),
+    "augmented": ("#D55E00", "square", "dash"),
+    "CodeJudge": ("#009E73", "diamond", "dot"),
+    "CodeBERTScore": ("#CC79A7", "cross", "dashdot"),
+}
+_NEUTRAL, _GRID = "#7a8594", "rgba(128,138,152,0.28)"
+SIDE_BY_SIDE: dict[PromptVariant, float] = {"regular": 0.98, "augmented": 1.02}
+"""Keeps the intervals of both variants apart on the log axis."""
+_BESIDE = 1.09  # single seeds stand right of their mean, whose figures could not be pointed at otherwise
+
+
+def curve(analysis: Analysis, published: Sequence[Reported] = ()) -> go.Figure:
+    """Score against training-set size with intervals and fits, and published figures of the same metric."""
+    figure = go.Figure()
+    sizes = [point.size for point in analysis.points] + [n for each in published for n, _ in each.points]
+    axis = Axis(sizes)
+    for variant in analysis.variants:
+        _add_points(figure, analysis, variant, axis)
+        _add_fit(figure, analysis, variant)
+    for each in published:
+        _add_published(figure, each, axis, f"{each.metric}, published")
+    direction = "" if analysis.metric.higher_is_better else " (lower is better)"
+    return _finish(figure, axis, f"{analysis.metric.name}{direction}")
+
+
+def reported_curve(published: Sequence[Reported]) -> go.Figure:
+    """The published series alone, for where nothing here can be held against them."""
+    figure = go.Figure()
+    axis = Axis([size for each in published for size, _ in each.points])
+    for each in published:
+        _add_published(figure, each, axis, each.metric)
+    title = f"Reported, not measured here<br><sup>{published[0].title.replace('; ', '<br>')}</sup>"
+    return _finish(figure, axis, "Score").update_layout(legend_title={"text": title, "side": "top"})
+
+
+class Axis:
+    """A log axis with the baseline at a place of its own, left of a break."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = sorted({size for size in sizes if size})
+        self.baseline = self.sizes[0] / 3 if self.sizes else 1.0
+        self.has_baseline = 0 in sizes
+
+    def place(self, size: int) -> float:
+        """Where a size stands on the log axis."""
+        return size or self.baseline
+
+    def ticks(self) -> tuple[list[float], list[str]]:
+        """Places and names of the ticks."""
+        names = ["baseline"] if self.has_baseline else []
+        places = [self.baseline] if self.has_baseline else []
+        return [*places, *self.sizes], [*names, *(f"{size:,}" for size in self.sizes)]
+
+    def apply(self, figure: go.Figure) -> None:
+        """Give the figure this axis, with a line where it breaks."""
+        places, names = self.ticks()
+        figure.update_xaxes(type="log", tickvals=places, ticktext=names, title_text="Training samples")
+        if self.has_baseline and self.sizes:
+            figure.add_vline((self.baseline * self.sizes[0]) ** 0.5, line={"dash": "dot", "color": _GRID})
+
+
+def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, axis: Axis) -> None:
+    color, symbol, dash = LOOK[variant]
+    points = [point for point in analysis.curve(variant) if point.n]
+    shift = SIDE_BY_SIDE[variant] if len(analysis.variants) > 1 else 1.0
+    figure.add_scatter(
+        x=[axis.place(point.size) * shift for point in points],
+        y=[point.value for point in points],
+        error_y={
+            "type": "data",
+            "array": [point.high - point.value for point in points],
+            "arrayminus": [point.value - point.low for point in points],
+            "thickness": 1.4,
+            "width": 5,
+        },
+        mode="lines+markers",
+        name=f"{variant.capitalize()} prompt",
+        legendgroup=variant,
+        line={"color": color, "dash": dash, "width": 2},
+        marker={"symbol": symbol, "size": 9},
+        customdata=[_hover(point, analysis.metric) for point in points],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    seeds = [
+        (point, seed, value) for point in points if len(point.by_seed) > 1 for seed, value in point.by_seed
+    ]
+    if seeds:
+        figure.add_scatter(
+            x=[axis.place(point.size) * shift * _BESIDE for point, _, _ in seeds],
+            y=[value for _, _, value in seeds],
+            mode="markers",
+            name=f"Training seeds, {variant}",
+            legendgroup=variant,
+            marker={"symbol": f"{symbol}-open", "size": 6, "color": color},
+            customdata=[
+                f"{point.name} · {variant}, training seed {seed}<br>{words.number(value, analysis.metric)}"
+                for point, seed, value in seeds
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+
+
+def _hover(point: Point, metric: Metric) -> str:
+    lines = [
+        f"<b>{point.name} · {point.variant}</b>",
+        f"{words.number(point.value, metric)} (95% interval {words.number(point.low, metric)} "
+        f"to {words.number(point.high, metric)})",
+        f"{point.n:,} samples, {point.unscored:,} outputs unscored",
+        f"{point.truncated:.0%} of the outputs cut off at the token limit",
+    ]
+    if len(point.by_seed) > 1:
+        lines.append(f"mean of {len(point.by_seed)} training seeds")
+    return "<br>".join(lines)
+
+
+def _add_fit(figure: go.Figure, analysis: Analysis, variant: PromptVariant) -> None:
+    fit = analysis.fits.get(variant)
+    if fit is None:
+        return
+    color = LOOK[variant][0]
+    shown = fit.sizes > 0
+    x, low, high = fit.sizes[shown], fit.low[shown], fit.high[shown]
+    noise = "all noise" if fit.training_noise else "evaluation noise"
+    figure.add_scatter(
+        x=[*x, *x[::-1]],
+        y=[*high, *low[::-1]],
+        fill="toself",
+        fillcolor=f"rgba({int(color[1:3], 16)},{int(color[3:5], 16)},{int(color[5:], 16)},0.13)",
+        line={"width": 0},
+        mode="lines",
+        name=f"Fit, {variant} ({noise})",
+        legendgroup=variant,
+        legendrank=2_000,  # behind what was measured
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=x,
+        y=fit.curve[shown],
+        mode="lines",
+        line={"color": color, "width": 1, "dash": "dot"},
+        legendgroup=variant,
+        showlegend=False,
+        customdata=[
+            f"Power law, {variant}, {size:,.0f} samples<br>{words.number(y, analysis.metric)} "
+            f"({words.number(a, analysis.metric)} to {words.number(b, analysis.metric)})"
+            for size, y, a, b in zip(x, fit.curve[shown], low, high, strict=True)
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _add_published(figure: go.Figure, published: Reported, axis: Axis, name: str) -> None:
+    color, symbol, dash = LOOK[published.metric]
+    figure.add_scatter(
+        x=[axis.place(size) for size, _ in published.points],
+        y=[score for _, score in published.points],
+        mode="lines+markers",
+        name=name,
+        line={"color": color, "dash": dash, "width": 2},
+        marker={"symbol": f"{symbol}-open", "size": 9, "line": {"width": 2}},
+        customdata=[
+            f"<b>{f'{size:,}' if size else 'baseline'} · published</b><br>{published.metric} {score:g}<br>"
+            f"{published.title}"
+            for size, score in published.points
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _finish(figure: go.Figure, axis: Axis, y_title: str) -> go.Figure:
+    axis.apply(figure)
+    figure.update_layout(
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": _NEUTRAL, "size": 13},
+        margin={"l": 60, "r": 16, "t": 16, "b": 60},
+        height=430,
+        hovermode="closest",
+        hoverlabel={"align": "left"},
+        showlegend=True,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        modebar={"remove": ["lasso", "select", "zoomin", "zoomout", "autoscale"]},
+    )
+    figure.update_xaxes(
+        gridcolor=_GRID, linecolor=_NEUTRAL, ticks="outside", tickcolor=_NEUTRAL, automargin=True
+    )
+    figure.update_layout(xaxis_title_font_size=13, yaxis_title_font_size=13)
+    figure.update_yaxes(title_text=y_title, gridcolor=_GRID, zeroline=False, automargin=True)
+    return figure

@@ -1,0 +1,112 @@
+"""One sample under every checkpoint: outputs, differences, scores and the judge's words, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any, Literal
+
+from pipeline.analysis import Setup
+from pipeline.analysis.samples import items_of
+from pipeline.analysis.setups import metric_of, run_label
+from pipeline.evaluation.store import Item, Run
+from pipeline.schema import LabError, Score
+from ui import markup
+from ui.results import sentences as words
+
+View = Literal["outputs", "difference to the reference", "difference to the baseline"]
+_ENDINGS = {"stop": "ended by itself", "length": "cut off at the token limit", "cancelled": "stopped"}
+
+
+def sample(setup: Setup, sample_id: str, view: View = "outputs", run_id: str = "") -> str:
+    """The sample's instruction and reference, and one card a checkpoint, the one asked for first.
+
+    Raises:
+        LabError: no run has it.
+    """
+    found = items_of(setup, sample_id)
+    if not found:
+        raise LabError(f"No run of this set-up has the sample {sample_id!r}.")
+    first = found[0][1]
+    ordered = sorted(found, key=lambda pair: pair[0].config.id != run_id)
+    cards = [_reference(first)] if view == "outputs" else []
+    cards += [
+        _card(run, item, _base(found, run, item, view), view, run.config.id == run_id)
+        for run, item in ordered
+    ]
+    return (
+        f'<section class="sample" aria-label="Sample"><header><h3><code>{escape(sample_id)}</code></h3>'
+        f"<span>{escape(first.repo)}</span></header><p>{escape(first.instruction)}</p></section>"
+        f'<div class="panes">{"".join(cards)}</div>'
+    )
+
+
+def _base(found: list[tuple[Run, Item]], run: Run, item: Item, view: View) -> str | None:
+    """The code that this output is held against, None to show it as it is."""
+    if view == "difference to the reference":
+        return item.reference
+    if view == "difference to the baseline":
+        same = [
+            other for r, other in found if not r.config.subset_size and r.config.variant == run.config.variant
+        ]
+        return same[0].code if same and same[0] is not item else None
+    return None
+
+
+def _reference(item: Item) -> str:
+    code = f'<pre class="code" tabindex="0">{markup.python(item.reference)}</pre>'
+    head = "<header><h3>Reference</h3></header>"
+    return f'<section class="pane reference" aria-label="Reference">{head}{code}</section>'
+
+
+def _card(run: Run, item: Item, base: str | None, view: View, chosen: bool) -> str:
+    label, completion = escape(run_label(run.config)), item.completion
+    if base is not None:
+        against = view.removeprefix("difference to ")
+        body = f'<p class="note">− only in {against}, + only here</p>'
+        body += f'<pre class="diff" tabindex="0">{markup.diff(base, item.code)}</pre>'
+    elif completion.text.strip():
+        body = f'<pre class="code" tabindex="0">{markup.answer(completion.text, item.code)}</pre>'
+    else:
+        body = '<p class="note">Nothing: it ended at once.</p>'
+    if item.trimmed:
+        body += f'<p class="note">Prompt: {escape(item.trimmed)}.</p>'
+    adapter = f"adapter {run.config.fingerprint}" if run.config.fingerprint else "no adapter"
+    ending = _ENDINGS.get(completion.finish_reason or "", "unfinished")
+    facts = "".join(
+        f"<span>{escape(fact)}</span>" for fact in (f"{completion.tokens:,} tokens", ending, adapter)
+    )
+    current = ' aria-current="true"' if chosen else ""
+    return (
+        f'<section class="pane" aria-label="{label}"{current}><header><h3>{label}</h3></header>'
+        f'<p class="facts">{facts}</p>{body}{_scores(item.scores)}</section>'
+    )
+
+
+def _scores(scores: Mapping[str, Score]) -> str:
+    rows = ""
+    for score in scores.values():
+        if score.value is None:
+            value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
+        else:
+            value = words.verdict(score.value, metric_of(score.metric))
+        rows += f'<tr><th scope="row">{escape(score.metric)}</th><td>{value}</td></tr>'
+    judged = "".join(_judge(score) for score in scores.values() if score.details.get("votes"))
+    return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>{judged}'
+
+
+def _judge(score: Score) -> str:
+    parts = "".join(
+        f"<h4>{escape(title)}</h4><p>{escape(text)}</p>" for title, text in _votes(score.details["votes"])
+    )
+    return f'<details class="judge"><summary>What {escape(score.metric)} said</summary>{parts}</details>'
+
+
+def _votes(votes: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for number, vote in enumerate(votes, start=1):
+        value = vote.get("value")
+        verdict = f"no verdict: {vote.get('reason')}" if value is None else f"verdict {value:g}"
+        yield (
+            f"Vote {number} of {len(votes)}: {verdict}",
+            "\n\n".join(vote.get("words") or ["(no words kept)"]),
+        )

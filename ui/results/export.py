@@ -1,0 +1,116 @@
+"""Tables to export: flat, complete, without a library's types in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from pipeline.analysis.analyze import Analysis
+from pipeline.analysis.setups import Setup
+from ui.results import sentences as words
+from ui.results.findings import answer, sentences
+
+
+def curve_table(analysis: Analysis) -> pd.DataFrame:
+    """One row a point, for people."""
+    metric = analysis.metric
+    rows = [
+        {
+            "Prompt": point.variant,
+            "Training samples": point.name,
+            "Score": words.number(point.value, metric),
+            "95% interval": f"{words.number(point.low, metric)} to {words.number(point.high, metric)}",
+            "Scored": point.n,
+            "Unscored": point.unscored,
+            "Cut off": f"{point.truncated:.0%}",
+            "Over 512 tokens": "–" if point.windowed is None else f"{point.windowed:.0%}",
+            "Training seeds": ", ".join(
+                f"{'–' if seed is None else seed}: {words.number(value, metric)}"
+                for seed, value in point.by_seed
+            )
+            if len(point.by_seed) > 1
+            else (point.by_seed[0][0] or "–"),
+        }
+        for point in analysis.points
+    ]
+    return pd.DataFrame(rows)
+
+
+def long_table(setups: Iterable[Setup]) -> pd.DataFrame:
+    """One row for each sample, run and metric: what a spreadsheet or a notebook needs."""
+    rows = [
+        {
+            "setup": setup.key,
+            "run": run.config.id,
+            "family": run.config.family,
+            "variant": run.config.variant,
+            "training_samples": run.config.subset_size,
+            "training_seed": run.config.training_seed,
+            "sample": item.sample_id,
+            "repo": item.repo,
+            "metric": score.metric,
+            "value": score.value,
+            "unscored_because": score.reason,
+            "tokens": item.completion.tokens,
+            "finish_reason": item.completion.finish_reason,
+        }
+        for setup in setups
+        for run in setup.runs
+        for item in run.items.values()
+        for score in item.scores.values()
+    ]
+    return pd.DataFrame(rows)
+
+
+def as_json(analysis: Analysis) -> dict[str, Any]:
+    """An analysis as plain JSON; null where there is no figure."""
+    pairs = [
+        {
+            **{key: value for key, value in vars(pair).items() if key not in ("first", "second")},
+            "first": pair.first.label,
+            "second": pair.second.label,
+            "distinguishable": pair.distinguishable,
+        }
+        for pair in analysis.pairs
+    ]
+    fits = {variant: {key: getattr(fit, key) for key in _FIT} for variant, fit in analysis.fits.items()}
+    said = [
+        words.step_sentence(pair, analysis.metric) for v in analysis.variants for pair in analysis.steps(v)
+    ]
+    return plain(
+        {
+            "setup": analysis.setup.key,
+            "label": analysis.setup.label,
+            "metric": analysis.metric.name,
+            "higher_is_better": analysis.metric.higher_is_better,
+            "points": [asdict(point) for point in analysis.points],
+            "pairs": pairs,
+            "fits": fits,
+            "answers": {
+                variant: " ".join(sentences(analysis, found))
+                for variant in analysis.variants
+                if (found := answer(analysis, variant))
+            },
+            "training_noise": None if analysis.noise is None else asdict(analysis.noise),
+            "noise": words.noise_sentences(analysis),
+            "headline": " ".join(words.headlines(analysis)),
+            "steps": said,
+            "caveats": words.caveats(analysis),
+        }
+    )
+
+
+_FIT = ("a", "b", "c", "largest", "gain", "gain_low", "gain_high", "training_noise")
+
+
+def plain(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON lacks."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value

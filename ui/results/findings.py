@@ -1,0 +1,151 @@
+"""The question that the lab asks, answered from the figures: does fine-tuning help, and how much data?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.analysis.analyze import Analysis
+from pipeline.analysis.pairs import Pair
+from pipeline.analysis.points import Point
+from pipeline.schema import PromptVariant, counted
+from ui.results import sentences as words
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One metric under one prompt variant, the baseline (or the smallest size) against the largest size.
+
+    Attributes:
+        whole: that pair.
+        share: how much of its difference the smallest training set brings; None where there is no gain to
+            share, or only one size.
+        enough: the smallest size from which on none can be told from the largest; the largest itself where
+            all others can.
+        last: the last step, None with a single one.
+    """
+
+    variant: PromptVariant
+    first: Point
+    largest: Point
+    whole: Pair
+    share: tuple[str, float] | None
+    enough: str
+    last: Pair | None
+
+
+def answer(analysis: Analysis, variant: PromptVariant) -> Answer | None:
+    """The answer for one prompt variant; None where there are no two sizes on the same samples."""
+    points = [point for point in analysis.curve(variant) if math.isfinite(point.value)]
+    pairs = {
+        (pair.first.size, pair.second.size): pair
+        for pair in analysis.pairs
+        if pair.first.variant == pair.second.variant == variant
+    }
+    if len(points) < 2 or (points[0].size, points[-1].size) not in pairs:
+        return None
+    first, largest = points[0], points[-1]
+    whole = pairs[first.size, largest.size]
+    start = pairs.get((first.size, points[1].size))
+    gained = whole.distinguishable and start is not None and len(points) > 2
+    share = (points[1].name, start.difference / whole.difference) if gained and start else None
+    enough = largest
+    for point in reversed(points[:-1]):
+        pair = pairs.get((point.size, largest.size))
+        if pair is None or pair.distinguishable:
+            break
+        enough = point
+    last = pairs.get((points[-2].size, largest.size)) if len(points) > 2 else None
+    return Answer(variant, first, largest, whole, share, enough.name, last)
+
+
+def sentences(analysis: Analysis, found: Answer) -> list[str]:
+    """The answer in plain sentences: what it helps, how much data that takes, what more would bring."""
+    metric, whole = analysis.metric, found.whole
+    size = words.number(whole.difference, metric, signed=True)
+    limits = (
+        f"95% interval {words.number(whole.low, metric, True)} to {words.number(whole.high, metric, True)}"
+    )
+    on = (
+        f" on the {whole.n:,} samples that both have scored"
+        if whole.n < max(found.first.n, found.largest.n)
+        else ""
+    )
+    figures = f"{size}{on}, {limits}, {words.p_value(whole.p_holm)}"
+    data = f"{found.largest.name} training samples"
+    if not whole.distinguishable:
+        said = [f"{data} make no difference that can be told from noise ({figures})."]
+    elif (whole.difference > 0) == metric.higher_is_better:
+        said = [f"{data} improve the score: {figures}."]
+    else:
+        said = [f"{data} make the score worse: {figures}."]
+    said += _data(analysis, found)
+    fit = analysis.fits.get(found.variant)
+    if fit:
+        said.append(
+            f"Doubling {fit.largest:,} is expected to bring {words.number(fit.gain, metric, True)} "
+            f"({words.number(fit.gain_low, metric, True)} to {words.number(fit.gain_high, metric, True)})."
+        )
+    return said
+
+
+def _data(analysis: Analysis, found: Answer) -> list[str]:
+    said = []
+    if found.share and 0 < found.share[1] < 1:
+        said.append(f"The first {found.share[0]} bring {found.share[1]:.0%} of that.")
+    if (
+        found.whole.distinguishable
+        and found.last
+        and found.enough not in (found.first.name, found.largest.name)
+    ):
+        said.append(f"From {found.enough} on, no further change can be told from noise.")
+    elif found.whole.distinguishable and found.last and found.enough == found.largest.name:
+        step = words.number(found.last.difference, analysis.metric, signed=True)
+        said.append(
+            f"The last step still counts: {found.last.first.name} to {found.last.second.name} ({step})."
+        )
+    return said
+
+
+def paragraph(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
+    """Several metrics of one prompt variant in one short paragraph, for a reader who has their table."""
+    found = [(each, got) for each in analyses if (got := answer(each, variant))]
+    if not found:
+        return f"With the {variant} prompt there is only one training-set size so far."
+    said = [f"{_moves([(each, got.whole) for each, got in found])}."]
+    shares = [(got.share[0], f"{got.share[1]:.0%}") for _, got in found if got.share]
+    if shares:
+        parts = words.listed([share for _, share in shares])
+        said.append(f"The first {shares[0][0]} samples bring {parts} of that.")
+    last = [(each, got.last) for each, got in found if got.last]
+    if last:
+        said.append(f"{_moves(last)}.")
+    tests = words.listed(list(dict.fromkeys(got.whole.test for _, got in found)))
+    most = max(len(each.pairs) for each, _ in found)
+    said.append(f"(At the 5% level; {tests}, Holm's correction over {most} pairs.)")
+    return " ".join(said)
+
+
+def _moves(found: Sequence[tuple[Analysis, Pair]]) -> str:
+    """``From 1,000 to 5,000 samples chrF improves (+1.4), …``, by what the tests say."""
+    pair = found[0][1]
+    kinds: dict[str, list[str]] = {"improve": [], "get worse": [], "cannot be told from noise": []}
+    improve, worse, same = kinds
+    for analysis, each in found:
+        better = (each.difference > 0) == analysis.metric.higher_is_better
+        kind = same if not each.distinguishable else improve if better else worse
+        size = words.number(each.difference, analysis.metric, signed=True)
+        kinds[kind].append(f"{short_name(analysis)} ({size})")
+    one = {improve: "improves", worse: "gets worse", same: same}
+    clauses = [
+        f"{words.listed(names)} {kind if len(names) > 1 else one[kind]}"
+        for kind, names in kinds.items()
+        if names
+    ]
+    return f"From {pair.first.name} to {counted(pair.second.size, 'sample')} {', while '.join(clauses)}"
+
+
+def short_name(analysis: Analysis) -> str:
+    """The metric's name without its encoder or judge, for a text that has named these."""
+    return analysis.metric.name.partition(" (")[0]

@@ -1,0 +1,216 @@
+"""What the Results tab shows, made from the stored runs; the tab itself is in ``ui.results``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from pipeline.analysis import Setup
+from pipeline.analysis import samples as by_sample
+from pipeline.analysis.contaminated_samples import contaminated
+from pipeline.analysis.reported import load_reported
+from pipeline.analysis.run_cache import RunCache
+from pipeline.analysis.samples import Kind
+from pipeline.schema import LabError
+from pipeline.scoring.likelihood import BITS_PER_BYTE
+from pipeline.settings import Settings
+from ui.results import charts, drilldown, report, tables
+from ui.results import sentences as words
+from ui.results.export import as_json
+
+_EMPTY = """
+<div class="empty"><h3>No results yet</h3>
+<p>Nothing has been evaluated on this installation. To make a run, open the <b>Jobs</b> tab and evaluate a
+checkpoint, or on the command line:</p>
+<pre class="code">python -m training.evaluate --family smollm2-135m --subset-size baseline --prompt regular
+python -m training.evaluate --family smollm2-135m --subset-size 200 --prompt regular</pre>
+<p>A run is stored as it goes on and appears here before it is finished. Two checkpoints evaluated on the
+same samples can be tested against each other.</p>{problems}</div>
+"""
+
+
+class View:
+    """The tab's figures, tables and exports of one installation."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.library = RunCache(settings)
+        self.published = load_reported(settings)
+        self._exports = tempfile.TemporaryDirectory(prefix="research-code-lab-")  # goes with the app
+
+    def show(
+        self,
+        key: str,
+        metric: str,
+        left_out: str = "",
+        second: str = "",
+        kind: Kind = "all",
+        search: str = "",
+        threshold: float | None = None,
+    ) -> dict[str, Any]:
+        """Updates of the tab's parts by name; what is not there any more gives way to the first there is."""
+        runs, unreadable = self.library.runs()
+        setups = self.library.setups()
+        if not setups:
+            problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
+            return {
+                "empty": gr.HTML(_EMPTY.format(problems=problems), visible=True),
+                "body": gr.Column(visible=False),
+            }
+        setup = next((each for each in setups if each.key == key), setups[0])
+        metrics = setup.metrics
+        was, metric = metric, metric if metric in metrics else metrics[0]
+        excluded = self._excluded(setup, left_out)
+        analysis = self.library.analysis(setup, metric, excluded)
+        alike = [each for each in self.published if metric.startswith(each.like)]
+        second = second if second in metrics and second != metric else _other_kind(metric, metrics)
+        threshold = threshold if metric == was and threshold else by_sample.default_threshold(metric)
+        matrix = by_sample.sample_matrix(setup, metric, threshold, excluded)
+        return {
+            "setup": _picker(setups, setup.key),
+            "metric": gr.Dropdown(metrics, value=metric),
+            "empty": gr.HTML(visible=False),
+            "body": gr.Column(visible=True),
+            "headline": tables.answers(analysis),
+            "curve": charts.curve(analysis, alike),
+            "published": gr.Plot(
+                None if alike else charts.reported_curve(self.published),
+                visible=not alike,
+            ),
+            "table": tables.curve(analysis),
+            "explanation": tables.explanation(analysis),
+            "pairs": tables.pairs(analysis),
+            "threshold": gr.Number(threshold, visible=matrix.threshold is not None),
+            "matrix": self.matrix(setup.key, metric, left_out, kind, search, threshold),
+            "second": gr.Dropdown(metrics, value=second),
+            "disagreement": self.disagreement(setup.key, metric, left_out, second),
+            "runs": tables.runs(runs, unreadable),
+        }
+
+    def choose(self, run_id: str) -> gr.Dropdown:
+        """The picker of set-ups, set to the one that has this run; as it is where none has."""
+        setups = self.library.setups()
+        key = next((each.key for each in setups if run_id in (run.config.id for run in each.runs)), None)
+        return _picker(setups, key) if key else gr.skip()
+
+    def results(self, key: str, metric: str, left_out: Collection[str]) -> dict[str, Any]:
+        """The same as plain data, for the API."""
+        setup = self.library.setup(key)
+        metric = metric or setup.metrics[0]
+        analysis = self.library.analysis(setup, metric, self._excluded(setup, "\n".join(left_out)))
+        known = [
+            {
+                "key": each.key,
+                "label": each.label,
+                "metrics": each.metrics,
+                "columns": [run.config.column for run in each.runs],
+            }
+            for each in self.library.setups()
+        ]
+        published = [asdict(each) for each in self.published if metric.startswith(each.like)]
+        return {"setups": known, **as_json(analysis), "published": published}
+
+    def matrix(
+        self, key: str, metric: str, left_out: str, kind: Kind, search: str, threshold: float | None
+    ) -> str:
+        """The samples of one kind that hold every word of the search, by checkpoint."""
+        setup = self.library.setup(key)
+        matrix = by_sample.sample_matrix(setup, metric, threshold or None, self._excluded(setup, left_out))
+        sought = search.lower().split()
+        shown = [
+            sample
+            for sample in matrix.of_kind(kind)
+            if not sought or all(word in _text(setup, sample) for word in sought)
+        ]
+        return tables.sample_matrix(setup, matrix, metric, shown, kind)
+
+    def sample(self, key: str, sample: str, view: drilldown.View, run: str) -> str:
+        """One sample under every checkpoint."""
+        return drilldown.sample(self.library.setup(key), sample, view, run)
+
+    def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
+        """Where two metrics rank outputs differently, and how much they agree in all."""
+        if second == metric:
+            return '<p class="note">Choose another metric to hold this one against.</p>'
+        setup = self.library.setup(key)
+        table = by_sample.disagreement(setup, metric, second, self._excluded(setup, left_out))
+        tau = words.correlation(by_sample.agreement(table))
+        note = (
+            f"Over {len(table):,} outputs that both have scored, {metric} and {second} agree with Kendall's "
+            f"tau-b {tau} (1: the same order, 0: unrelated). Below are the outputs that they rank most "
+            "differently. A gap above 0: the first metric thinks better of the output than the second does."
+        )
+        return f'<p class="note">{escape(note)}</p>{tables.disagreement(setup, table, metric, second)}'
+
+    def contaminated(self, key: str) -> list[str]:
+        """Samples that the largest training subset or their own context give away."""
+        setup = self.library.setup(key)
+        found = contaminated(self._settings, setup)
+        if not found:
+            gr.Info(
+                f"None of the {setup.samples:,} samples is held to 70% or more by the training data or the "
+                "context in its own prompt."
+            )
+        return found
+
+    def config(self, place: str) -> str:
+        """A run's config as JSON."""
+        for run in self.library.runs()[0]:
+            if tables.place_of(run.config) == place:
+                config = asdict(run.config)
+                samples = config.pop("sample_ids")
+                return json.dumps({**config, "sample_ids": samples}, indent=1)  # the long list last
+        raise LabError("That run is not there any more. Refresh the page.")
+
+    def export(self, kind: str, key: str, metric: str, left_out: str) -> str:
+        """Write an export and return its path."""
+        setup = self.library.setup(key)
+        excluded = self._excluded(setup, left_out)
+        if kind == "CSV":
+            suffix, text = "csv", report.csv(setup, excluded)
+        elif kind == "JSON":
+            suffix, text = "json", report.json_export(self.library, setup, excluded)
+        else:
+            suffix, text = "html", report.html(self.library, self.published, setup, metric, excluded)
+        # A folder for each content: two visitors may leave out different samples.
+        folder = Path(self._exports.name) / hashlib.sha256(text.encode()).hexdigest()[:12]
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{setup.key}.{suffix}"
+        file.write_text(text, encoding="utf-8")
+        return str(file)
+
+    def _excluded(self, setup: Setup, left_out: str) -> Collection[str]:
+        wanted = {line.strip() for line in left_out.splitlines() if line.strip()}
+        unknown = wanted.difference(*(run.config.sample_ids for run in setup.runs))
+        if unknown:
+            raise LabError(f"{len(unknown):,} of the ids to leave out are no samples here: {min(unknown)} …")
+        return wanted
+
+
+def _picker(setups: Sequence[Setup], key: str) -> gr.Dropdown:
+    return gr.Dropdown([(each.label, each.key) for each in setups], value=key)
+
+
+def _other_kind(metric: str, metrics: list[str]) -> str:
+    """What to hold it against at first: a judge against a (Code)BERTScore, these against a judge or chrF.
+
+    Not the reference's likelihood where there is a choice, which says nothing of the output.
+    """
+    others = [name for name in metrics if name.split()[0] != metric.split()[0]]
+    written = [name for name in others if name != BITS_PER_BYTE]
+    return next(iter(written or others or metrics))
+
+
+def _text(setup: Setup, sample: str) -> str:
+    """What a search looks through."""
+    item = by_sample.items_of(setup, sample)[:1]
+    found = f"{item[0][1].instruction}\n{item[0][1].reference}" if item else ""
+    return f"{sample}\n{found}".lower()

@@ -1,0 +1,90 @@
+"""Results to take away: every score as CSV, all figures as JSON, or one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+from pipeline.analysis import Analysis, Setup, samples
+from pipeline.analysis.reported import Reported
+from pipeline.analysis.run_cache import RunCache
+from pipeline.analysis.setups import run_label
+from pipeline.evaluation.store import Run
+from pipeline.settings import ASSETS
+from ui.results import charts, tables
+from ui.results.export import as_json, long_table, plain
+
+_PAGE_CSS = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
+body { color: #1f2937; background: #fff; }
+pre { overflow-x: auto; font-size: .8rem; background: #f6f8fa; padding: .7rem; border-radius: 8px; }
+h2 { margin-top: 2.5rem; border-top: 1px solid #dfe4ea; padding-top: 1rem; }
+"""
+
+
+def csv(setup: Setup, excluded: Collection[str] = ()) -> str:
+    """Every score of every run, one a line."""
+    table = long_table([setup])
+    return str(table[~table["sample"].isin(list(excluded))].to_csv(index=False))
+
+
+def json_export(library: RunCache, setup: Setup, excluded: Collection[str] = ()) -> str:
+    """Every metric's analysis, and every run's config."""
+    analyses = [as_json(library.analysis(setup, metric, excluded)) for metric in setup.metrics]
+    runs = [_config(run) for run in setup.runs]
+    whole = {"setup": setup.label, "left_out": sorted(excluded), "analyses": analyses, "runs": runs}
+    return json.dumps(whole, indent=1, ensure_ascii=False)
+
+
+def html(
+    library: RunCache,
+    published: Sequence[Reported],
+    setup: Setup,
+    metric: str,
+    excluded: Collection[str] = (),
+) -> str:
+    """One page that needs nothing else: every metric with chart, table, tests and samples, and the configs.
+
+    The chosen metric comes first.
+    """
+    from plotly.offline import get_plotlyjs
+
+    order = sorted(setup.metrics, key=lambda name: name != metric)
+    sections = "".join(
+        _section(library.analysis(setup, name, excluded), published, excluded) for name in order
+    )
+    configs = "".join(
+        f"<details><summary>{escape(run_label(run.config))}</summary><pre>"
+        f"{escape(json.dumps(_config(run), indent=1))}</pre></details>"
+        for run in setup.runs
+    )
+    css = (ASSETS / "results.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Research Code Lab: results</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_PAGE_CSS}{css}</style><script>{get_plotlyjs()}</script></head><body class='results'>"
+        f"<h1>Research Code Lab: results</h1><p>{escape(setup.label)}</p>{sections}"
+        f"<h2>Runs</h2>{configs}</body></html>"
+    )
+
+
+def _section(analysis: Analysis, published: Sequence[Reported], excluded: Collection[str]) -> str:
+    metric = analysis.metric.name
+    alike = [each for each in published if metric.startswith(each.like)]
+    chart = charts.curve(analysis, alike).to_html(
+        full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True}
+    )
+    matrix = samples.sample_matrix(analysis.setup, metric, excluded=excluded)
+    rows = tables.sample_matrix(analysis.setup, matrix, metric, list(matrix.scores.index), "all")
+    return (
+        f"<h2>{escape(metric)}</h2>{tables.answers(analysis)}{chart}{tables.curve(analysis)}"
+        f"{tables.explanation(analysis)}"
+        f"<h3>Pairs</h3>{tables.pairs(analysis)}<details><summary>Samples</summary>{rows}</details>"
+    )
+
+
+def _config(run: Run) -> Any:
+    return plain(asdict(run.config))

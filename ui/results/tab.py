@@ -1,0 +1,267 @@
+"""The Results tab: what stored runs say, without any model loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from pipeline.settings import Settings
+from ui.api import results as results_api
+from ui.callbacks import QUIET, in_words
+
+if TYPE_CHECKING:
+    from ui.results.presenter import View
+
+# As in pipeline.analysis.samples and ui.results.drilldown, which import scipy: the page need not wait for it.
+KINDS = ("all", "flips", "regressions", "never solved", "always solved")
+VIEWS = ("outputs", "difference to the reference", "difference to the baseline")
+_CLOSED = '<p class="note">Choose a sample to read its outputs, its scores and the judge\'s words.</p>'
+# A click anywhere in a row, or Enter on the button in it, opens it.
+_PICK = """
+element.addEventListener("click", (event) => {
+  const row = event.target.closest("tr[data-id]");
+  if (!row) return;
+  element.querySelectorAll("tr[aria-current]").forEach((each) => each.removeAttribute("aria-current"));
+  row.setAttribute("aria-current", "true");
+  const place = event.target.closest("[data-run]");
+  trigger("click", { id: row.dataset.id, run: place ? place.dataset.run : "" });
+});
+"""
+_SCROLL = (
+    "() => setTimeout(() => document.getElementById('{id}')?.scrollIntoView({{behavior: 'smooth'}}), 200)"
+)
+_DOWNLOAD = "() => setTimeout(() => document.getElementById('results-file').click(), 200)"
+_NOTES = {
+    "kind": "Flips: the sample changes state between two sizes. Regressions: it gets worse at a larger one.",
+    "threshold": "A score counts as better or worse than the baseline's from this difference on.",
+    "left_out": "Such as those that training data or context give away. Every figure is made without them.",
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of the tab changes with the set-up and the metric."""
+
+    setup: gr.Dropdown
+    metric: gr.Dropdown
+    empty: gr.HTML
+    body: gr.Column
+    headline: gr.HTML
+    curve: gr.Plot
+    published: gr.Plot
+    table: gr.HTML
+    explanation: gr.HTML
+    pairs: gr.HTML
+    threshold: gr.Number
+    matrix: gr.HTML
+    second: gr.Dropdown
+    disagreement: gr.HTML
+    runs: gr.HTML
+
+
+@dataclass(frozen=True)
+class ResultsTab:
+    """What other tabs need of this one.
+
+    Attributes:
+        setup: the picker of set-ups.
+        choose: that picker, set to where the run of this id is shown.
+    """
+
+    setup: gr.Dropdown
+    choose: Callable[[str], gr.Dropdown]
+
+
+def build(settings: Settings, page: gr.Blocks, tab: gr.Tab) -> ResultsTab:
+    """The whole tab; what it shows is read anew when it is opened."""
+
+    @cache
+    def view() -> View:
+        from ui.results.presenter import View
+
+        return View(settings)
+
+    gr.HTML(f"<style>{(settings.assets / 'results.css').read_text(encoding='utf-8')}</style>", padding=False)
+    with gr.Row(elem_classes="results-choice"):
+        setup = gr.Dropdown([], label="Evaluation set-up", scale=4, min_width=300)
+        metric = gr.Dropdown([], label="Metric", scale=2, min_width=220)
+        refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
+    empty = _html(visible=False)
+    with gr.Column(visible=False) as body, gr.Tabs():
+        with gr.Tab("Curve"):
+            headline, curve, published, table, explanation = _curve_tab()
+            left_out, find = _left_out()
+        with gr.Tab("Pairs"), gr.Column(elem_classes="card"):
+            pairs = _html()
+        with gr.Tab("Samples"):
+            kind, search, threshold, matrix = _samples_tab(view, setup)
+        with gr.Tab("Disagreement"):
+            second = gr.Dropdown([], label="Held against", min_width=220)
+            with gr.Column(elem_classes="card"):
+                disagreement = _html(js_on_load=_PICK, elem_id="results-disagreement")
+            _detail(view, setup, disagreement, "disagreement-detail")
+        with gr.Tab("Runs and export"):
+            runs = _runs_tab(view, setup, metric, left_out)
+    parts = Parts(
+        setup, metric, empty, body, headline, curve, published, table, explanation, pairs, threshold, matrix,
+        second, disagreement, runs,
+    )  # fmt: skip
+    _wire(view, parts, kind, search, left_out, find, tab, refresh)
+    results_api.add(view, page)
+    return ResultsTab(setup, lambda run_id: view().choose(run_id))
+
+
+def _html(**more: Any) -> gr.HTML:
+    return gr.HTML(elem_classes="results", apply_default_css=False, **more)
+
+
+def _curve_tab() -> tuple[Any, ...]:
+    with gr.Column(elem_classes="card"):
+        headline = _html()
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320, elem_classes="card"):
+            curve = gr.Plot(show_label=False, elem_id="results-curve")
+        published = gr.Plot(
+            show_label=False,
+            scale=2,
+            min_width=320,
+            elem_classes="card",
+            elem_id="results-published",
+            visible=False,
+        )
+    with gr.Column(elem_classes="card"):
+        table, explanation = _html(), _html()
+    return headline, curve, published, table, explanation
+
+
+def _left_out() -> tuple[gr.Textbox, gr.Button]:
+    with gr.Accordion("Leave samples out", open=False):
+        left_out = gr.Textbox(
+            "", label="Sample ids, one a line", info=_NOTES["left_out"], lines=3, max_lines=8
+        )
+        find = gr.Button("Find what training data or context give away", size="sm")
+    return left_out, find
+
+
+def _samples_tab(view: Callable[[], View], setup: gr.Dropdown) -> tuple[Any, ...]:
+    with gr.Row():
+        kind = gr.Radio(list(KINDS), value="all", label="Samples", info=_NOTES["kind"], scale=3)
+        search = gr.Textbox("", label="Search", placeholder="Name, instruction or code", scale=2)
+        threshold = gr.Number(label="Counts from", info=_NOTES["threshold"], minimum=0, scale=1)
+    with gr.Column(elem_classes="card"):
+        matrix = _html(js_on_load=_PICK, elem_id="results-matrix")
+    _detail(view, setup, matrix, "sample-detail")
+    return kind, search, threshold, matrix
+
+
+def _detail(view: Callable[[], View], setup: gr.Dropdown, opener: gr.HTML, elem_id: str) -> None:
+    """Below a table of samples: the one that was clicked, under every checkpoint."""
+    opened = gr.State(("", ""))
+    show = gr.Radio(list(VIEWS), value=VIEWS[0], label="Show", elem_id=elem_id)
+    detail = _html(value=_CLOSED)
+
+    def open_sample(setup: str, show: Any, event: gr.EventData) -> tuple[str, tuple[str, str]]:
+        with in_words():
+            return view().sample(setup, event.id, show, event.run), (event.id, event.run)
+
+    def show_again(setup: str, show: Any, opened: tuple[str, str]) -> str:
+        with in_words():
+            return view().sample(setup, opened[0], show, opened[1]) if opened[0] else _CLOSED
+
+    opener.click(open_sample, [setup, show], [detail, opened], **QUIET).then(
+        None, js=_SCROLL.format(id=elem_id)
+    )
+    show.input(show_again, [setup, show, opened], detail, **QUIET)
+    setup.change(lambda: (_CLOSED, ("", "")), None, [detail, opened], **QUIET)
+
+
+def _runs_tab(
+    view: Callable[[], View], setup: gr.Dropdown, metric: gr.Dropdown, left_out: gr.Textbox
+) -> gr.HTML:
+    """The list of runs, one's config, and the exports."""
+    file = gr.DownloadButton(visible="hidden", elem_id="results-file")
+    gr.Markdown("Of the set-up chosen above: every single score, all figures, or a page to read and pass on.")
+    with gr.Row():
+        for name in ("CSV", "JSON", "HTML"):
+            button = gr.Button(f"Export {name}", size="sm", min_width=120)
+
+            def export(setup: str, metric: str, left_out: str, name: str = name) -> str:
+                with in_words():
+                    return view().export(name, setup, metric, left_out)
+
+            done = button.click(export, [setup, metric, left_out], file, api_visibility="private")
+            done.success(None, js=_DOWNLOAD)
+    with gr.Column(elem_classes="card"):
+        runs = _html(js_on_load=_PICK, elem_id="results-runs")
+    config = gr.Code(language="json", label="Config of the run that was clicked", max_lines=28, visible=False)
+
+    def open_run(event: gr.EventData) -> Any:
+        with in_words():
+            return gr.Code(view().config(event.id), visible=True)
+
+    runs.click(open_run, None, config, **QUIET)
+    return runs
+
+
+def _wire(
+    view: Callable[[], View],
+    parts: Parts,
+    kind: gr.Radio,
+    search: gr.Textbox,
+    left_out: gr.Textbox,
+    find: gr.Button,
+    tab: gr.Tab,
+    refresh: gr.Button,
+) -> None:
+    names = [field.name for field in fields(parts)]
+    given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold]
+
+    def show(setup: str, metric: str, left_out: str, *more: Any) -> list[Any]:
+        with in_words():
+            shown = view().show(setup, metric, left_out, *more)
+        return [shown.get(name, gr.skip()) for name in names]
+
+    outputs = [getattr(parts, name) for name in names]
+    shows: dict[str, Any] = {
+        "fn": show,
+        "inputs": given,
+        "outputs": outputs,
+        "show_progress": "minimal",
+        "show_progress_on": parts.headline,
+        "api_visibility": "private",
+    }
+    for event in (tab.select, refresh.click, parts.setup.select, parts.metric.select, left_out.blur):
+        event(**shows)
+
+    def find_contaminated(setup: str) -> str:
+        with in_words():
+            return "\n".join(view().contaminated(setup))
+
+    find.click(find_contaminated, parts.setup, left_out, api_visibility="private").success(**shows)
+
+    def filter_samples(*given: Any) -> str:
+        with in_words():
+            return view().matrix(*given)
+
+    filtered = [parts.setup, parts.metric, left_out, kind, search, parts.threshold]
+    # One listener each, as events that share one are dropped while it is pending; and one at a time, so that
+    # the last answer is that of the last event.
+    in_turn: dict[str, Any] = {
+        "trigger_mode": "always_last",
+        "concurrency_id": "filter",
+        "concurrency_limit": 1,
+    }
+    for event in (kind.input, search.change, parts.threshold.input):
+        event(filter_samples, filtered, parts.matrix, **in_turn, **QUIET)
+
+    def disagree(*given: Any) -> str:
+        with in_words():
+            return view().disagreement(*given)
+
+    parts.second.select(
+        disagree, [parts.setup, parts.metric, left_out, parts.second], parts.disagreement, **QUIET
+    )

@@ -1,0 +1,296 @@
+"""The Results tab's tables as HTML: pure functions from figures to markup, all text escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+import pandas as pd
+
+from pipeline.analysis import Analysis, Pair, Point, Setup
+from pipeline.analysis.samples import Kind, SampleMatrix
+from pipeline.analysis.setups import metric_of, run_label
+from pipeline.evaluation.store import Run, RunConfig
+from pipeline.schema import PromptVariant, counted
+from ui.results import sentences as words
+from ui.results.export import curve_table
+from ui.results.findings import answer, sentences
+
+MOST_ROWS = 200
+
+
+def answers(analysis: Analysis) -> str:
+    """What fine-tuning brings and how much data that takes, a card for each prompt variant."""
+    metric = analysis.metric
+    cards = "".join(_answer(analysis, variant) for variant in analysis.variants)
+    better = "Higher" if metric.higher_is_better else "Lower"
+    note = f'<p class="note">{escape(f"{metric.name}: {metric.description} {better} is better.")}</p>'
+    return f'<div class="answers">{cards}</div>{note}'
+
+
+def _answer(analysis: Analysis, variant: PromptVariant) -> str:
+    found = answer(analysis, variant)
+    title = f"<h3>{variant.capitalize()} prompt</h3>"
+    if found is None:
+        said = "There is only one training-set size here so far, so there is nothing to compare yet."
+        return f'<section class="answer {variant}">{title}<p class="headline">{said}</p></section>'
+    ends = "<i>→</i>".join(
+        f"<span><b>{words.number(point.value, analysis.metric)}</b>{escape(_samples(point))}</span>"
+        for point in (found.first, found.largest)
+    )
+    kind, sign = _outcome(found.whole, analysis)
+    change = words.number(found.whole.difference, analysis.metric, signed=True)
+    return (
+        f'<section class="answer {variant}">{title}'
+        f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
+        f'<p class="headline">{escape(" ".join(sentences(analysis, found)))}</p>'
+        f'<p class="note">{escape(words.headline(analysis, variant))}</p></section>'
+    )
+
+
+def _samples(point: Point) -> str:
+    return counted(point.size, "sample") if point.size else point.name
+
+
+def explanation(analysis: Analysis) -> str:
+    """Each step in words, what doubling would bring, and what must be known beside the figures."""
+    parts = []
+    for variant in analysis.variants:
+        steps = [words.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
+        steps.append(words.fit_sentence(analysis, variant))
+        parts.append(f"<h3>{variant.capitalize()} prompt, step by step</h3>{_bullets(steps)}")
+    if analysis.noise:
+        parts.append(
+            f"<h3>Noise of training and of evaluation</h3>{_bullets(words.noise_sentences(analysis))}"
+        )
+    caveats = words.caveats(analysis)
+    if caveats:
+        parts.append(f"<h3>Beside these figures</h3>{_bullets(caveats)}")
+    return "".join(parts)
+
+
+def curve(analysis: Analysis) -> str:
+    """The points as a table."""
+    return _frame(curve_table(analysis), "Score by training-set size", row_headers=2)
+
+
+def pairs(analysis: Analysis) -> str:
+    """A matrix of all pairs for each prompt variant, then the variants against each other."""
+    parts = [_pair_matrix(analysis, variant) for variant in analysis.variants]
+    across = [pair for pair in analysis.pairs if pair.first.variant != pair.second.variant]
+    if across:
+        rows = "".join(
+            f'<tr><th scope="row">{escape(pair.first.name)}</th>{_pair_cell(pair, analysis)}</tr>'
+            for pair in across
+        )
+        head = '<tr><th scope="col">Training samples</th><th scope="col">augmented less regular</th></tr>'
+        parts.append(_table("Augmented against regular prompt", head, rows, "matrix"))
+    legend = (
+        "Each cell: the column less the row, p after Holm, and samples won / tied / lost by the column. "
+        "▲ better and ▼ worse at the 5% level; ≈ not distinguishable, with the smallest difference that "
+        "the test could see. Point at a cell for the whole sentence."
+    )
+    if not parts or not analysis.pairs:
+        return '<p class="note">A pair takes two checkpoints evaluated on the same samples.</p>'
+    return f'<p class="note">{legend}</p><div class="pairs">{"".join(parts)}</div>'
+
+
+def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
+    names = [point.name for point in analysis.curve(variant)]
+    inside = {
+        (pair.first.name, pair.second.name): pair
+        for pair in analysis.pairs
+        if pair.first.variant == pair.second.variant == variant
+    }
+    if not inside:
+        return ""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names[1:])
+    rows = ""
+    for row in names[:-1]:
+        cells = (
+            _pair_cell(inside[row, column], analysis) if (row, column) in inside else "<td></td>"
+            for column in names[1:]
+        )
+        rows += f'<tr><th scope="row">{escape(row)}</th>{"".join(cells)}</tr>'
+    return _table(f"{variant.capitalize()} prompt", f"<tr><td></td>{head}</tr>", rows, "matrix")
+
+
+def _pair_cell(pair: Pair, analysis: Analysis) -> str:
+    metric = analysis.metric
+    sentence = escape(words.step_sentence(pair, metric))
+    kind, sign = _outcome(pair, analysis)
+    seen = (
+        ""
+        if pair.distinguishable
+        else f"<small>could see {escape(words.number(pair.detectable, metric))}</small>"
+    )
+    return (
+        f'<td class="{kind}" title="{sentence}"><b>{sign} {words.number(pair.difference, metric, True)}</b>'
+        f"<small>{escape(words.p_value(pair.p_holm))}</small>"
+        f"<small>{pair.wins} / {pair.ties} / {pair.losses}</small>{seen}</td>"
+    )
+
+
+def _outcome(pair: Pair, analysis: Analysis) -> tuple[str, str]:
+    """Whether the second is better, as a style and a sign."""
+    if not pair.distinguishable:
+        return "even", "≈"
+    better = (pair.difference > 0) == analysis.metric.higher_is_better
+    return ("up", "▲") if better else ("down", "▼")
+
+
+def sample_matrix(
+    setup: Setup, matrix: SampleMatrix, metric: str, shown: Sequence[str], kind: Kind, opened: str = ""
+) -> str:
+    """Samples by checkpoint; each row is a button that opens the sample."""
+    runs = [run for run in setup.runs if run.config.id in matrix.scores.columns]
+    counts = ", ".join(f"{matrix.kinds[name].sum():,} {name}" for name in matrix.kinds.columns)
+    note = f"{len(shown):,} of {len(matrix.scores):,} samples shown ({counts})."
+    if len(shown) > MOST_ROWS:
+        note += f" The first {MOST_ROWS} are listed: search to narrow them down."
+    if not shown:
+        return f'<p class="note">{note}</p>'
+    heads = "".join(
+        f'<th scope="col" title="{escape(run_label(run.config))}">{_short(run.config)}</th>' for run in runs
+    )
+    rows = "".join(
+        _sample_row(sample, runs, matrix, metric, sample == opened) for sample in shown[:MOST_ROWS]
+    )
+    head = f'<tr><th scope="col">Sample</th>{heads}</tr>'
+    return f'<p class="note">{note}</p>{_tall(f"Samples, {kind}", head, rows)}'
+
+
+def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: str, is_open: bool) -> str:
+    current = ' aria-current="true"' if is_open else ""
+    known = metric_of(metric)
+    cells = ""
+    for run in runs:
+        state, score = matrix.states.at[sample, run.config.id], matrix.scores.at[sample, run.config.id]
+        if pd.isna(score):
+            kind, text = "none", "?"
+        elif matrix.threshold is None:
+            kind, text = ("up", "✓") if score else ("down", "✗")
+        else:
+            kind = {1.0: "up", -1.0: "down"}.get(state, "even")
+            text = {"up": "▲ ", "down": "▼ "}.get(kind, "") + words.number(score, known)
+        cells += f'<td class="{kind}" data-run="{escape(run.config.id)}">{text}</td>'
+    return f'<tr data-id="{escape(sample)}"{current}>{_opener(sample)}{cells}</tr>'
+
+
+def _opener(sample: str) -> str:
+    """A row's first cell: a button, so that a keyboard reaches it."""
+    name = sample.rpartition("::")[2] or sample
+    return f'<th scope="row"><button type="button" title="{escape(sample)}">{escape(name)}</button></th>'
+
+
+def _short(config: RunConfig) -> str:
+    size = f"{config.subset_size:,}" if config.subset_size else "base"
+    seed = f"<br>seed {config.training_seed}" if config.training_seed not in (None, 42) else ""
+    return f"{size}<br>{config.variant[:3]}.{seed}"
+
+
+def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, most: int = 50) -> str:
+    """The outputs that two metrics rank most differently."""
+    labels = {run.config.id: run_label(run.config) for run in setup.runs}
+    one, two = metric_of(first), metric_of(second)
+    rows = ""
+    for row in table.head(most).itertuples():
+        cells = (
+            escape(labels[row.run]),
+            words.verdict(row.first, one),
+            words.verdict(row.second, two),
+            f"{row.rank_first:.0%}",
+            f"{row.rank_second:.0%}",
+            f"{100 * row.gap:+.0f}".replace("-", "−"),
+        )
+        body = "".join(f"<td>{cell}</td>" for cell in cells)
+        place = f'data-id="{escape(row.sample)}" data-run="{escape(row.run)}"'
+        rows += f"<tr {place}>{_opener(row.sample)}{body}</tr>"
+    names = ("Sample", "Checkpoint", first, second, f"Rank by {first}", f"Rank by {second}", "Gap")
+    return _tall("Where the two metrics disagree most", _heads(names), rows, "left")
+
+
+def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
+    """Every stored run with what its figures depend on; each opens to its whole config."""
+    rows = ""
+    for run in sorted(found, key=_place):
+        config = run.config
+        there, asked = len(run.items), len(config.sample_ids)
+        state = "whole" if run.complete else "unfinished"
+        judge = (
+            ", ".join(str(config.judge[key]) for key in ("method", "model") if key in config.judge) or "none"
+        )
+        d = config.decoding
+        how = "greedy" if d.temperature == 0 else f"t {d.temperature:g}"
+        cells = (
+            run_label(config),
+            f"{there:,} of {asked:,}, {state}",
+            f"{config.dataset} {config.dataset_fingerprint}",
+            f"{how}, {d.max_new_tokens} tokens",
+            judge,
+            config.fingerprint or "no adapter",
+            config.created[:16].replace("T", " "),
+            config.engine,
+        )
+        body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        opener = f'<th scope="row"><button type="button">{escape(config.family)}</button></th>'
+        rows += f'<tr data-id="{escape(place_of(config))}">{opener}{body}</tr>'
+    names = (
+        "Family",
+        "Checkpoint",
+        "Samples",
+        "Dataset",
+        "Decoding",
+        "Judge",
+        "Adapter",
+        "Created (UTC)",
+        "Engine",
+    )
+    problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
+    return problems + _tall("Runs", _heads(names), rows, "left")
+
+
+def place_of(config: RunConfig) -> str:
+    """What tells a run from all others: the same evaluation repeated has the same id."""
+    return f"{config.id} {config.created}"
+
+
+def _place(run: Run) -> tuple[object, ...]:
+    config = run.config
+    return (
+        config.family,
+        config.variant == "augmented",
+        config.subset_size,
+        config.training_seed or 0,
+        config.id,
+    )
+
+
+def _frame(table: pd.DataFrame, caption: str, row_headers: int = 1) -> str:
+    rows = ""
+    for row in table.itertuples(index=False):
+        cells = [escape(str(cell)) for cell in row]
+        rows += "<tr>" + "".join(f'<th scope="row">{cell}</th>' for cell in cells[:row_headers])
+        rows += "".join(f"<td>{cell}</td>" for cell in cells[row_headers:]) + "</tr>"
+    return _table(caption, _heads(map(str, table.columns)), rows, "figures")
+
+
+def _table(caption: str, head: str, rows: str, kind: str) -> str:
+    return (
+        f'<div class="wide"><table class="{kind}"><caption>{escape(caption)}</caption><thead>{head}</thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _tall(caption: str, head: str, rows: str, kind: str = "") -> str:
+    """A long table that scrolls under its header; its caption is for screen readers."""
+    table = f'<table class="matrix samples {kind}"><caption class="sr">{escape(caption)}</caption>'
+    return f'<div class="tall" tabindex="0">{table}<thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+
+
+def _heads(names: Iterable[str]) -> str:
+    return "<tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in names) + "</tr>"
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
