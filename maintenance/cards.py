@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.evaluation import summarize
+from pipeline.evaluation.evaluate import summarize
 from pipeline.evaluation.store import Run, list_runs, load_run
 from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
@@ -102,7 +102,7 @@ def _measured(runs: Sequence[Run]) -> list[str]:
             "greedy" if config.decoding.temperature == 0 else f"temperature {config.decoding.temperature:g}"
         )
         lines += [
-            f"{len(run.items)} test samples, {style}, at most {config.decoding.max_new_tokens} new tokens "
+            f"{len(run.attempts)} test samples, {style}, at most {config.decoding.max_new_tokens} new tokens "
             f"({summary['truncated']} answers were cut off there); {config.created[:10]}, {config.engine}:\n",
             "| metric | mean | scored | unscored |",
             "|---|---|---|---|",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from maintenance.cards import cards
-from pipeline.evaluation.evaluation import Plan, evaluate_columns
+from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns
 from pipeline.evaluation.store import Run, pack_run, runs_dir
 from pipeline.generation import open_engine
 from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, columns
@@ -69,7 +69,7 @@ def ladder(
     for temperature in (0.0, 0.1):
         for variant in VARIANTS:
             decoding = SamplingParams(temperature, 0.1, chosen.max_new_tokens)
-            what = Plan(samples, decoding, None, resume=True, root=runs_dir(settings))
+            what = EvaluationPlan(samples, decoding, None, resume=True, root=runs_dir(settings))
             group = [column for column in every if column.variant == variant]
             stored += evaluate_columns(settings, chosen, group, what, report, engine)
     if ship:

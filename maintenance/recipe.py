@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.data.load import load_dataset
 from pipeline.generation import Request
-from pipeline.generation.prompts import Context
+from pipeline.generation.prompts import context_around
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import SIZES, checkpoint_name, fingerprint
 from pipeline.models.families import DEFAULT_FAMILY, get_family
@@ -98,10 +98,11 @@ def recipe(
 def _bits(engine: TorchEngine, column: Column, samples: Sequence[Sample]) -> float:
     decoding = SamplingParams(max_new_tokens=engine.family.max_new_tokens)
     prompts = [
-        engine.render(s.prompt, column.variant, Context.around(s.full_code, s.function), decoding)
+        engine.render(s.prompt, column.variant, context_around(s.full_code, s.function), decoding)
         for s in samples
     ]
-    bits = engine.bits_per_byte([Request(column, p.text) for p in prompts], [s.function for s in samples])
+    requests = [Request(column.checkpoint, prompt.text, seed_key="") for prompt in prompts]
+    bits = engine.bits_per_byte(requests, [sample.function for sample in samples])
     return sum(bits) / len(bits)
 
 

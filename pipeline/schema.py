@@ -27,7 +27,7 @@ class Sample:
     """One dataset row.
 
     ``function`` is what a model is to write. It occurs in ``full_code``, where a method may stand indented
-    and ``function`` does not; ``pipeline.generation.prompts.Context.around`` finds it.
+    and ``function`` does not; ``pipeline.generation.prompts.context_around`` finds it.
     """
 
     id: str
@@ -100,7 +100,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to sample. ``temperature`` 0 is greedy; ``seed`` fixes each column's draw on its own."""
+    """How to sample tokens. ``temperature`` 0 is greedy; ``seed`` fixes each row's draws independently."""
 
     temperature: float = 0.1
     min_p: float = 0.1
@@ -113,15 +113,13 @@ class Completion:
     """Generated text. ``finish_reason`` is None while it is still being written.
 
     Attributes:
-        column: key of its column.
         fingerprint: of the checkpoint that wrote it.
         text: as the model wrote it, the stop token left out.
         tokens: number of generated tokens.
-        seconds: from the start of the batch to this column's end.
+        seconds: from the start of the batch to this row's end.
         seconds_to_first: from the start of the batch to the first token.
     """
 
-    column: str
     fingerprint: str
     text: str
     tokens: int
@@ -145,6 +143,64 @@ class Score:
     value: float | None
     reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The code of a file around the function to write: what stands before it, and what after it."""
+
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a checkpoint is asked to write.
+
+    Attributes:
+        instruction: what the code should do.
+        context: code of the file around it, for the augmented prompt.
+        reference: the function of the dataset; None for a visitor's own instruction.
+        sample_id: of the dataset row, None for a visitor's own instruction.
+        repo: where the row is from; samples of one repository are one cluster in the statistics.
+    """
+
+    instruction: str
+    context: Context = field(default_factory=Context)
+    reference: str | None = None
+    sample_id: str | None = None
+    repo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One checkpoint's attempt at one task: from the prompt to the scores.
+
+    It is filled step by step (``pipeline.evaluation.attempts``): first prompt, then completion and code, then
+    scores. Each step leaves alone what is there.
+
+    Attributes:
+        prompt: as the model reads it; empty before it is rendered, and in stored runs.
+        trimmed: what was left out of the prompt, in words; empty when nothing was.
+        completion: None before the first token, and where there is an ``error``.
+        code: extracted from the completion once that is complete; metrics score it.
+        scores: by metric name.
+        error: why there is no completion, in words: the prompt does not fit, the checkpoint cannot be used.
+    """
+
+    task: Task
+    column: Column
+    prompt: str = ""
+    trimmed: str = ""
+    completion: Completion | None = None
+    code: str = ""
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def written(self) -> bool:
+        """Whether the completion is complete: it ended by itself, at the token limit, or was cancelled."""
+        return self.completion is not None and self.completion.finish_reason is not None
 
 
 Progress = Callable[[float, str], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -29,8 +29,11 @@ class Settings:
         share_url: folder or fsspec URL through which a cluster returns results (``RCL_SHARE_URL``).
         corpus_path: a harvested corpus to read instead of harvesting here (``RCL_CORPUS``), for machines
             whose installed packages differ from those that the dataset came from.
-        engine_url: an OpenAI-compatible server that holds the large families (``RCL_ENGINE_URL``, its key in
-            ``RCL_ENGINE_KEY``), so that they need no GPU here.
+        engine_url: an OpenAI-compatible server that holds the large families (``RCL_ENGINE_URL``), so that
+            they need no GPU here.
+        engine_key: its key (``RCL_ENGINE_KEY``).
+        judge_url: server of the CodeJudge (``OPENAI_BASE_URL``), None for OpenAI's own.
+        judge_key: its key (``OPENAI_API_KEY``).
     """
 
     data_dir: Path
@@ -45,6 +48,9 @@ class Settings:
     share_url: str | None = None
     corpus_path: Path | None = None
     engine_url: str | None = None
+    engine_key: str = field(default="", repr=False)
+    judge_url: str | None = None
+    judge_key: str = field(default="", repr=False)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -73,6 +79,9 @@ class Settings:
             share_url=env.get("RCL_SHARE_URL") or None,
             corpus_path=Path(corpus).expanduser() if corpus else None,
             engine_url=env.get("RCL_ENGINE_URL") or None,
+            engine_key=env.get("RCL_ENGINE_KEY", ""),
+            judge_url=env.get("OPENAI_BASE_URL") or None,
+            judge_key=env.get("OPENAI_API_KEY", ""),
         )
 
     @property

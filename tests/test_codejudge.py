@@ -19,7 +19,7 @@ from pipeline.scoring.judge.client import JudgeClient
 from pipeline.scoring.judge.codejudge import CANCELLED, CodeJudge, Vote, combine, estimate, flip_rate
 from pipeline.scoring.judge.config import METHODS, OPENAI_URL, JudgeConfig, price, self_judging_warning
 from pipeline.scoring.judge.prompts import fence, opening
-from pipeline.scoring.scorer import Candidate
+from tests.attempts import attempt
 
 KEY = "sk-secret-0123456789abcdef"
 RIGHT = "def double(x):\n    return 2 * x"
@@ -27,7 +27,7 @@ WRONG = "def double(x):\n    return 3 * x"
 
 
 def candidate(code=RIGHT, number=0, reference=RIGHT):
-    return Candidate(instruction=f"Write double number {number}.", text=code, code=code, reference=reference)
+    return attempt(instruction=f"Write double number {number}.", text=code, code=code, reference=reference)
 
 
 def judge(server, folder, timeout=5.0, patience=20.0, key=KEY, **config):
@@ -397,12 +397,14 @@ _CHILD = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
-from pipeline.scoring.codejudge import CodeJudge
-from pipeline.scoring.judge_client import JudgeClient
-from pipeline.scoring.judge_config import JudgeConfig
-from pipeline.scoring.scorer import Candidate
-config = JudgeConfig(model="judge", base_url=sys.argv[1], concurrency=1)
-items = [Candidate(f"task {n}", "x = 1", "x = 1", "x = 1") for n in range(20)]
+from pipeline.scoring.judge import codejudge
+from pipeline.scoring.judge.codejudge import CodeJudge
+from pipeline.scoring.judge.client import JudgeClient
+from pipeline.scoring.judge.config import JudgeConfig
+from tests.attempts import attempt
+codejudge._CALLS_IN_FLIGHT = 1
+config = JudgeConfig(model="judge", base_url=sys.argv[1])
+items = [attempt(f"task {n}", "x = 1", "x = 1", "x = 1") for n in range(20)]
 judge = CodeJudge(JudgeClient(config, "", Path(sys.argv[2])))
 judge.score(items, lambda index, score: print(index, flush=True))
 """
@@ -420,7 +422,7 @@ def test_a_killed_process_loses_no_verdict(serve, tmp_path):
     process.communicate()
     before = len(server.requests)
     assert 5 <= before < 20
-    items = [Candidate(f"task {n}", "x = 1", "x = 1", "x = 1") for n in range(20)]
+    items = [attempt(f"task {n}", "x = 1", "x = 1", "x = 1") for n in range(20)]
     time.sleep(0.3)  # the request that was in flight when the process died is answered to nobody
     scores = judge(server, tmp_path, key="").score(items)
     assert all(score.value == 1.0 for [score] in scores)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.evaluation.comparison import Task, compare
+from pipeline.evaluation.attempts import compare
+from pipeline.evaluation.tasks import task_from_instruction
 from pipeline.generation.remote_engine import RemoteEngine
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import Family, get_family
@@ -32,7 +33,7 @@ def test_a_task_that_fits_no_column_is_refused_once_and_not_in_every_pane(
     engine = RemoteEngine(family, "http://127.0.0.1:9/v1")  # nothing is asked of the server
     asked = [column for key, column in columns(settings, family).items() if key.endswith("/regular")]
     with pytest.raises(LabError) as error:
-        next(compare(engine, [], asked, Task.of_instruction("word " * 3_000), SamplingParams()))
+        next(compare(engine, [], asked, task_from_instruction("word " * 3_000), SamplingParams()))
     assert str(error.value).count("too long") == 1
 
 

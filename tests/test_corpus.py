@@ -15,7 +15,7 @@ from pipeline.data.packages import corpus as build
 from pipeline.data.packages.corpus import Corpus, cache_path, load_corpus
 from pipeline.data.packages.docstrings import clean, parse
 from pipeline.data.packages.harvest import definitions, in_place, is_own_source, plain_text
-from pipeline.generation.prompts import Context
+from pipeline.generation.prompts import context_around
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 
@@ -252,7 +252,7 @@ def test_the_hole_is_exact_and_neither_body_nor_docstring_is_left_in_it(corpus: 
     for index in range(0, len(corpus), 10):
         sample, row = corpus.sample(index), corpus._rows[index]
         place = in_place(sample.function, row.indent)
-        context = Context.around(sample.full_code, sample.function)
+        context = context_around(sample.full_code, sample.function)
         assert context.before == sample.full_code[: row.start]
         assert context.after == sample.full_code[row.start + len(place) :].replace(place, "")
         assert place not in context.before + context.after
@@ -364,9 +364,9 @@ def test_a_data_folder_that_is_a_file_is_said_in_words(tmp_path: Path):
 def test_two_processes_that_build_at_once_do_no_harm(tmp_path: Path):
     program = (
         "import sys; from pathlib import Path\n"
-        "from pipeline.corpus import build; from pipeline.settings import Settings\n"
-        "build.PACKAGES = ('gguf',)\n"
-        "print(build.load_corpus(Settings(data_dir=Path(sys.argv[1]))).fingerprint)"
+        "from pipeline.data.packages import corpus; from pipeline.settings import Settings\n"
+        "corpus.PACKAGES = ('gguf',)\n"
+        "print(corpus.load_corpus(Settings(data_dir=Path(sys.argv[1]))).fingerprint)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -16,16 +16,16 @@ from transformers import AutoModelForCausalLM
 
 from pipeline.generation import Request
 from pipeline.generation.bucketing import bucket_by_length
-from pipeline.generation.prompts import Context
 from pipeline.generation.sampling import pick, uniform_draws
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir
-from pipeline.schema import Checkpoint, Column, LabError, SamplingParams
+from pipeline.schema import Checkpoint, Column, Context, LabError, SamplingParams
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
+from tests.attempts import request_for
 
 GREEDY = SamplingParams(temperature=0, max_new_tokens=10)
 PROMPTS = (
@@ -75,7 +75,7 @@ def engine(home: Settings, family: Family) -> TorchEngine:
 def requests_(engine: TorchEngine, columns: list[Column]) -> list[Request]:
     """Three columns, each with another prompt, of very different lengths."""
     return [
-        Request(column, engine.render(prompt, "regular", Context(), GREEDY).text)
+        request_for(column, engine.render(prompt, "regular", Context(), GREEDY).text)
         for column, prompt in zip(columns, PROMPTS, strict=True)
     ]
 
@@ -86,24 +86,24 @@ def last(engine: TorchEngine, requests: list[Request], decoding: SamplingParams 
 
 
 @pytest.fixture(scope="module")
-def reference_models(base: Path, columns: list[Column]) -> dict[Column, torch.nn.Module]:
+def reference_models(base: Path, columns: list[Column]) -> dict[Checkpoint, torch.nn.Module]:
     """Of each column a model of its own as transformers and PEFT load it."""
     models = {}
     for column in columns:
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         path = column.checkpoint.path
-        models[column] = (PeftModel.from_pretrained(model, path) if path else model).eval()
+        models[column.checkpoint] = (PeftModel.from_pretrained(model, path) if path else model).eval()
     return models
 
 
 @on_the_whole_model
 def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
-    engine: TorchEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
+    engine: TorchEngine, reference_models: dict[Checkpoint, torch.nn.Module], requests_: list[Request]
 ) -> None:
     texts = last(engine, requests_)
     for request, text in zip(requests_, texts, strict=True):
         ids = torch.tensor([encode_prompt(engine.tokenizer, request.prompt)])
-        out = reference_models[request.column].generate(
+        out = reference_models[request.checkpoint].generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False
         )
         assert text == engine.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
@@ -111,20 +111,18 @@ def test_each_stacked_column_writes_what_peft_writes_with_its_adapter_alone(
 
 @on_the_whole_model
 def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
-    engine: TorchEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
+    engine: TorchEngine, reference_models: dict[Checkpoint, torch.nn.Module], requests_: list[Request]
 ) -> None:
     sequences = [encode_prompt(engine.tokenizer, request.prompt) for request in requests_]
     ids, mask = engine._pad_left(sequences)
-    engine.stack.assign(
-        [engine._adapter(r.column.checkpoint) for r in requests_], engine.dtype, engine.device
-    )
+    engine.stack.assign([engine._adapter(r.checkpoint) for r in requests_], engine.dtype, engine.device)
     with torch.inference_mode():
         stacked = engine.model(
             input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0)
         ).logits
     for row, (request, sequence) in enumerate(zip(requests_, sequences, strict=True)):
         with torch.inference_mode():
-            alone = reference_models[request.column](input_ids=torch.tensor([sequence])).logits[0]
+            alone = reference_models[request.checkpoint](input_ids=torch.tensor([sequence])).logits[0]
         torch.testing.assert_close(stacked[row, -len(sequence) :], alone, atol=1e-4, rtol=1e-4)
 
 
@@ -139,7 +137,7 @@ def test_a_columns_text_does_not_depend_on_its_neighbors(
 
 def test_prompts_read_in_one_group_keep_their_rows(engine: TorchEngine, columns: list[Column]) -> None:
     prompts = ("Sort a list.", "Sort a list of words.", "Sort a list of many words.")
-    asked = [Request(column, prompt) for column, prompt in zip(columns, prompts, strict=True)]
+    asked = [request_for(column, prompt) for column, prompt in zip(columns, prompts, strict=True)]
     assert last(engine, asked) == [last(engine, [request])[0] for request in asked]
 
 
@@ -149,7 +147,7 @@ def test_only_prompts_of_like_length_are_read_together() -> None:
 
 def test_adapters_that_differ_write_different_text(engine: TorchEngine, columns: list[Column]) -> None:
     prompt = engine.render(PROMPTS[0], "regular", Context(), GREEDY).text
-    assert len(set(last(engine, [Request(column, prompt) for column in columns]))) == 3
+    assert len(set(last(engine, [request_for(column, prompt) for column in columns]))) == 3
 
 
 def test_another_seed_draws_another_text(engine: TorchEngine, requests_: list[Request]) -> None:
@@ -179,7 +177,7 @@ def test_a_damaged_adapter_is_refused_in_words(
     (bad / "adapter_model.safetensors").write_bytes(weights[: len(weights) // 2])
     column = Column(replace(good, name="1000-regular", path=bad, fingerprint="bad"), "regular")
     with pytest.raises(LabError, match="1000-regular is damaged"):
-        list(engine.stream([Request(column, requests_[0].prompt)], GREEDY))
+        list(engine.stream([request_for(column, requests_[0].prompt)], GREEDY))
 
 
 def test_an_adapter_that_changes_nothing_is_refused(
@@ -197,12 +195,12 @@ def test_an_adapter_that_changes_nothing_is_refused(
     save_file(zeroed, idle / "adapter_model.safetensors")
     column = Column(replace(good, name="100-regular", path=idle, fingerprint="idle"), "regular")
     with pytest.raises(LabError, match="changes nothing"):
-        list(engine.stream([Request(column, "x")], GREEDY))
+        list(engine.stream([request_for(column, "x")], GREEDY))
 
 
 @on_the_whole_model
 def test_bits_per_byte_is_the_models_own_likelihood(
-    engine: TorchEngine, reference_models: dict[Column, torch.nn.Module], requests_: list[Request]
+    engine: TorchEngine, reference_models: dict[Checkpoint, torch.nn.Module], requests_: list[Request]
 ) -> None:
     references = ["def add(a, b):\n    return a + b", "x = 1", "sorted(θ)"]
     measured = engine.bits_per_byte(requests_, references)
@@ -210,7 +208,7 @@ def test_bits_per_byte_is_the_models_own_likelihood(
         prompt = encode_prompt(engine.tokenizer, request.prompt)
         target = encode_completion(engine.tokenizer, reference)
         with torch.inference_mode():
-            logits = reference_models[request.column](input_ids=torch.tensor([prompt + target])).logits[0]
+            logits = reference_models[request.checkpoint](input_ids=torch.tensor([prompt + target])).logits[0]
         log_p = torch.log_softmax(logits[len(prompt) - 1 : -1], -1).gather(1, torch.tensor(target)[:, None])
         expected = -log_p.sum().item() / 0.6931471805599453 / len(reference.encode())
         assert bits == pytest.approx(expected, abs=1e-4)

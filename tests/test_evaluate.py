@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.evaluation.evaluation import Plan, evaluate_columns
+from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns
 from pipeline.evaluation.store import load_run
 from pipeline.generation import open_engine
 from pipeline.models.checkpoints import columns
@@ -29,8 +29,8 @@ KEY = "sk-very-secret-0123456789"
 QUICK = ("--subset-size", "baseline", "--max-new-tokens", "6", "--temperature", "0")
 # The verb in batches of two, so that few samples are many batches.
 IN_PAIRS = """
-from pipeline.generation import local
-local.BATCH_ROWS = dict.fromkeys(local.BATCH_ROWS, 2)
+from pipeline.generation import torch_engine
+torch_engine.BATCH_ROWS = dict.fromkeys(torch_engine.BATCH_ROWS, 2)
 from training.evaluate import main
 raise SystemExit(main())
 """
@@ -63,7 +63,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         process.kill()
         process.communicate()
         (folder,) = (items.parent for items in runs(fresh_short))
-        before = load_run(folder).items
+        before = load_run(folder).attempts
         assert 0 < len(before) < 8
 
         for name, value in {**judge, "RCL_DATA_DIR": str(fresh_short.data_dir)}.items():
@@ -73,10 +73,12 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         result = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
         after = load_run(folder)
         assert after.complete
-        assert all(after.items[sample].completion == item.completion for sample, item in before.items())
-        for sample, item in before.items():
-            kept = {name: score for name, score in item.scores.items() if score.value is not None}
-            assert after.items[sample].scores | kept == after.items[sample].scores
+        assert all(
+            after.attempts[sample].completion == attempt.completion for sample, attempt in before.items()
+        )
+        for sample, attempt in before.items():
+            kept = {name: score for name, score in attempt.scores.items() if score.value is not None}
+            assert after.attempts[sample].scores | kept == after.attempts[sample].scores
         asked = len(server.requests)
         assert asked == 8
         assert result["scores"]["CodeJudge naive (smollm2-135m)"]["n"] == 8
@@ -99,11 +101,11 @@ def test_greedy_text_is_the_same_at_any_batch_size(short: Settings, family: Fami
     engine, column = open_engine(short, family), columns(short, family)["baseline/regular"]
 
     def texts(samples: int) -> list[str]:
-        plan = Plan(
+        plan = EvaluationPlan(
             samples, SamplingParams(0, 0.1, 6), judge=None, resume=False, root=tmp_path / str(samples)
         )
         (run,) = evaluate_columns(short, family, [column], plan, Reporter(), engine)
-        return [run.items[sample].completion.text for sample in run.config.sample_ids]
+        return [run.attempts[sample].completion.text for sample in run.config.sample_ids]
 
     assert texts(1) == texts(3)[:1]
 

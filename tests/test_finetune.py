@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from pipeline.data.load import load_dataset
-from pipeline.generation import Request
-from pipeline.generation.prompts import Context
+from pipeline.generation.prompts import context_around
 from pipeline.generation.tokenization import encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import columns
@@ -22,6 +21,7 @@ from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir
 from pipeline.schema import VARIANTS, PromptVariant, Sample, SamplingParams
 from pipeline.settings import Settings
+from tests.attempts import request_for
 from tests.jobs_kit import ended, until
 from training.backends import load
 from training.examples import IGNORED, encode
@@ -59,7 +59,7 @@ def test_training_sees_the_very_tokens_that_generation_starts_from(
 ) -> None:
     decoding = SamplingParams(max_new_tokens=engine.family.max_new_tokens)
     for sample in samples[:20]:
-        context = Context.around(sample.full_code, sample.function)
+        context = context_around(sample.full_code, sample.function)
         prompt = engine.render(sample.prompt, variant, context, decoding)
         row = encode(sample, variant, engine.family, engine.tokenizer)
         learned = sum(label != IGNORED for label in row["labels"])
@@ -161,7 +161,7 @@ def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training
     column = columns(fresh_short, family)["1/regular"]
     assert column.checkpoint.fingerprint == resumed["fingerprint"]
     *_, completions = engine.stream(
-        [Request(column, "def f")], SamplingParams(temperature=0, max_new_tokens=2)
+        [request_for(column, "def f")], SamplingParams(temperature=0, max_new_tokens=2)
     )
     assert completions[0].fingerprint == resumed["fingerprint"]
 

@@ -18,19 +18,18 @@ import pytest
 from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir
 from pipeline.schema import Score
-from pipeline.scoring import Candidate
 from pipeline.scoring.judge.client import JudgeClient
 from pipeline.scoring.judge.codejudge import CodeJudge
 from pipeline.scoring.judge.config import METHODS, JudgeConfig, Method
 from pipeline.settings import Settings
+from tests.attempts import attempt
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("RCL_TEST_SERVER"), reason="takes a minute; set RCL_TEST_SERVER=1 to run it"
 )
 REFERENCE = "def add(a, b):\n    return a + b"
 CANDIDATES = [
-    Candidate("Write add(a, b).", code, code, REFERENCE)
-    for code in (REFERENCE, "def add(a, b): return 1", "")
+    attempt("Write add(a, b).", code, code, REFERENCE) for code in (REFERENCE, "def add(a, b): return 1", "")
 ]
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.generation import Request
 from pipeline.generation.torch_engine import TorchEngine, load_engine, load_model
 from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import Family
@@ -20,6 +19,7 @@ from pipeline.models.weights import base_model_dir
 from pipeline.schema import Checkpoint, Column, SamplingParams
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
+from tests.attempts import request_for
 
 needs_unsloth = pytest.mark.skipif(
     importlib.util.find_spec("unsloth") is None or not torch.cuda.is_available(),
@@ -133,5 +133,5 @@ def test_a_4_bit_base_is_unpacked_to_the_very_weights_where_there_is_room(
             unpacked[name].base.weight, dequantize_4bit(weight.data, weight.quant_state).to(torch.bfloat16)
         )
     for engine in engines:
-        *_, completions = engine.stream([Request(column, "def f")], SamplingParams(0, 0.1, 4))
+        *_, completions = engine.stream([request_for(column, "def f")], SamplingParams(0, 0.1, 4))
         assert completions[0].tokens

@@ -8,8 +8,7 @@ from html import unescape
 
 import pytest
 
-from pipeline.evaluation.comparison import Pane, Task
-from pipeline.schema import Checkpoint, Column, Completion, Score
+from pipeline.schema import Attempt, Checkpoint, Column, Completion, Score, Task
 from ui import markup
 from ui.compare import panes
 
@@ -20,7 +19,7 @@ TASK = Task("Do it.", reference="def f(a):\n    return a")
 
 
 def completion(text: str, reason: str | None = "stop") -> Completion:
-    return Completion("x", "", text, 3, reason, 1.5, 0.1)  # type: ignore[arg-type]
+    return Completion("", text, 3, reason, 1.5, 0.1)  # type: ignore[arg-type]
 
 
 def text_of(html: str) -> str:
@@ -30,10 +29,16 @@ def text_of(html: str) -> str:
 @pytest.mark.parametrize("reason", [None, "stop", "length", "cancelled"])
 @pytest.mark.parametrize("against", ["nothing", "the reference"])
 def test_nothing_that_is_shown_becomes_markup(reason: str | None, against: panes.Against) -> None:
-    done = Pane(
-        TUNED, HOSTILE, HOSTILE, completion(HOSTILE, reason), HOSTILE, (Score(HOSTILE, None, HOSTILE),)
+    done = Attempt(
+        TASK,
+        TUNED,
+        HOSTILE,
+        HOSTILE,
+        completion(HOSTILE, reason),
+        HOSTILE,
+        {HOSTILE: Score(HOSTILE, None, HOSTILE)},
     )
-    failed = Pane(BASELINE, error=HOSTILE)
+    failed = Attempt(TASK, BASELINE, error=HOSTILE)
     html = panes.grid([done, failed], Task(HOSTILE, reference=HOSTILE), True, against)
     assert "<script" not in html
     assert "<img" not in html
@@ -64,7 +69,7 @@ def test_a_completion_is_shown_whole() -> None:
     ],
 )
 def test_a_pane_names_what_wrote_it_as_the_engine_says(column: Column, mark: str, words: str) -> None:
-    done = Pane(column, "p", "p", replace(completion("def f(): pass"), fingerprint=mark))
+    done = Attempt(TASK, column, "p", "p", replace(completion("def f(): pass"), fingerprint=mark))
     assert words in text_of(panes.grid([done], TASK, False, "nothing"))
 
 
@@ -77,21 +82,25 @@ def test_a_difference_leads_each_line_by_its_sign() -> None:
 
 def test_the_baseline_is_the_base_of_differences_within_its_prompt_variant() -> None:
     other = replace(BASELINE, variant="augmented")
-    shown = [Pane(c, completion=completion("x = 1"), code="x = 1") for c in (BASELINE, other, TUNED)]
+    shown = [Attempt(TASK, c, completion=completion("x = 1"), code="x = 1") for c in (BASELINE, other, TUNED)]
     html = panes.grid(shown, TASK, against="the baseline")
     assert html.count('class="diff"') == 1
 
 
 def test_what_is_unscored_says_why() -> None:
     score = Score("chrF", None, "there is no reference")
-    html = panes.grid([Pane(TUNED, completion=completion("x"), code="x", scores=(score,))], TASK)
+    html = panes.grid(
+        [Attempt(TASK, TUNED, completion=completion("x"), code="x", scores={score.metric: score})], TASK
+    )
     assert "not scored: there is no reference" in text_of(html)
 
 
 def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
-    def shown(column: Column, chrf: float, bits: float) -> Pane:
+    def shown(column: Column, chrf: float, bits: float) -> Attempt:
         scores = (Score("chrF", chrf), Score("bits per byte", bits), Score("parses", 1.0))
-        return Pane(column, completion=completion("x"), code="x", scores=scores)
+        return Attempt(
+            TASK, column, completion=completion("x"), code="x", scores={s.metric: s for s in scores}
+        )
 
     html = panes.grid([shown(BASELINE, 20.0, 0.5), shown(TUNED, 10.0, 0.25)], TASK)
     assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0", "0.250"]
@@ -99,10 +108,10 @@ def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
 
 def test_every_pane_has_the_four_parts_that_the_style_sheet_lines_up() -> None:
     shown = [
-        Pane(BASELINE, error="damaged"),
-        Pane(TUNED),
-        Pane(TUNED, completion=completion("x", None)),
-        Pane(TUNED, completion=completion("x"), code="x", trimmed="much"),
+        Attempt(TASK, BASELINE, error="damaged"),
+        Attempt(TASK, TUNED),
+        Attempt(TASK, TUNED, completion=completion("x", None)),
+        Attempt(TASK, TUNED, completion=completion("x"), code="x", trimmed="much"),
     ]
     html = panes.grid(shown, TASK, show_reference=True)
     for card in html.split("<section")[1:]:

@@ -14,15 +14,13 @@ from pathlib import Path
 import pytest
 from judge_server import JudgeServer, Reply
 
-from pipeline.generation.engine import Request
-from pipeline.generation.prompts import Context
 from pipeline.generation.remote_engine import RemoteEngine
 from pipeline.models.weights import base_model_dir
-from pipeline.schema import Checkpoint, Column, LabError, SamplingParams
+from pipeline.schema import Checkpoint, Column, Context, LabError, SamplingParams
 from pipeline.scoring.judge.client import JudgeClient
 from pipeline.scoring.judge.codejudge import CodeJudge
 from pipeline.scoring.judge.config import JudgeConfig
-from pipeline.scoring.scorer import Candidate
+from tests.attempts import attempt, request_for
 
 BASE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
 TUNED = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", 42), "regular")
@@ -56,11 +54,10 @@ def last(snapshots):
 def test_each_column_is_answered_by_its_own_model(serve, family):
     server = serve(by_model)
     engine = RemoteEngine(family, server.url, KEY)
-    snapshots = list(engine.stream([Request(BASE, "one"), Request(TUNED, "two")], GREEDY))
+    snapshots = list(engine.stream([request_for(BASE, "one"), request_for(TUNED, "two")], GREEDY))
     base, tuned = snapshots[-1]
     assert base.text == "def from_baseline(x):\n    return x\n"
     assert tuned.text == "def from_200-regular(x):\n    return x\n"
-    assert (base.column, tuned.column) == (BASE.key, TUNED.key)
     assert tuned.fingerprint == "remote:200-regular"
     assert base.finish_reason == tuned.finish_reason == "stop"
     assert base.tokens == 5
@@ -71,7 +68,7 @@ def test_each_column_is_answered_by_its_own_model(serve, family):
 
 def test_text_streams_and_only_grows(serve, family):
     server = serve(lambda request, before: Reply("word " * 30, pace=0.02, finish_reason="length"))
-    snapshots = list(RemoteEngine(family, server.url).stream([Request(BASE, "p")] * 2, GREEDY))
+    snapshots = list(RemoteEngine(family, server.url).stream([request_for(BASE, "p")] * 2, GREEDY))
     assert len(snapshots) > 3
     texts = [snapshot[0].text for snapshot in snapshots]
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
@@ -81,7 +78,7 @@ def test_text_streams_and_only_grows(serve, family):
 def test_columns_are_written_side_by_side(serve, family):
     server = serve(lambda request, before: Reply("word " * 10, pace=0.05))
     started = time.monotonic()
-    last(RemoteEngine(family, server.url).stream([Request(BASE, f"p{n}") for n in range(8)], GREEDY))
+    last(RemoteEngine(family, server.url).stream([request_for(BASE, f"p{n}") for n in range(8)], GREEDY))
     assert server.peak == 8
     assert time.monotonic() - started < 2
 
@@ -90,7 +87,7 @@ def test_cancelling_ends_the_stream_and_hangs_up(serve, family):
     server = serve(lambda request, before: Reply("word " * 1000, pace=0.02))
     cancel = threading.Event()
     started = time.monotonic()
-    for snapshot in RemoteEngine(family, server.url).stream([Request(BASE, "p")] * 2, GREEDY, cancel):
+    for snapshot in RemoteEngine(family, server.url).stream([request_for(BASE, "p")] * 2, GREEDY, cancel):
         if snapshot[0].tokens > 5:
             cancel.set()
     assert [completion.finish_reason for completion in snapshot] == ["cancelled"] * 2
@@ -102,7 +99,7 @@ def test_cancelling_ends_the_stream_and_hangs_up(serve, family):
 
 def test_closing_the_iterator_hangs_up(serve, family):
     server = serve(lambda request, before: Reply("word " * 1000, pace=0.02))
-    stream = RemoteEngine(family, server.url).stream([Request(BASE, "p")], GREEDY)
+    stream = RemoteEngine(family, server.url).stream([request_for(BASE, "p")], GREEDY)
     next(stream)
     stream.close()
     started = time.monotonic()
@@ -114,28 +111,22 @@ def test_closing_the_iterator_hangs_up(serve, family):
 def test_a_checkpoint_that_the_server_lacks_is_refused_and_those_it_has_are_named(serve, family):
     server = serve(by_model, models=("baseline",))
     with pytest.raises(LabError, match=r"no model '200-regular'.*It has: baseline"):
-        last(RemoteEngine(family, server.url).stream([Request(TUNED, "p")], GREEDY))
+        last(RemoteEngine(family, server.url).stream([request_for(TUNED, "p")], GREEDY))
     assert server.requests == []
-
-
-def test_a_model_name_can_be_given_for_a_column(serve, family):
-    server = serve(by_model, models=())
-    engine = RemoteEngine(family, server.url, models={TUNED.key: "mine"})
-    assert last(engine.stream([Request(TUNED, "p")], GREEDY))[0].text.startswith("def from_mine")
 
 
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
         (Reply(f"wrong key {KEY}", 401), r"wrong key \[key\]"),
-        (Reply("word " * 20, cut=True), "broke off baseline/regular"),
+        (Reply("word " * 20, cut=True), "broke off the answer of baseline"),
         (Reply("Unexpected field min_p", 422), "set it to 0"),
     ],
 )
 def test_what_goes_wrong_is_said_in_words_without_the_key(serve, family, reply, words):
     engine = RemoteEngine(family, serve(lambda request, before: reply).url, KEY)
     with pytest.raises(LabError, match=words) as error:
-        last(engine.stream([Request(BASE, "p")], SamplingParams()))
+        last(engine.stream([request_for(BASE, "p")], SamplingParams()))
     assert KEY not in str(error.value)
 
 
@@ -143,7 +134,7 @@ def test_a_server_that_is_gone_is_said_in_words(family):
     with JudgeServer() as gone:
         pass
     with pytest.raises(LabError, match="does not say which models"):
-        last(RemoteEngine(family, gone.url).stream([Request(BASE, "p")], GREEDY))
+        last(RemoteEngine(family, gone.url).stream([request_for(BASE, "p")], GREEDY))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +143,7 @@ def test_a_server_that_is_gone_is_said_in_words(family):
 )
 def test_the_decoding_reaches_the_server(serve, family, decoding, min_p):
     server = serve(by_model)
-    last(RemoteEngine(family, server.url).stream([Request(BASE, "p")], decoding))
+    last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], decoding))
     body = server.requests[0].body
     assert (body["temperature"], body["seed"], body["max_tokens"]) == (decoding.temperature, 42, 256)
     assert body.get("min_p") == min_p
@@ -172,7 +163,7 @@ def test_long_contexts_are_trimmed_and_long_instructions_refused(family):
 
 def test_likelihoods_are_refused_in_words(family):
     with pytest.raises(LabError, match="likelihoods"):
-        RemoteEngine(family, "http://127.0.0.1:9/v1").bits_per_byte([Request(BASE, "p")], ["x"])
+        RemoteEngine(family, "http://127.0.0.1:9/v1").bits_per_byte([request_for(BASE, "p")], ["x"])
 
 
 # A server that nobody here wrote: `transformers serve` with the embedded model's first layers
@@ -212,8 +203,7 @@ def test_a_judge_that_writes_nonsense_on_a_foreign_server_is_unscored(foreign, t
     url, model = foreign
     config = JudgeConfig(method="taxonomy", model=model, base_url=url, max_tokens=16, concurrency=2)
     items = [
-        Candidate(f"Return {n}.", "", f"def f():\n    return {n}", f"def f():\n    return {n}")
-        for n in (1, 2)
+        attempt(f"Return {n}.", "", f"def f():\n    return {n}", f"def f():\n    return {n}") for n in (1, 2)
     ]
     scores = [score for [score] in CodeJudge(JudgeClient(config, "", tmp_path)).score(items)]
     assert [score.value for score in scores] == [None, None]
@@ -224,7 +214,7 @@ def test_a_judge_that_writes_nonsense_on_a_foreign_server_is_unscored(foreign, t
 def test_the_remote_engine_streams_from_a_foreign_server(foreign, family):
     url, model = foreign
     engine = RemoteEngine(family, url, models={BASE.key: model})
-    snapshots = list(engine.stream([Request(BASE, "def add(a, b):\n    return")], GREEDY))
+    snapshots = list(engine.stream([request_for(BASE, "def add(a, b):\n    return")], GREEDY))
     [completion] = snapshots[-1]
     assert completion.finish_reason in ("stop", "length")
     assert 0 < completion.tokens <= 24

@@ -5,15 +5,25 @@ import warnings
 import pytest
 
 from pipeline.schema import Checkpoint, Column, LabError
-from pipeline.scoring import METRICS, Candidate, offline_scorers, score_all
+from pipeline.scoring import METRICS, offline_scorers, score_all
 from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
-from pipeline.scoring.text import Overlap, Parses, chrf, edit_similarity, parses, same_signature, signature
+from pipeline.scoring.text import (
+    Parses,
+    TextSimilarity,
+    chrf,
+    edit_similarity,
+    parses,
+    same_signature,
+    signature,
+)
+from tests.attempts import attempt
 
 REFERENCE = "def area(width, height=1):\n    return width * height"
 
 
 def scores_of(code, reference=REFERENCE, scorers=None):
-    return score_all([Candidate("Write it.", code, code, reference)], scorers or [Overlap(), Parses()])[0]
+    asked = attempt("Write it.", code, code, reference)
+    return score_all([asked], scorers or [TextSimilarity(), Parses()])[0]
 
 
 def test_the_reference_itself_scores_best():
@@ -118,7 +128,9 @@ def test_a_free_instruction_gets_only_what_needs_no_reference():
 
 def test_every_metric_is_described_and_only_bits_per_byte_is_better_when_lower():
     names = {
-        name for scorer in (Overlap(), Parses(), Likelihood(StubbornEngine())) for name in scorer.metrics
+        name
+        for scorer in (TextSimilarity(), Parses(), Likelihood(StubbornEngine()))
+        for name in scorer.metrics
     }
     assert names <= set(METRICS)
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == [BITS_PER_BYTE]
@@ -137,14 +149,13 @@ class StubbornEngine:
 def test_bits_per_byte_comes_from_the_engine_and_one_refusal_spoils_no_other():
     column = Column(Checkpoint("family", "baseline"), "regular")
     candidates = [
-        Candidate("i", "t", "c", "r", "four", column),
-        Candidate("i", "t", "c", "r", "damaged", column),
-        Candidate("i", "t", "c", "r", "", column),
-        Candidate("i", "t", "c", "", "prompt", column),
-        Candidate("i", "t", "c", "r", "prompt", None),
-        Candidate("i", "t", "c", "r", "eight by", column),
+        attempt("i", "t", "c", "r", "four", column),
+        attempt("i", "t", "c", "r", "damaged", column),
+        attempt("i", "t", "c", "r", "", column),
+        attempt("i", "t", "c", "", "prompt", column),
+        attempt("i", "t", "c", "r", "eight by", column),
     ]
     scores = [row[0] for row in Likelihood(StubbornEngine()).score(candidates)]
-    assert [score.value for score in scores] == [2.0, None, None, None, None, 4.0]
+    assert [score.value for score in scores] == [2.0, None, None, None, 4.0]
     assert scores[1].reason == "the adapter is damaged"
     assert all(score.reason for score in scores if score.value is None)

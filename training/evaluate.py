@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.evaluation.evaluation import Plan, evaluate_columns, summarize
+from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summarize
 from pipeline.evaluation.store import Run, runs_dir
 from pipeline.models.checkpoints import checkpoint_name, get_column
-from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import LabError, PromptVariant, SamplingParams
+from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig, self_judging_warning
 from pipeline.settings import Settings
 from training import command_line as cli
 from training.progress import Reporter
@@ -62,13 +63,15 @@ def evaluate(
     report = Reporter()
     chosen = get_family(settings, family)
     column = get_column(settings, chosen, _column_key(subset_size, prompt, training_seed))
-    plan = Plan(
+    plan = EvaluationPlan(
         samples=samples,
-        decoding=SamplingParams(float(temperature), 0.1, max_new_tokens or chosen.max_new_tokens, seed),
-        judge=_judge(judge, judge_model, votes),
+        sampling=SamplingParams(float(temperature), 0.1, max_new_tokens or chosen.max_new_tokens, seed),
+        judge=_judge(settings, judge, judge_model, votes),
         resume=resume,
         root=output or runs_dir(settings),
     )
+    if plan.judge:
+        _warn_of_self_judging(plan.judge, chosen)
     run = evaluate_columns(settings, chosen, [column], plan, report)[0]
     result = summarize(run)
     for line in _closing_lines(result["scores"]):
@@ -86,18 +89,22 @@ def _column_key(subset_size: str, prompt: PromptVariant, training_seed: int) -> 
     return checkpoint_name(int(digits), prompt, training_seed).replace(f"-{prompt}", "", 1) + f"/{prompt}"
 
 
-def _judge(method: JudgeChoice, model: str, votes: int) -> Any:
+def _judge(settings: Settings, method: JudgeChoice, model: str, votes: int) -> JudgeConfig | None:
     """The judge's config, None for no judge; refuses to start without a key rather than fail later."""
     if method == "none":
         return None
-    from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig
-
-    config = JudgeConfig(method, model, os.environ.get("OPENAI_BASE_URL") or OPENAI_URL, votes)
-    if config.at_openai and not os.environ.get("OPENAI_API_KEY"):
+    config = JudgeConfig(method, model, settings.judge_url or OPENAI_URL, votes)
+    if config.at_openai and not settings.judge_key:
         raise LabError(
             "The judge needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server without one."
         )
     return config
+
+
+def _warn_of_self_judging(config: JudgeConfig, family: Family) -> None:
+    generator = family.base if isinstance(family.base, str) else family.base.hub_id
+    if warning := self_judging_warning(config.model, generator):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _closing_lines(scores: dict[str, Any]) -> list[str]:
@@ -119,8 +126,8 @@ def _shown(score: dict[str, Any]) -> str:
 
 def _say_unscored(run: Run) -> None:
     reasons: dict[str, int] = {}
-    for item in run.items.values():
-        for score in item.scores.values():
+    for attempt in run.attempts.values():
+        for score in attempt.scores.values():
             if score.value is None:
                 key = f"{score.metric}: {score.reason}"
                 reasons[key] = reasons.get(key, 0) + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.generation.prompts import Context, render
+from pipeline.generation.prompts import context_around, render
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.models.families import Family
 from pipeline.schema import PromptVariant, Sample
@@ -24,7 +24,7 @@ def encode(sample: Sample, variant: PromptVariant, family: Family, tokenizer: An
     prompt = render(
         sample.prompt,
         variant,
-        Context.around(sample.full_code, sample.function),
+        context_around(sample.full_code, sample.function),
         room,
         lambda text: len(encode_prompt(tokenizer, text)),
         family.templates,

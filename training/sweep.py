@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any, Literal
@@ -50,12 +49,12 @@ def sweep(
     arguments = dict(locals())
     from training.jobs import open_runner
 
-    runner = open_runner(Settings.from_env())
+    settings = Settings.from_env()
+    runner = open_runner(settings)
     report = Reporter()
-    key = os.environ.get("OPENAI_API_KEY", "")
     # The key stays with this process: its jobs are started from here, not by an app that has none.
     local = judge != "none" and runner.backend.name == "local"
-    job = runner.submit("sweep", arguments, secrets={"OPENAI_API_KEY": key} if local else None)
+    job = runner.submit("sweep", arguments, secrets={"OPENAI_API_KEY": settings.judge_key} if local else None)
     runner.start()
     told: tuple[float, str] | None = None
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.generation.prompts import Context
+from pipeline.generation.prompts import context_around
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_families
 from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample
 from ui import markup
@@ -177,7 +177,7 @@ def _row(sample: Sample, index: int, is_open: bool) -> str:
 
 def show_sample(sample: Sample) -> str:
     """A sample whole: what is asked, the function, and the file around it."""
-    context = Context.around(sample.full_code, sample.function)
+    context = context_around(sample.full_code, sample.function)
     before, after = context.before.splitlines(), context.after.splitlines()
     left_out = max(0, len(before) - _AROUND) + max(0, len(after) - _AROUND)
     note = f" ({left_out:,} lines further away are not shown)" if left_out else ""

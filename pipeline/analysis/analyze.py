@@ -69,7 +69,7 @@ class Analysis:
         """Whether a difference is more than other training seeds would change; None where that is unknown."""
         if self.noise is None:
             return None
-        seeds = (len(arm.runs) if arm.size else 0 for arm in (pair.first, pair.second))
+        seeds = (len(condition.runs) if condition.size else 0 for condition in (pair.first, pair.second))
         return abs(pair.difference) > self.noise.reach(*seeds)
 
 
@@ -81,19 +81,19 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
         metric: its name.
         excluded: ids of samples to leave out, such as those that the training data may hold.
     """
-    conditions = [
-        arm for arm in setup.conditions if any(metric in i.scores for r in arm.runs for i in r.items.values())
-    ]
-    runs = [run for arm in conditions for run in arm.runs]
+    conditions = [each for each in setup.conditions if any(run.scores(metric) for run in each.runs)]
+    runs = [run for condition in conditions for run in condition.runs]
     table = score_table(runs, metric)
     kept = table[~table.index.isin(list(excluded))]
-    repo_of = {item.sample_id: item.repo for run in runs for item in run.items.values()}
+    repo_of = {attempt.task.sample_id: attempt.task.repo for run in runs for attempt in run.attempts.values()}
     repos = [repo_of.get(sample) or sample for sample in kept.index]
     files = [sample.partition("::")[0] for sample in kept.index]  # ids are file::function, or a row's number
     codes, together = stats.choose_clusters({"repository": repos, "file": files})
     values = kept.to_numpy()
-    binary = stats.is_binary(values[np.isfinite(values)]) and all(len(arm.runs) == 1 for arm in conditions)
-    scores = np.array([_by_seed(arm, kept).mean(axis=1).to_numpy() for arm in conditions])
+    binary = stats.is_binary(values[np.isfinite(values)]) and all(
+        len(condition.runs) == 1 for condition in conditions
+    )
+    scores = np.array([_by_seed(condition, kept).mean(axis=1).to_numpy() for condition in conditions])
     known = metric_of(metric)
     return Analysis(
         setup=setup,
@@ -106,12 +106,12 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
         points=points(conditions, scores, kept, codes, binary),
         pairs=pairs(conditions, scores, codes, together, binary, known.higher_is_better),
         fits=_fits(conditions, kept, codes),
-        noise=training_noise([_by_seed(arm, kept).to_numpy().T for arm in conditions], codes),
+        noise=training_noise([_by_seed(condition, kept).to_numpy().T for condition in conditions], codes),
     )
 
 
-def _by_seed(arm: Condition, table: pd.DataFrame) -> pd.DataFrame:
-    return table[[run.config.id for run in arm.runs]]
+def _by_seed(condition: Condition, table: pd.DataFrame) -> pd.DataFrame:
+    return table[[run.config.id for run in condition.runs]]
 
 
 def _fits(
@@ -120,9 +120,9 @@ def _fits(
     found = {}
     for variant in VARIANTS:
         scored = [
-            (arm.size, _by_seed(arm, table).to_numpy().T)
-            for arm in conditions
-            if arm.variant == variant and _by_seed(arm, table).notna().to_numpy().any()
+            (condition.size, _by_seed(condition, table).to_numpy().T)
+            for condition in conditions
+            if condition.variant == variant and _by_seed(condition, table).notna().to_numpy().any()
         ]
         fit = stats.fit_scaling([size for size, _ in scored], [scores for _, scores in scored], codes)
         if fit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.analysis.setups import Setup
 from pipeline.data.contamination import THRESHOLD, context_overlap, training_overlap
 from pipeline.data.load import load_dataset
-from pipeline.generation.prompts import Context
+from pipeline.generation.prompts import context_around
 from pipeline.schema import LabError, Sample
 from pipeline.settings import Settings
 
@@ -38,5 +38,5 @@ def contaminated(settings: Settings, setup: Setup) -> list[str]:
 
 
 def _shown(sample: Sample) -> float:
-    context = Context.around(sample.full_code, sample.function)
+    context = context_around(sample.full_code, sample.function)
     return context_overlap(sample, context.before + context.after)

@@ -59,7 +59,7 @@ def pairs(
 ) -> tuple[Pair, ...]:
     """All pairs that differ in one thing, size or prompt variant, and answered the same samples.
 
-    ``scores`` is (arms, samples), NaN where unscored; ``codes`` has the cluster of each sample
+    ``scores`` is (conditions, samples), NaN where unscored; ``codes`` has the cluster of each sample
     and ``together`` the name of what clusters are.
     """
     chosen = [

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline import stats
 from pipeline.analysis.setups import Condition
-from pipeline.evaluation.store import Item
-from pipeline.schema import PromptVariant
+from pipeline.schema import Attempt, PromptVariant
 from pipeline.stats import Codes, Floats
 
 
@@ -25,8 +24,8 @@ class Point:
         value: mean over the samples, of several training seeds their mean; NaN where nothing is scored.
         low: lower limit of its 95% interval (noise of evaluation alone), ``high`` the upper one.
         n: samples with a score; only they count.
-        unscored: items that the metric could not score.
-        missing: items that are not there yet.
+        unscored: attempts that the metric could not score.
+        missing: attempts that are not there yet.
         by_seed: each training seed with its mean.
         truncated: share of the outputs that the token limit cut off.
         windowed: share of the outputs longer than the encoder's 512 tokens, None where that is not known.
@@ -49,7 +48,7 @@ class Point:
 def points(
     conditions: Sequence[Condition], scores: Floats, table: pd.DataFrame, codes: Codes, binary: bool
 ) -> tuple[Point, ...]:
-    """A point for each arm from its scores, (arms, samples), NaN where unscored.
+    """A point for each condition from its scores, (conditions, samples), NaN where unscored.
 
     ``table`` has the runs' own scores, samples by run id, and ``codes`` the cluster of each sample.
     """
@@ -76,29 +75,34 @@ def by_mask(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], list[
         yield there[members[0]], members
 
 
-def _point(arm: Condition, table: pd.DataFrame, value: float, low: float, high: float, n: int) -> Point:
-    items = [item for run in arm.runs for item in run.items.values() if item.sample_id in table.index]
-    asked = sum(sample in table.index for run in arm.runs for sample in run.config.sample_ids)
-    scored = sum(int(table[run.config.id].notna().sum()) for run in arm.runs)
+def _point(condition: Condition, table: pd.DataFrame, value: float, low: float, high: float, n: int) -> Point:
+    attempts = [
+        attempt for run in condition.runs for sample, attempt in run.attempts.items() if sample in table.index
+    ]
+    cut_off = [a.completion is not None and a.completion.finish_reason == "length" for a in attempts]
+    asked = sum(sample in table.index for run in condition.runs for sample in run.config.sample_ids)
+    scored = sum(int(table[run.config.id].notna().sum()) for run in condition.runs)
     return Point(
-        variant=arm.variant,
-        size=arm.size,
-        name=arm.name,
+        variant=condition.variant,
+        size=condition.size,
+        name=condition.name,
         value=value,
         low=low,
         high=high,
         n=n,
-        unscored=len(items) - scored,
-        missing=asked - len(items),
-        by_seed=tuple((run.config.training_seed, float(table[run.config.id].mean())) for run in arm.runs),
-        truncated=_share([item.completion.finish_reason == "length" for item in items]) or 0.0,
-        windowed=_share([windows > 1 for item in items if (windows := _windows(item))]),
+        unscored=len(attempts) - scored,
+        missing=asked - len(attempts),
+        by_seed=tuple(
+            (run.config.training_seed, float(table[run.config.id].mean())) for run in condition.runs
+        ),
+        truncated=_share(cut_off) or 0.0,
+        windowed=_share([windows > 1 for attempt in attempts if (windows := _windows(attempt))]),
     )
 
 
-def _windows(item: Item) -> int | None:
+def _windows(attempt: Attempt) -> int | None:
     """How many 512-token windows the encoder took for the output."""
-    return next((s.details["windows"] for s in item.scores.values() if "windows" in s.details), None)
+    return next((s.details["windows"] for s in attempt.scores.values() if "windows" in s.details), None)
 
 
 def _share(hits: Sequence[bool]) -> float | None:

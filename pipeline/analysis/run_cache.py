@@ -35,7 +35,7 @@ class RunCache:
 
     def setups(self) -> list[Setup]:
         """The set-ups that have anything to show, the one with the most runs first."""
-        return find_setups(run for run in self.runs()[0] if run.items)
+        return find_setups(run for run in self.runs()[0] if run.attempts)
 
     def setup(self, key: str) -> Setup:
         """One set-up, the first one for an empty key; raises ``LabError`` that lists those there are."""

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from pipeline.analysis.setups import Setup, metric_of, score_table
-from pipeline.evaluation.store import Item, Run
-from pipeline.schema import VARIANTS
+from pipeline.evaluation.store import Run
+from pipeline.schema import VARIANTS, Attempt
 from pipeline.stats import is_binary
 
 Kind = Literal["all", "flips", "regressions", "never solved", "always solved"]
@@ -127,6 +127,6 @@ def agreement(table: pd.DataFrame) -> float:
     return float(scipy_stats.kendalltau(table["rank_first"], table["rank_second"]).statistic)
 
 
-def items_of(setup: Setup, sample: str) -> list[tuple[Run, Item]]:
+def attempts_at(setup: Setup, sample: str) -> list[tuple[Run, Attempt]]:
     """A sample's outputs, one of each run that has it."""
-    return [(run, run.items[sample]) for run in setup.runs if sample in run.items]
+    return [(run, run.attempts[sample]) for run in setup.runs if sample in run.attempts]

@@ -9,8 +9,8 @@ from itertools import groupby
 
 import pandas as pd
 
-from pipeline.evaluation.store import Item, Run, RunConfig
-from pipeline.schema import VARIANTS, Checkpoint, Column, PromptVariant, SamplingParams
+from pipeline.evaluation.store import Run, RunConfig
+from pipeline.schema import VARIANTS, Attempt, Checkpoint, Column, PromptVariant, SamplingParams
 from pipeline.scoring import METRICS, Metric
 
 
@@ -85,8 +85,9 @@ class Setup:
 
     @property
     def metrics(self) -> list[str]:
-        """Every metric that some item was scored with, CodeJudge and CodeBERTScore first."""
-        found = {name: None for run in self.runs for item in run.items.values() for name in item.scores}
+        """Every metric that some attempt was scored with, CodeJudge and CodeBERTScore first."""
+        attempts = (attempt for run in self.runs for attempt in run.attempts.values())
+        found = dict.fromkeys(name for attempt in attempts for name in attempt.scores)
         return sorted(found, key=lambda name: (_RANK.get(name.split()[0], 2), list(found).index(name)))
 
 
@@ -162,10 +163,12 @@ def metric_of(name: str) -> Metric:
 def score_table(runs: Sequence[Run], metric: str) -> pd.DataFrame:
     """Samples by run id, NaN where a sample is unscored or not there yet."""
     samples = list(dict.fromkeys(sample for run in runs for sample in run.config.sample_ids))
-    columns = {run.config.id: [_value(run.items.get(sample), metric) for sample in samples] for run in runs}
+    columns = {
+        run.config.id: [_value(run.attempts.get(sample), metric) for sample in samples] for run in runs
+    }
     return pd.DataFrame(columns, index=pd.Index(samples, name="sample"), dtype=float)
 
 
-def _value(item: Item | None, metric: str) -> float | None:
-    score = item.scores.get(metric) if item else None
+def _value(attempt: Attempt | None, metric: str) -> float | None:
+    score = attempt.scores.get(metric) if attempt else None
     return score.value if score else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from pipeline.generation.engine import Engine, Request
 from pipeline.models.families import Family
 from pipeline.schema import LabError, Progress
@@ -38,7 +36,7 @@ def open_engine(settings: Settings, family: Family, progress: Progress | None = 
     if settings.engine_url and not family.embedded:
         from pipeline.generation.remote_engine import RemoteEngine
 
-        return RemoteEngine(family, settings.engine_url, os.environ.get("RCL_ENGINE_KEY", ""))
+        return RemoteEngine(family, settings.engine_url, settings.engine_key)
     from pipeline.generation.torch_engine import load_engine  # torch takes seconds to import
 
     engine = load_engine(settings, family, progress)

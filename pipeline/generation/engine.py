@@ -7,20 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.generation.prompts import Context, Prompt
-from pipeline.schema import Column, Completion, PromptVariant, SamplingParams
+from pipeline.generation.prompts import Prompt
+from pipeline.schema import Checkpoint, Completion, Context, PromptVariant, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt for one column."""
+    """One row of a batch: a prompt for one checkpoint.
 
-    column: Column
+    Attributes:
+        seed_key: with the sampling seed it fixes the row's random numbers, whatever else is in the batch.
+    """
+
+    checkpoint: Checkpoint
     prompt: str
+    seed_key: str
 
 
 class Engine(Protocol):
-    """Generates for many columns of one family at once."""
+    """Generates for many checkpoints of one family at once."""
 
     batch_rows: int
     """How many requests at a time keep it busy, for work that is not in a hurry."""

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.schema import LabError, PromptVariant
+from pipeline.schema import Context, LabError, PromptVariant
 
 TEMPLATES: dict[str, str] = {
     "regular": (
@@ -30,24 +30,16 @@ TEMPLATES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """A file's code around a hole: what stands before the removed function, and what after it."""
+def context_around(full_code: str, function: str) -> Context:
+    """The file with the function taken out, wherever it occurs; it may be indented there.
 
-    before: str = ""
-    after: str = ""
-
-    @classmethod
-    def around(cls, full_code: str, function: str) -> Context:
-        """The file with the function taken out, wherever it occurs; it may be indented there.
-
-        A method is dedented where it is to be written and indented where it stands. With a function that
-        occurs as it is, ``before + after`` is ``full_code.replace(function, "")``, as the published
-        adapters' prompts were made.
-        """
-        place = function if function in full_code else _indented(full_code, function)
-        before, _, after = full_code.partition(place) if place else (full_code, "", "")
-        return cls(before, after.replace(place, "") if place else after)
+    A method is written without the indentation that it has in its class. With a function that occurs
+    unchanged, ``before + after`` is ``full_code.replace(function, "")``: the published adapters' prompts were
+    made that way.
+    """
+    place = function if function in full_code else _indented(full_code, function)
+    before, _, after = full_code.partition(place) if place else (full_code, "", "")
+    return Context(before, after.replace(place, "") if place else after)
 
 
 def _indented(full_code: str, function: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.generation.engine import Request
-from pipeline.generation.prompts import Context, Prompt
+from pipeline.generation.prompts import Prompt
 from pipeline.generation.torch_engine import TorchEngine, load_model
-from pipeline.schema import Checkpoint, Column, Completion, PromptVariant, SamplingParams
+from pipeline.schema import Checkpoint, Completion, Context, PromptVariant, SamplingParams
 
 
 @dataclass
@@ -49,10 +49,7 @@ class PublishedEngine:
     ) -> Iterator[list[Completion]]:
         """One batch for the base and all adapters, then one for each merged model; see ``Engine.stream``."""
         here = [self._here(request) for request in requests]
-        completions = [
-            Completion(request.column.key, request.column.checkpoint.fingerprint, "", 0, None, 0.0)
-            for request in here
-        ]
+        completions = [Completion(request.checkpoint.fingerprint, "", 0, None, 0.0) for request in here]
         for engine, rows in self._groups(here):
             for part in engine.stream([here[row] for row in rows], decoding, cancel):
                 for row, completion in zip(rows, part, strict=True):
@@ -70,17 +67,16 @@ class PublishedEngine:
         return bits
 
     def _here(self, request: Request) -> Request:
-        column = request.column
-        return replace(request, column=Column(self.fetch(column.checkpoint), column.variant))
+        return replace(request, checkpoint=self.fetch(request.checkpoint))
 
     def _groups(self, requests: Sequence[Request]) -> list[tuple[TorchEngine, list[int]]]:
         """The rows of each model, the base's first."""
         rows: dict[str, list[int]] = {}
         for row, request in enumerate(requests):
-            checkpoint = request.column.checkpoint
+            checkpoint = request.checkpoint
             rows.setdefault(checkpoint.fingerprint if checkpoint.is_merged else "", []).append(row)
         return [
-            (self._merged(requests[rows[key][0]].column.checkpoint) if key else self.base, rows[key])
+            (self._merged(requests[rows[key][0]].checkpoint) if key else self.base, rows[key])
             for key in sorted(rows)
         ]
 

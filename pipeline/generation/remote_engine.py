@@ -1,6 +1,6 @@
 """The remote engine: any server with OpenAI's ``/v1/completions``, such as vLLM, holding the checkpoints.
 
-Every checkpoint is one model name there; by default its own, so that for example this serves a family:
+Every checkpoint is a model there, under the checkpoint's name. This, for example, serves a family:
 ``vllm serve BASE --served-model-name baseline --enable-lora --lora-modules 1000-regular=FOLDER …``
 """
 
@@ -10,22 +10,22 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pipeline.generation.engine import Request
-from pipeline.generation.prompts import Context, Prompt, render
+from pipeline.generation.prompts import Prompt, render
 from pipeline.models.families import Family
 from pipeline.openai_server import connect, words_of
-from pipeline.schema import Completion, LabError, PromptVariant, SamplingParams
+from pipeline.schema import Completion, Context, LabError, PromptVariant, SamplingParams
 
 _UPDATE_SECONDS = 0.08
 _CHARACTERS_PER_TOKEN = 3  # fewer than code and prose have, so that a prompt is trimmed early, not refused
 
 
 class RemoteEngine:
-    """Generates on a server, one concurrent request for each column's prompt (see ``Engine``).
+    """Generates on a server, one concurrent HTTP request for each row (see ``Engine``).
 
     What cannot be had from a server: its weights cannot be checked, so a completion's fingerprint is
     ``remote:`` and the model's name there, and likelihoods are not given.
@@ -34,9 +34,6 @@ class RemoteEngine:
         family: whose templates and sequence length hold.
         base_url: of the server, usually ending in ``/v1``.
         api_key: its key, empty where it needs none.
-        models: model name by column key, for a server that names them otherwise. A name given here is
-            trusted; the default names must be in the server's list of models, since some servers answer
-            under any name with the one model that they have.
         timeout: seconds to wait for the next token.
     """
 
@@ -45,12 +42,10 @@ class RemoteEngine:
         family: Family,
         base_url: str,
         api_key: str = "",
-        models: Mapping[str, str] | None = None,
         timeout: float = 300,
     ) -> None:
         self.family, self.base_url, self.batch_rows = family, base_url, 64
         self._key = api_key.strip()
-        self._models = models or {}
         self._server = connect(base_url, self._key, timeout, max_retries=3)
         self._served: frozenset[str] | None = None
 
@@ -81,7 +76,7 @@ class RemoteEngine:
         """
         models = [self._model(request) for request in requests]
         completions = [
-            Completion(request.column.key, f"remote:{model}", "", 0, None, 0.0)
+            Completion(f"remote:{model}", "", 0, None, 0.0)
             for request, model in zip(requests, models, strict=True)
         ]
         news: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
@@ -135,7 +130,8 @@ class RemoteEngine:
             raise self._in_words(chunk, completion) from None
         if chunk is None:
             if completion.finish_reason is None:
-                raise LabError(f"The server at {self.base_url} broke off {completion.column}; try again.")
+                name = completion.fingerprint.removeprefix("remote:")
+                raise LabError(f"The server at {self.base_url} broke off the answer of {name}; try again.")
             return completion
         for choice in chunk.choices or ():
             completion = replace(
@@ -160,15 +156,17 @@ class RemoteEngine:
         words = words_of(error, self._key)
         if "min_p" in words:
             return LabError(f"The server at {self.base_url} does not know min_p; set it to 0 ({words}).")
-        return LabError(f"The server at {self.base_url} did not answer for {completion.column} ({words}).")
+        name = completion.fingerprint.removeprefix("remote:")
+        return LabError(f"The server at {self.base_url} did not answer for {name} ({words}).")
 
     def _model(self, request: Request) -> str:
-        """The model's name at the server."""
+        """The checkpoint's name, which must be in the server's list of models.
+
+        Some servers answer under any name with the one model that they have.
+        """
         import openai
 
-        if request.column.key in self._models:
-            return self._models[request.column.key]
-        name = request.column.checkpoint.name
+        name = request.checkpoint.name
         if self._served is None or name not in self._served:
             try:
                 self._served = frozenset(model.id for model in self._server.models.list())

@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
 from pipeline.generation.bucketing import bucket_by_length, join
 from pipeline.generation.engine import Request
-from pipeline.generation.prompts import Context, Prompt, render
+from pipeline.generation.prompts import Prompt, render
 from pipeline.generation.sampling import pick, uniform_draws
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.models.families import Family
@@ -24,6 +24,7 @@ from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import (
     Checkpoint,
     Completion,
+    Context,
     FinishReason,
     LabError,
     Progress,
@@ -90,7 +91,7 @@ def _room_for_bf16(model: Any) -> bool:
 
 
 class TorchEngine:
-    """Generates for many columns in one batch, each row under its own adapter (see ``Engine``)."""
+    """Generates for many checkpoints in one batch, each row under its own adapter (see ``Engine``)."""
 
     def __init__(self, family: Family, model: Any, tokenizer: Any, merged: bool = False) -> None:
         """Wrap a loaded model; ``merged`` says that it is a checkpoint itself and takes no adapters."""
@@ -130,11 +131,11 @@ class TorchEngine:
         self, requests: Sequence[Request], decoding: SamplingParams, cancel: threading.Event | None = None
     ) -> Iterator[list[Completion]]:
         """Generate for all requests in one batch, streaming; see ``Engine.stream``."""
-        adapters = [self._adapter(request.column.checkpoint) for request in requests]
+        adapters = [self._adapter(request.checkpoint) for request in requests]
         prompts = [encode_prompt(self.tokenizer, request.prompt) for request in requests]
         batch = _Batch(requests, decoding, self.tokenizer)
         uniform = uniform_draws(
-            decoding.seed, [f"{r.column.key}\0{r.prompt}" for r in requests], decoding.max_new_tokens
+            decoding.seed, [request.seed_key for request in requests], decoding.max_new_tokens
         )
         self.stack.assign(adapters, self.dtype, self.device)
         alive = torch.arange(len(requests), device=self.device)
@@ -207,9 +208,7 @@ class TorchEngine:
         while order:
             longest = len(prompts[order[-1]]) + len(targets[order[-1]])
             rows = [order.pop() for _ in range(min(len(order), max(1, _LIKELIHOOD_TOKENS // longest)))]
-            self.stack.assign(
-                [self._adapter(requests[i].column.checkpoint) for i in rows], self.dtype, self.device
-            )
+            self.stack.assign([self._adapter(requests[i].checkpoint) for i in rows], self.dtype, self.device)
             ids, mask = self._pad_left([prompts[i] + targets[i] for i in rows])
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
             hidden = self.model.model(
@@ -286,8 +285,7 @@ class _Batch:
         texts = self.tokenizer.batch_decode(self.tokens, skip_special_tokens=True)
         return [
             Completion(
-                column=request.column.key,
-                fingerprint=request.column.checkpoint.fingerprint,
+                fingerprint=request.checkpoint.fingerprint,
                 # A character whose last bytes are still to come decodes to the replacement character.
                 text=text if reason else text.rstrip("\ufffd"),
                 tokens=len(tokens),

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from functools import cache
 
 from pipeline.generation.engine import Engine
-from pipeline.schema import LabError, Score
+from pipeline.schema import Attempt, LabError, Score
 from pipeline.scoring.bertscore import BertScore, Matcher
 from pipeline.scoring.encoder import CODEBERT, MINILM, EncoderKind, load_encoder
 from pipeline.scoring.extract import RULE, extract_code
 from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
-from pipeline.scoring.scorer import Candidate, Scorer
-from pipeline.scoring.text import CHRF, EDIT_SIMILARITY, PARSES, SAME_SIGNATURE, Overlap, Parses
+from pipeline.scoring.scorer import Scorer, score_all
+from pipeline.scoring.text import CHRF, EDIT_SIMILARITY, PARSES, SAME_SIGNATURE, Parses, TextSimilarity
 
 __all__ = [
     "METRICS",
     "RULE",
-    "Candidate",
     "Metric",
     "Scorer",
     "extract_code",
@@ -86,8 +85,8 @@ class _Unavailable:
 
     needs_reference = True
 
-    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
-        return [[Score(metric, None, self.reason) for metric in self.metrics] for _ in candidates]
+    def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
+        return [[Score(metric, None, self.reason) for metric in self.metrics] for _ in attempts]
 
 
 @cache
@@ -110,14 +109,4 @@ def offline_scorers(*, engine: Engine | None = None, reference: bool = True) -> 
         bert = BertScore(shared_matcher())
     except LabError as error:
         bert = _Unavailable(CODEBERT.metrics[:1], str(error))
-    return [bert, Overlap(), Parses(), *([Likelihood(engine)] if engine else [])]
-
-
-def score_all(candidates: Sequence[Candidate], scorers: Sequence[Scorer]) -> list[dict[str, Score]]:
-    """Each candidate's scores by metric name. What needs a reference is not asked of one that has none."""
-    scores: list[dict[str, Score]] = [{} for _ in candidates]
-    for scorer in scorers:
-        asked = [i for i, c in enumerate(candidates) if c.reference is not None or not scorer.needs_reference]
-        for i, row in zip(asked, scorer.score([candidates[i] for i in asked]), strict=True):
-            scores[i].update((score.metric, score) for score in row)
-    return scores
+    return [bert, TextSimilarity(), Parses(), *([Likelihood(engine)] if engine else [])]

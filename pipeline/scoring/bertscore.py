@@ -22,10 +22,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.schema import Score
+from pipeline.schema import Attempt, Score
 from pipeline.scoring.encoder import Embedded, Encoder
 from pipeline.scoring.extract import normalize_line_ends
-from pipeline.scoring.scorer import Candidate
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +36,7 @@ _KEPT_TOKENS = 100_000  # of references: 150 MB at 384 dimensions
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TextPair:
     """Two texts to be matched; ``source`` is the prompt that both answer, None to match without one."""
 
     candidate: str
@@ -81,9 +80,9 @@ class Matcher:
     _is_word: dict[int, bool] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def match(self, pairs: Sequence[Pair]) -> list[Match | str]:
+    def match(self, pairs: Sequence[TextPair]) -> list[Match | str]:
         """Match each pair; where that cannot be done, the reason stands in place of the figures."""
-        results: dict[Pair, Match | str] = {}
+        results: dict[TextPair, Match | str] = {}
         by_length = sorted(set(pairs), key=lambda pair: (len(pair.candidate.strip()), pair.candidate.strip()))
         with self._lock:  # the model's threads use every core already
             for start in range(0, len(by_length), _PAIRS_PER_BATCH):
@@ -227,24 +226,24 @@ class BertScore:
         """F1 and rescaled F1 of the code, then of the raw text."""
         return self.matcher.encoder.kind.metrics
 
-    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
+    def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
         """See ``Scorer``."""
         raw_mode: Mode = "exact" if self.matcher.encoder.tokenizer.bos_token is None else "package"
         pairs = [
             pair
-            for c in candidates
-            if c.reference is not None
+            for attempt in attempts
+            if attempt.task.reference is not None and attempt.completion is not None
             for pair in (
-                Pair(c.code, c.reference, c.instruction),
-                Pair(c.text, c.reference, c.instruction, raw_mode),
+                TextPair(attempt.code, attempt.task.reference, attempt.task.instruction),
+                TextPair(attempt.completion.text, attempt.task.reference, attempt.task.instruction, raw_mode),
             )
         ]
         matches = iter(self.matcher.match(pairs))
         return [
             [Score(metric, None, "there is no reference") for metric in self.metrics]
-            if c.reference is None
+            if attempt.task.reference is None or attempt.completion is None
             else [*self._scores(0, next(matches), "exact"), *self._scores(2, next(matches), raw_mode)]
-            for c in candidates
+            for attempt in attempts
         ]
 
     def _scores(self, first: int, match: Match | str, mode: Mode) -> list[Score]:

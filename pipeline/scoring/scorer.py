@@ -3,31 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.schema import Column, Score
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A completion to be scored.
-
-    Attributes:
-        instruction: what was asked.
-        text: the raw completion.
-        code: the code extracted from it (``pipeline.scoring.extract``).
-        reference: the dataset's function, None for a free instruction.
-        prompt: the rendered prompt that the model saw.
-        column: which checkpoint wrote it, for metrics that ask the model itself.
-    """
-
-    instruction: str
-    text: str
-    code: str
-    reference: str | None = None
-    prompt: str = ""
-    column: Column | None = None
+from pipeline.schema import Attempt, Score
 
 
 class Scorer(Protocol):
@@ -40,12 +18,24 @@ class Scorer(Protocol):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether a candidate without a reference cannot be scored."""
+        """Whether an attempt at a task without a reference cannot be scored."""
         ...
 
-    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
-        """Score a batch: for each candidate one ``Score`` for each of ``metrics``, in their order.
+    def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
+        """Score a batch: for each attempt one ``Score`` for each of ``metrics``, in their order.
 
         What cannot be scored comes back with ``value=None`` and a reason; nothing is raised for it.
         """
         ...
+
+
+def score_all(attempts: Sequence[Attempt], scorers: Sequence[Scorer]) -> list[dict[str, Score]]:
+    """Each attempt's scores by metric name. A metric that needs a reference skips tasks without one."""
+    scores: list[dict[str, Score]] = [{} for _ in attempts]
+    for scorer in scorers:
+        rows = [
+            i for i, a in enumerate(attempts) if a.task.reference is not None or not scorer.needs_reference
+        ]
+        for i, row in zip(rows, scorer.score([attempts[i] for i in rows]), strict=True):
+            scores[i].update((score.metric, score) for score in row)
+    return scores

@@ -8,24 +8,23 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 
-from pipeline.schema import Score
+from pipeline.schema import Attempt, Score
 from pipeline.scoring.extract import normalize_line_ends
-from pipeline.scoring.scorer import Candidate
 
 CHRF, EDIT_SIMILARITY, PARSES, SAME_SIGNATURE = "chrF", "edit similarity", "parses", "same signature"
 _HEADER = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w", re.MULTILINE)
 _MAX_HEADER_LINES = 60
 
 
-class Overlap:
+class TextSimilarity:
     """How close the code is to the reference: chrF, edit similarity, same signature."""
 
     metrics = (CHRF, EDIT_SIMILARITY, SAME_SIGNATURE)
     needs_reference = True
 
-    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
+    def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
         """See ``Scorer``."""
-        return [self._score(c.code, c.reference) for c in candidates]
+        return [self._score(attempt.code, attempt.task.reference) for attempt in attempts]
 
     def _score(self, code: str, reference: str | None) -> list[Score]:
         if reference is None:
@@ -44,9 +43,9 @@ class Parses:
     metrics = (PARSES,)
     needs_reference = False
 
-    def score(self, candidates: Sequence[Candidate]) -> list[list[Score]]:
+    def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
         """See ``Scorer``."""
-        return [[parses(candidate.code)] for candidate in candidates]
+        return [[parses(attempt.code)] for attempt in attempts]
 
 
 def chrf(code: str, reference: str) -> float:

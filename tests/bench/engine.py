@@ -17,16 +17,15 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from pipeline.generation import Request
-from pipeline.generation.prompts import Context
 from pipeline.generation.tokenization import encode_prompt
 from pipeline.generation.torch_engine import load_engine
 from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.models.weights import base_model_dir
-from pipeline.schema import Checkpoint, Column, SamplingParams
+from pipeline.schema import Checkpoint, Column, Context, SamplingParams
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
+from tests.attempts import request_for
 
 COLUMNS, TOKENS, ROUNDS = 6, 64, 3
 
@@ -82,7 +81,7 @@ def _ways(
                 "regular",
             )
         )
-    requests = [Request(column, prompt) for column in columns]
+    requests = [request_for(column, prompt) for column in columns]
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=engine.dtype).to(engine.device)
     peft_model = PeftModel.from_pretrained(model, paths[0], adapter_name=names[0])

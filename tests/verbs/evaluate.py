@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any, Literal
 
-from pipeline.evaluation.store import Item, RunConfig, append_items, create_run, runs_dir
+from pipeline.evaluation.store import RunConfig, append_attempts, create_run, runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, get_family
-from pipeline.schema import Completion, PromptVariant, SamplingParams, Score
+from pipeline.schema import Attempt, Completion, PromptVariant, SamplingParams, Score, Task
 from pipeline.settings import Settings
 from training import command_line as cli
 from training.jobs.limits import column_key
@@ -49,10 +49,11 @@ def evaluate(
         decoding=SamplingParams(max_new_tokens=chosen.max_new_tokens),
     )
     folder = create_run(runs_dir(settings), config)
-    done = Completion(column.key, config.fingerprint, "pass", 1, "stop", 0.1)
-    append_items(
-        folder,
-        [Item(one, "do", "pass", "repo", done, "pass", scores={"chrF": Score("chrF", 0.5)}) for one in ids],
+    done = Completion(config.fingerprint, "pass", 1, "stop", 0.1)
+    scores = {"chrF": Score("chrF", 0.5)}
+    tasks = [Task("do", reference="pass", sample_id=one, repo="repo") for one in ids]
+    append_attempts(
+        folder, [Attempt(task, column, completion=done, code="pass", scores=scores) for task in tasks]
     )
     report(1.0, "done", score=0.5)
     return {"run": config.id, "path": str(folder), "column": column.key}

@@ -185,6 +185,6 @@ def _evaluated(
 
 def _judged(run: Run, wanted: Mapping[str, Any]) -> bool:
     """Whether every sample has a verdict or a reason for none; with reasons only, the judge was not there."""
-    name = JudgeConfig(wanted["judge"], wanted["judge_model"]).name
-    verdicts = [item.scores.get(name) for item in run.items.values()]
-    return all(verdicts) and any(verdict and verdict.value is not None for verdict in verdicts)
+    name = JudgeConfig(wanted["judge"], wanted["judge_model"], votes=wanted.get("votes", 1)).name
+    verdicts = run.scores(name)
+    return len(verdicts) == len(run.attempts) and any(verdict.value is not None for verdict in verdicts)

@@ -12,12 +12,24 @@ import gradio as gr
 from gradio.utils import get_function_description
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.evaluation.comparison import Pane, Task, check_sampling, check_text, compare, pick_columns
+from pipeline.evaluation.attempts import compare
+from pipeline.evaluation.limits import check_sampling, check_text, choose_columns
+from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.models.checkpoints import columns as all_columns
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import DEFAULT_FAMILY, get_family
-from pipeline.schema import LabError, PromptVariant, SamplingParams, Score
-from pipeline.scoring import Candidate, extract_code, score_all
+from pipeline.schema import (
+    Attempt,
+    Checkpoint,
+    Column,
+    Completion,
+    LabError,
+    PromptVariant,
+    SamplingParams,
+    Score,
+    Task,
+)
+from pipeline.scoring import extract_code, score_all
 from ui.callbacks import ON_MODEL, in_words
 from ui.lab import Lab
 
@@ -184,8 +196,14 @@ class Api:
         for text in (completion, reference, instruction):
             check_text("text", text)
         model = self.lab.model(get_family(self.lab.settings, family)).result()
-        candidate = Candidate(instruction, completion, extract_code(completion), reference or None)
-        return [_score_row(score) for score in score_all([candidate], model.scorers)[0].values()]
+        written = Completion("", completion, 0, "stop", 0.0)
+        attempt = Attempt(
+            Task(instruction, reference=reference or None),
+            Column(Checkpoint(family, "baseline"), "regular"),
+            completion=written,
+            code=extract_code(completion),
+        )
+        return [_score_row(score) for score in score_all([attempt], model.scorers)[0].values()]
 
     @endpoint
     def samples(
@@ -245,7 +263,7 @@ class Api:
         decoding: SamplingParams,
     ) -> Iterator[list[Answer]]:
         chosen = get_family(self.lab.settings, family)
-        columns = pick_columns(self.lab.settings, chosen, keys)
+        columns = choose_columns(self.lab.settings, chosen, keys)
         check_sampling(decoding)
         if sample_id and instruction:
             raise LabError("Give either an instruction or a sample_id, not both.")
@@ -253,12 +271,12 @@ class Api:
             variant: PromptVariant = (
                 "augmented" if any(c.variant == "augmented" for c in columns) else "regular"
             )
-            task = Task.of_sample(self.lab.dataset(chosen, variant, again=True).result().get(sample_id))
+            task = task_from_sample(self.lab.dataset(chosen, variant, again=True).result().get(sample_id))
         else:
-            task = Task.of_instruction(instruction, code)
+            task = task_from_instruction(instruction, code)
         model = self.lab.model(chosen).result()
-        for panes in compare(model.engine, model.scorers, columns, task, decoding):
-            yield [_answer(pane) for pane in panes]
+        for attempts in compare(model.engine, model.scorers, columns, task, decoding):
+            yield [_answer(attempt) for attempt in attempts]
 
 
 def add(lab: Lab, page: gr.Blocks) -> None:
@@ -281,19 +299,19 @@ def publish(page: gr.Blocks, function: Callable[..., Any], **options: Any) -> No
         page.blocks[component].api_info()["additional_description"] = text  # type: ignore[union-attr]
 
 
-def _answer(pane: Pane) -> Answer:
-    completion = pane.completion
+def _answer(attempt: Attempt) -> Answer:
+    completion = attempt.completion
     return {
-        "column": pane.column.key,
-        "fingerprint": pane.column.checkpoint.fingerprint,
+        "column": attempt.column.key,
+        "fingerprint": attempt.column.checkpoint.fingerprint,
         "text": completion.text if completion else "",
-        "code": pane.code,
+        "code": attempt.code,
         "tokens": completion.tokens if completion else 0,
         "seconds": completion.seconds if completion else 0.0,
         "finish_reason": completion.finish_reason if completion else None,
-        "trimmed": pane.trimmed,
-        "error": pane.error,
-        "scores": [_score_row(score) for score in pane.scores],
+        "trimmed": attempt.trimmed,
+        "error": attempt.error,
+        "scores": [_score_row(score) for score in attempt.scores.values()],
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from pipeline.evaluation.comparison import MOST_COLUMNS
+from pipeline.evaluation.limits import MAX_COLUMNS
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import Family, get_family, load_families
 from pipeline.schema import VARIANTS, PromptVariant
@@ -115,11 +115,9 @@ def column_note(settings: Settings, family: str, checkpoints: Sequence[str], var
     """One sentence on what the choice makes."""
     there, missing = column_keys(settings, get_family(settings, family), checkpoints, variants)
     if not there:
-        note = (
-            f"Tick at least one checkpoint and one prompt; up to {MOST_COLUMNS} answers fit one comparison."
-        )
-    elif len(there) > MOST_COLUMNS:
-        note = f"{len(there)} answers are too many: at most {MOST_COLUMNS} fit one comparison."
+        note = f"Tick at least one checkpoint and one prompt; up to {MAX_COLUMNS} answers fit one comparison."
+    elif len(there) > MAX_COLUMNS:
+        note = f"{len(there)} answers are too many: at most {MAX_COLUMNS} fit one comparison."
     else:
         note = (
             f"{len(there)} answers side by side, written in one batch." if len(there) > 1 else "One answer."

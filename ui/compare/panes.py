@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Literal
 
-from pipeline.evaluation.comparison import Pane, Task
-from pipeline.schema import Completion, Score, counted
+from pipeline.schema import Attempt, Completion, Score, Task, counted
 from pipeline.scoring import METRICS, extract_code
 from pipeline.scoring.encoder import KINDS
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
@@ -27,23 +26,23 @@ _ONE_SAMPLE = (
 
 
 def grid(
-    panes: Sequence[Pane], task: Task, show_reference: bool = False, against: Against = "nothing"
+    attempts: Sequence[Attempt], task: Task, show_reference: bool = False, against: Against = "nothing"
 ) -> str:
     """All panes side by side, the reference first where it is asked for, or each as a difference."""
     cards = [_reference(task)] if show_reference and task.reference is not None else []
-    best = _best(panes)
-    for pane in panes:
-        base = _base(pane, panes, task, against)
-        cards.append(_card(pane, base, against, best))
+    best = _best(attempts)
+    for attempt in attempts:
+        base = _base(attempt, attempts, task, against)
+        cards.append(_card(attempt, base, against, best))
     note = _ONE_SAMPLE if best else ""
     return f'<div class="panes aligned">{"".join(cards)}</div>{note}'
 
 
-def _best(panes: Sequence[Pane]) -> dict[str, float]:
+def _best(attempts: Sequence[Attempt]) -> dict[str, float]:
     """The best value of every score on which the panes differ."""
     values: dict[str, list[float]] = {}
-    for pane in panes:
-        for score in pane.scores:
+    for attempt in attempts:
+        for score in attempt.scores.values():
             if score.value is not None and score.metric in METRICS:
                 values.setdefault(score.metric, []).append(score.value)
     return {
@@ -68,47 +67,48 @@ def problem(says: str) -> str:
     return f'<p class="problem" role="alert">{escape(says)}</p>'
 
 
-def _base(pane: Pane, panes: Sequence[Pane], task: Task, against: Against) -> str | None:
-    """The code that the pane's is to be compared with, None where there is none (yet)."""
+def _base(attempt: Attempt, attempts: Sequence[Attempt], task: Task, against: Against) -> str | None:
+    """The code that the attempt's is to be compared with, None where there is none (yet)."""
     if against == "the reference":
         return task.reference
     if against == "the baseline":
-        for other in panes:
-            column = other.column
-            if column.checkpoint.is_baseline and column.variant == pane.column.variant and other is not pane:
+        for other in attempts:
+            same_prompt = other.column.variant == attempt.column.variant
+            if other.column.checkpoint.is_baseline and same_prompt and other is not attempt:
                 return other.code if other.completion else None
     return None
 
 
-def _card(pane: Pane, base: str | None, against: Against, best: Mapping[str, float]) -> str:
-    name = escape(pane.column.label)
+def _card(attempt: Attempt, base: str | None, against: Against, best: Mapping[str, float]) -> str:
+    name = escape(attempt.column.label)
     title, _, variant = name.partition(" · ")
-    whole = pane.completion is not None and pane.completion.finish_reason in ("stop", "length")
-    copy = _copy(pane.code) if pane.code else ""
-    trimmed = f'<p class="note">Prompt: {escape(pane.trimmed)}.</p>' if pane.trimmed else ""
+    whole = attempt.completion is not None and attempt.completion.finish_reason in ("stop", "length")
+    copy = _copy(attempt.code) if attempt.code else ""
+    trimmed = f'<p class="note">Prompt: {escape(attempt.trimmed)}.</p>' if attempt.trimmed else ""
+    scores = _scores(list(attempt.scores.values()), best) if whole else ""
     # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
     return (
-        f'<section class="pane" aria-label="{name}" data-state="{_state(pane)}">'
+        f'<section class="pane" aria-label="{name}" data-state="{_state(attempt)}">'
         f'<header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
-        f"{_facts(pane)}"
-        f'<div class="body">{_body(pane, base, against)}</div>'
-        f'<div class="foot">{trimmed}{_scores(pane.scores, best) if whole else ""}</div></section>'
+        f"{_facts(attempt)}"
+        f'<div class="body">{_body(attempt, base, against)}</div>'
+        f'<div class="foot">{trimmed}{scores}</div></section>'
     )
 
 
-def _body(pane: Pane, base: str | None, against: Against) -> str:
-    if pane.error:
-        return problem(pane.error)
-    if pane.completion is None:
+def _body(attempt: Attempt, base: str | None, against: Against) -> str:
+    if attempt.error:
+        return problem(attempt.error)
+    if attempt.completion is None:
         return waiting("Reading the prompt…")
-    text = pane.completion.text
-    if pane.completion.finish_reason is None:
+    text = attempt.completion.text
+    if attempt.completion.finish_reason is None:
         return _pre(f'{markup.answer(text, extract_code(text))}<span class="caret"></span>')
     if base is not None:
         legend = f'<p class="note">Difference: − only in {against}, + only here</p>'
-        return legend + _pre(markup.diff(base, pane.code), "diff")
+        return legend + _pre(markup.diff(base, attempt.code), "diff")
     if text.strip():
-        return _pre(markup.answer(text, pane.code))
+        return _pre(markup.answer(text, attempt.code))
     return '<p class="note">Nothing: it ended at once.</p>'
 
 
@@ -121,10 +121,10 @@ def _reference(task: Task) -> str:
     )
 
 
-def _state(pane: Pane) -> str:
-    if pane.error:
+def _state(attempt: Attempt) -> str:
+    if attempt.error:
         return "failed"
-    return "done" if pane.completion and pane.completion.finish_reason else "writing"
+    return "done" if attempt.completion and attempt.completion.finish_reason else "writing"
 
 
 def _pre(inner: str, kind: str = "code") -> str:
@@ -135,11 +135,11 @@ def _copy(code: str) -> str:
     return f'<button type="button" class="copy" data-copy="{escape(code)}">Copy code</button>'
 
 
-def _facts(pane: Pane) -> str:
-    if pane.error:
+def _facts(attempt: Attempt) -> str:
+    if attempt.error:
         return '<p class="facts"></p>'
-    completion = pane.completion
-    facts = [_writer(pane)]
+    completion = attempt.completion
+    facts = [_writer(attempt)]
     if completion and completion.tokens and completion.seconds:
         rate = completion.tokens / completion.seconds
         facts.insert(0, _fact(counted(completion.tokens, "token")))
@@ -151,10 +151,10 @@ def _facts(pane: Pane) -> str:
     return f'<p class="facts">{"".join(facts)}</p>'
 
 
-def _writer(pane: Pane) -> str:
+def _writer(attempt: Attempt) -> str:
     """What wrote it, as the engine says; a published checkpoint is known only once it has been fetched."""
-    checkpoint = pane.column.checkpoint
-    mark = pane.completion.fingerprint if pane.completion else checkpoint.fingerprint
+    checkpoint = attempt.column.checkpoint
+    mark = attempt.completion.fingerprint if attempt.completion else checkpoint.fingerprint
     if mark.startswith("remote:"):
         return _fact(f"served as {mark[7:]}", "A server wrote it; its weights cannot be checked from here")
     if checkpoint.is_baseline:

@@ -10,9 +10,10 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.evaluation.comparison import Pane, Task, check_sampling, compare, pick_columns
+from pipeline.evaluation.attempts import compare
+from pipeline.evaluation.limits import check_sampling, choose_columns
 from pipeline.models.families import get_family
-from pipeline.schema import Column, LabError, SamplingParams
+from pipeline.schema import Attempt, Column, LabError, SamplingParams, Task
 from ui.callbacks import ON_MODEL, QUIET
 from ui.compare import columns, panes, task
 from ui.compare.columns import ColumnPicker
@@ -27,7 +28,7 @@ _REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time 
 class Shown:
     """What the panes show, kept for the session so that they can be drawn in another way."""
 
-    panes: tuple[Pane, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     task: Task | None = None
 
 
@@ -128,7 +129,7 @@ def _wire_generation(
         try:
             family = get_family(lab.settings, family_name)
             keys, _ = columns.column_keys(lab.settings, family, checkpoints, variants)
-            chosen = pick_columns(lab.settings, family, keys)
+            chosen = choose_columns(lab.settings, family, keys)
             asked = task.read_task(lab, family_name, variants, source, sample_id, instruction, code)
             settings = check_sampling(SamplingParams(temperature, min_p, most, seed))
             loading = lab.model(family)
@@ -217,11 +218,11 @@ def _steps(
             yield Shown(tuple(now), asked)
 
 
-def _paced(steps: Iterator[list[Pane]]) -> Iterator[list[Pane]]:
-    """As many of the steps as there is time to draw, and every one in which all answers are whole."""
+def _paced(steps: Iterator[list[Attempt]]) -> Iterator[list[Attempt]]:
+    """As many of the steps as there is time to draw, and each one in which all answers are complete."""
     drawn = 0.0
     for now in steps:
-        whole = all(pane.error or (pane.completion and pane.completion.finish_reason) for pane in now)
+        whole = all(attempt.error or attempt.written for attempt in now)
         if whole or time.monotonic() - drawn > _REDRAW_SECONDS:
             yield now
             drawn = time.monotonic()
@@ -243,7 +244,7 @@ def _wire_view(out: Output) -> None:
 
 
 def _draw(shown: Shown, show_reference: bool, against: panes.Against) -> str:
-    return panes.grid(shown.panes, shown.task, show_reference, against) if shown.task else panes.EMPTY
+    return panes.grid(shown.attempts, shown.task, show_reference, against) if shown.task else panes.EMPTY
 
 
 def _wire_loading(lab: Lab, picker: ColumnPicker, form: TaskForm, out: Output) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from pipeline.evaluation.comparison import Task
+from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.models.families import get_family
-from pipeline.schema import LabError, PromptVariant, Sample
+from pipeline.schema import LabError, PromptVariant, Sample, Task
 from ui import markup
 from ui.callbacks import QUIET
 from ui.compare import panes
@@ -186,7 +186,7 @@ def read_task(
 ) -> Task:
     """The task that the form sets; raises ``LabError`` where it sets none."""
     if source == OWN:
-        return Task.of_instruction(instruction, code)
+        return task_from_instruction(instruction, code)
     loading = dataset(lab, family, variants)
     if loading.state == "loading":
         raise LabError(
@@ -194,4 +194,4 @@ def read_task(
         )
     if not sample_id:
         raise LabError("No sample is shown to compare on: choose one, or write an own instruction.")
-    return Task.of_sample(loading.result().get(sample_id))
+    return task_from_sample(loading.result().get(sample_id))

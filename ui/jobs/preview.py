@@ -8,10 +8,10 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
+from pipeline.evaluation.tasks import task_from_sample
 from pipeline.models.checkpoints import checkpoint_name, list_checkpoints
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, counted
-from pipeline.scoring import Candidate
 from pipeline.settings import Settings
 from training.jobs import Runner, in_time
 from training.jobs.local_backend import gpu_memory_in_use, visible_gpus
@@ -80,9 +80,7 @@ def _money(lab: Lab, steps: list[Step]) -> str:
         config = JudgeConfig(first["judge"], str(first["judge_model"]), votes=int(first.get("votes") or 1))
     except LabError as error:
         return str(error)
-    found = judging(
-        config, [Candidate(one.prompt, one.function, one.function, one.function) for one in samples]
-    )
+    found = judging(config, [(task_from_sample(sample), sample.function) for sample in samples])
     times = f", for each of {len(judged)} evaluations" if len(judged) > 1 else ""
     return f"The judge: {found}{times}."
 

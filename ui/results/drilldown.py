@@ -7,10 +7,10 @@ from html import escape
 from typing import Any, Literal
 
 from pipeline.analysis import Setup
-from pipeline.analysis.samples import items_of
+from pipeline.analysis.samples import attempts_at
 from pipeline.analysis.setups import metric_of, run_label
-from pipeline.evaluation.store import Item, Run
-from pipeline.schema import LabError, Score
+from pipeline.evaluation.store import Run
+from pipeline.schema import Attempt, LabError, Score, counted
 from ui import markup
 from ui.results import sentences as words
 
@@ -24,62 +24,65 @@ def sample(setup: Setup, sample_id: str, view: View = "outputs", run_id: str = "
     Raises:
         LabError: no run has it.
     """
-    found = items_of(setup, sample_id)
+    found = attempts_at(setup, sample_id)
     if not found:
         raise LabError(f"No run of this set-up has the sample {sample_id!r}.")
     first = found[0][1]
     ordered = sorted(found, key=lambda pair: pair[0].config.id != run_id)
     cards = [_reference(first)] if view == "outputs" else []
     cards += [
-        _card(run, item, _base(found, run, item, view), view, run.config.id == run_id)
-        for run, item in ordered
+        _card(run, attempt, _base(found, run, attempt, view), view, run.config.id == run_id)
+        for run, attempt in ordered
     ]
     return (
         f'<section class="sample" aria-label="Sample"><header><h3><code>{escape(sample_id)}</code></h3>'
-        f"<span>{escape(first.repo)}</span></header><p>{escape(first.instruction)}</p></section>"
+        f"<span>{escape(first.task.repo)}</span></header><p>{escape(first.task.instruction)}</p></section>"
         f'<div class="panes">{"".join(cards)}</div>'
     )
 
 
-def _base(found: list[tuple[Run, Item]], run: Run, item: Item, view: View) -> str | None:
+def _base(found: list[tuple[Run, Attempt]], run: Run, attempt: Attempt, view: View) -> str | None:
     """The code that this output is held against, None to show it as it is."""
     if view == "difference to the reference":
-        return item.reference
+        return attempt.task.reference
     if view == "difference to the baseline":
         same = [
             other for r, other in found if not r.config.subset_size and r.config.variant == run.config.variant
         ]
-        return same[0].code if same and same[0] is not item else None
+        return same[0].code if same and same[0] is not attempt else None
     return None
 
 
-def _reference(item: Item) -> str:
-    code = f'<pre class="code" tabindex="0">{markup.python(item.reference)}</pre>'
+def _reference(attempt: Attempt) -> str:
+    code = f'<pre class="code" tabindex="0">{markup.python(attempt.task.reference or "")}</pre>'
     head = "<header><h3>Reference</h3></header>"
     return f'<section class="pane reference" aria-label="Reference">{head}{code}</section>'
 
 
-def _card(run: Run, item: Item, base: str | None, view: View, chosen: bool) -> str:
-    label, completion = escape(run_label(run.config)), item.completion
+def _card(run: Run, attempt: Attempt, base: str | None, view: View, chosen: bool) -> str:
+    label, completion = escape(run_label(run.config)), attempt.completion
     if base is not None:
         against = view.removeprefix("difference to ")
         body = f'<p class="note">− only in {against}, + only here</p>'
-        body += f'<pre class="diff" tabindex="0">{markup.diff(base, item.code)}</pre>'
-    elif completion.text.strip():
-        body = f'<pre class="code" tabindex="0">{markup.answer(completion.text, item.code)}</pre>'
+        body += f'<pre class="diff" tabindex="0">{markup.diff(base, attempt.code)}</pre>'
+    elif attempt.error:
+        body = f'<p class="problem">{escape(attempt.error)}</p>'
+    elif completion and completion.text.strip():
+        body = f'<pre class="code" tabindex="0">{markup.answer(completion.text, attempt.code)}</pre>'
     else:
         body = '<p class="note">Nothing: it ended at once.</p>'
-    if item.trimmed:
-        body += f'<p class="note">Prompt: {escape(item.trimmed)}.</p>'
+    if attempt.trimmed:
+        body += f'<p class="note">Prompt: {escape(attempt.trimmed)}.</p>'
     adapter = f"adapter {run.config.fingerprint}" if run.config.fingerprint else "no adapter"
-    ending = _ENDINGS.get(completion.finish_reason or "", "unfinished")
-    facts = "".join(
-        f"<span>{escape(fact)}</span>" for fact in (f"{completion.tokens:,} tokens", ending, adapter)
-    )
+    told = [adapter]
+    if completion:
+        ending = _ENDINGS.get(completion.finish_reason or "", "unfinished")
+        told = [counted(completion.tokens, "token"), ending, adapter]
+    facts = "".join(f"<span>{escape(fact)}</span>" for fact in told)
     current = ' aria-current="true"' if chosen else ""
     return (
         f'<section class="pane" aria-label="{label}"{current}><header><h3>{label}</h3></header>'
-        f'<p class="facts">{facts}</p>{body}{_scores(item.scores)}</section>'
+        f'<p class="facts">{facts}</p>{body}{_scores(attempt.scores)}</section>'
     )
 
 

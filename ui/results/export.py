@@ -50,18 +50,18 @@ def long_table(setups: Iterable[Setup]) -> pd.DataFrame:
             "variant": run.config.variant,
             "training_samples": run.config.subset_size,
             "training_seed": run.config.training_seed,
-            "sample": item.sample_id,
-            "repo": item.repo,
+            "sample": attempt.task.sample_id,
+            "repo": attempt.task.repo,
             "metric": score.metric,
             "value": score.value,
             "unscored_because": score.reason,
-            "tokens": item.completion.tokens,
-            "finish_reason": item.completion.finish_reason,
+            "tokens": attempt.completion.tokens if attempt.completion else None,
+            "finish_reason": attempt.completion.finish_reason if attempt.completion else None,
         }
         for setup in setups
         for run in setup.runs
-        for item in run.items.values()
-        for score in item.scores.values()
+        for attempt in run.attempts.values()
+        for score in attempt.scores.values()
     ]
     return pd.DataFrame(rows)
 

@@ -211,6 +211,6 @@ def _other_kind(metric: str, metrics: list[str]) -> str:
 
 def _text(setup: Setup, sample: str) -> str:
     """What a search looks through."""
-    item = by_sample.items_of(setup, sample)[:1]
-    found = f"{item[0][1].instruction}\n{item[0][1].reference}" if item else ""
+    first = by_sample.attempts_at(setup, sample)[:1]
+    found = "".join(f"{attempt.task.instruction}\n{attempt.task.reference}" for _, attempt in first)
     return f"{sample}\n{found}".lower()

@@ -190,7 +190,9 @@ def _on_the_unscored(analysis: Analysis) -> list[str]:
     if not points:
         return []
     scores = (
-        item.scores.get(analysis.metric.name) for run in analysis.setup.runs for item in run.items.values()
+        attempt.scores.get(analysis.metric.name)
+        for run in analysis.setup.runs
+        for attempt in run.attempts.values()
     )
     reasons = Counter(score.reason for score in scores if score and score.value is None)
     most = f", most often because {reasons.most_common(1)[0][0]}" if reasons else ""
@@ -207,9 +209,14 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
     if not metric.startswith("CodeJudge"):
         return []
     found = []
-    if len({str(run.config.judge) for run in runs if run.config.judge}) > 1:
+    if len({str(run.config.judges[metric]) for run in runs if metric in run.config.judges}) > 1:
         found.append("The runs were judged under different settings: see the runs.")
-    scores = [item.scores[metric] for run in runs for item in run.items.values() if metric in item.scores]
+    scores = [
+        attempt.scores[metric]
+        for run in runs
+        for attempt in run.attempts.values()
+        if metric in attempt.scores
+    ]
     rate = flip_rate(score for score in scores if len(score.details.get("votes", ())) > 1)
     if rate is not None:
         found.append(f"The judge's votes contradict each other on {rate:.0%} of the outputs.")

@@ -215,11 +215,9 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
     rows = ""
     for run in sorted(found, key=_place):
         config = run.config
-        there, asked = len(run.items), len(config.sample_ids)
+        there, asked = len(run.attempts), len(config.sample_ids)
         state = "whole" if run.complete else "unfinished"
-        judge = (
-            ", ".join(str(config.judge[key]) for key in ("method", "model") if key in config.judge) or "none"
-        )
+        judge = ", ".join(config.judges) or "none"
         d = config.decoding
         how = "greedy" if d.temperature == 0 else f"t {d.temperature:g}"
         cells = (

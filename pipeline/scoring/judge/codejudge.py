@@ -25,15 +25,15 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from threading import Event
 
-from pipeline.schema import Score
+from pipeline.schema import Attempt, Score, Task
 from pipeline.scoring.judge.client import Cancelled, JudgeClient, Unanswered
-from pipeline.scoring.judge.config import Estimate, JudgeConfig, price
+from pipeline.scoring.judge.config import CostEstimate, JudgeConfig, price
 from pipeline.scoring.judge.prompts import opening, summary
-from pipeline.scoring.scorer import Candidate
 
 CANCELLED = "cancelled before the judge answered"
 NO_REFERENCE = "there is no reference to judge it against"
 SEVERITIES = {"Negligible": 0, "Small": 5, "Major": 50, "Fatal": 100}
+_CALLS_IN_FLIGHT = 8
 CHARACTERS_PER_TOKEN = (
     4  # measured 4.0 to 4.1 on these prompts with a 49k vocabulary; only the estimate uses it
 )
@@ -61,19 +61,19 @@ class CodeJudge:
         self.client = client
         self.config = client.config
         self.metrics: tuple[str, ...] = (self.config.name,)
-        self.needs_reference = self.config.with_reference
+        self.needs_reference = True
 
     def score(
         self,
-        candidates: Sequence[Candidate],
+        attempts: Sequence[Attempt],
         on_result: Callable[[int, Score], None] | None = None,
         cancel: Event | None = None,
     ) -> list[list[Score]]:
-        """Judge each candidate's code; equal ones are asked about once.
+        """Judge each attempt's code; equal ones are asked about once.
 
         Args:
-            candidates: what to judge.
-            on_result: told each score with its candidate's index as soon as it stands, in this thread.
+            attempts: what to judge.
+            on_result: told each score with its attempt's index as soon as it stands, in this thread.
             cancel: set it to stop: calls in flight are finished and kept, the rest is unscored.
 
         Raises:
@@ -81,13 +81,13 @@ class CodeJudge:
                 and kept first.
         """
         asked: dict[str, list[int]] = {}
-        scores = [Score(self.config.name, None, NO_REFERENCE)] * len(candidates)
-        for index, candidate in enumerate(candidates):
-            if self.needs_reference and candidate.reference is None:
+        scores = [Score(self.config.name, None, NO_REFERENCE)] * len(attempts)
+        for index, attempt in enumerate(attempts):
+            if attempt.task.reference is None:
                 if on_result:
                     on_result(index, scores[index])
             else:
-                asked.setdefault(opening(self.config, candidate), []).append(index)
+                asked.setdefault(opening(self.config, attempt.task, attempt.code), []).append(index)
         failed = Event()
 
         def stopped() -> bool:
@@ -101,7 +101,7 @@ class CodeJudge:
                 raise
 
         votes: dict[str, dict[int, Vote]] = {prompt: {} for prompt in asked}
-        with ThreadPoolExecutor(self.config.concurrency, thread_name_prefix="judge") as pool:
+        with ThreadPoolExecutor(_CALLS_IN_FLIGHT, thread_name_prefix="judge") as pool:
             futures = {
                 pool.submit(cast, prompt, vote): (prompt, vote)
                 for prompt in asked
@@ -194,23 +194,22 @@ def combine(metric: str, votes: Sequence[Vote]) -> Score:
     return Score(metric, None, reason, details)
 
 
-def estimate(config: JudgeConfig, candidates: Iterable[Candidate]) -> Estimate:
-    """What judging these will take. Before there are completions, take the references as their code."""
-    prompts = {
-        opening(config, candidate)
-        for candidate in candidates
-        if candidate.reference is not None or not config.with_reference
-    }
+def estimate(config: JudgeConfig, answers: Iterable[tuple[Task, str]]) -> CostEstimate:
+    """Estimate what judging takes, from each task and the code that answers it.
+
+    Before there is any code, the references can stand for it.
+    """
+    prompts = {opening(config, task, code) for task, code in answers if task.reference is not None}
     calls, sent = len(prompts), sum(map(len, prompts)) / CHARACTERS_PER_TOKEN
     if config.method == "analyze":  # a second call for each, that sends the first one's answer back
         sent += len(prompts) * (len(summary("")) / CHARACTERS_PER_TOKEN + config.max_tokens)
         calls *= 2
     prompt_tokens, output_tokens = round(sent * config.votes), calls * config.votes * config.max_tokens
     usd, date = price(config, prompt_tokens, output_tokens)
-    return Estimate(calls * config.votes, prompt_tokens, output_tokens, usd, date)
+    return CostEstimate(calls * config.votes, prompt_tokens, output_tokens, usd, date)
 
 
 def flip_rate(scores: Iterable[Score]) -> float | None:
-    """Share of the judged candidates whose votes contradict each other; None where none was judged."""
+    """Share of the judged attempts whose votes contradict each other; None where none was judged."""
     flips = [bool(score.details["flipped"]) for score in scores if score.value is not None and score.details]
     return sum(flips) / len(flips) if flips else None

@@ -29,8 +29,6 @@ class JudgeConfig:
         votes: how often each candidate is judged, an odd number.
         temperature: of the judge.
         max_tokens: most tokens in one answer of the judge.
-        with_reference: whether the judge sees the dataset's function.
-        concurrency: most calls in flight.
 
     Raises:
         LabError: a value makes no sense.
@@ -42,8 +40,6 @@ class JudgeConfig:
     votes: int = 1
     temperature: float = 0.5
     max_tokens: int = 512
-    with_reference: bool = True
-    concurrency: int = 8
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -54,17 +50,15 @@ class JudgeConfig:
             (self.votes < 1 or self.votes % 2 == 0, f"The votes must be an odd number, not {self.votes}."),
             (not 0 <= self.temperature <= 2, "The judge's temperature goes from 0 to 2."),
             (self.max_tokens < 1, "The judge needs at least one token for its answer."),
-            (self.concurrency < 1, "At least one call must be in flight."),
         ):
             if wrong:
                 raise LabError(words)
 
     @property
     def name(self) -> str:
-        """The metric's name: ``CodeJudge naive (gpt-4o)``, or ``… (gpt-4o, 3 votes, no reference)``."""
+        """The metric's name: ``CodeJudge naive (gpt-4o)``, or ``… (gpt-4o, 3 votes)``."""
         parts = [self.model]
         parts += [f"{self.votes} votes"] if self.votes > 1 else []
-        parts += [] if self.with_reference else ["no reference"]
         return f"CodeJudge {self.method} ({', '.join(parts)})"
 
     @property
@@ -74,7 +68,7 @@ class JudgeConfig:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What judging will take when nothing of it is cached yet.
 
     Attributes:

@@ -1,0 +1,158 @@
+"""The one path from tasks to scored attempts: render the prompt, generate, extract the code, score.
+
+The Compare tab, the API and ``training.evaluate`` all use it. An attempt that cannot be made says why in
+its ``error``, its scores are unscored with that reason, and the others go on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pipeline.generation.engine import Engine, Request
+from pipeline.schema import Attempt, Column, Completion, LabError, SamplingParams, Score, Task
+from pipeline.scoring.extract import extract_code
+from pipeline.scoring.scorer import Scorer, score_all
+
+
+def compare(
+    engine: Engine,
+    scorers: Sequence[Scorer],
+    columns: Sequence[Column],
+    task: Task,
+    sampling: SamplingParams,
+    cancel: threading.Event | None = None,
+) -> Iterator[list[Attempt]]:
+    """Attempt one task with every column; yields the attempts after every few tokens.
+
+    Raises:
+        LabError: no column can attempt the task; said once, not in every pane.
+    """
+    attempts = [render(engine, Attempt(task, column), sampling) for column in columns]
+    if all(attempt.error for attempt in attempts):
+        raise LabError(" ".join(dict.fromkeys(attempt.error for attempt in attempts)))
+    yield attempts
+    yield from complete(engine, scorers, attempts, sampling, cancel)
+
+
+def render(engine: Engine, attempt: Attempt, sampling: SamplingParams) -> Attempt:
+    """Add the prompt, or the reason why it does not fit the model."""
+    task = attempt.task
+    try:
+        prompt = engine.render(task.instruction, attempt.column.variant, task.context, sampling)
+    except LabError as error:
+        return replace(attempt, error=str(error))
+    return replace(attempt, prompt=prompt.text, trimmed=prompt.trimmed)
+
+
+def complete(
+    engine: Engine | None,
+    scorers: Sequence[Scorer],
+    attempts: Sequence[Attempt],
+    sampling: SamplingParams,
+    cancel: threading.Event | None = None,
+) -> Iterator[list[Attempt]]:
+    """Generate what is not written yet, in one batch, then score; yields all attempts after every few tokens.
+
+    Args:
+        engine: None where every attempt is written already.
+        scorers: the metrics; a value that an attempt has already stays.
+        attempts: rendered ones.
+        sampling: of the generation.
+        cancel: when set, generation stops; what was cancelled is not scored, as it says nothing about its
+            checkpoint.
+
+    Raises:
+        LabError: the engine cannot be reached, or none of the checkpoints can be used.
+    """
+    latest = list(attempts)
+    if engine:
+        for latest in _generate(engine, list(attempts), sampling, cancel):
+            yield latest
+    yield _score(scorers, latest)
+
+
+def _generate(
+    engine: Engine, attempts: list[Attempt], sampling: SamplingParams, cancel: threading.Event | None
+) -> Iterator[list[Attempt]]:
+    try:
+        yield from _stream(engine, attempts, sampling, cancel)
+    except LabError:
+        # The engine refused the batch before its first token: find the checkpoints that cannot be used.
+        attempts = _without_unusable(engine, attempts)
+        yield from _stream(engine, attempts, sampling, cancel)
+
+
+def _stream(
+    engine: Engine, attempts: list[Attempt], sampling: SamplingParams, cancel: threading.Event | None
+) -> Iterator[list[Attempt]]:
+    rows = [index for index, attempt in enumerate(attempts) if not attempt.error and not attempt.written]
+    if not rows:
+        return
+    requests = [_request(attempts[row]) for row in rows]
+    for completions in engine.stream(requests, sampling, cancel):
+        attempts = list(attempts)
+        for row, completion in zip(rows, completions, strict=True):
+            attempts[row] = _with_completion(attempts[row], completion)
+        yield attempts
+
+
+def _request(attempt: Attempt) -> Request:
+    return Request(attempt.column.checkpoint, attempt.prompt, f"{attempt.column.key}\0{attempt.prompt}")
+
+
+def _with_completion(attempt: Attempt, completion: Completion) -> Attempt:
+    code = extract_code(completion.text) if completion.finish_reason and not attempt.code else attempt.code
+    return replace(attempt, completion=completion, code=code)
+
+
+def _without_unusable(engine: Engine, attempts: list[Attempt]) -> list[Attempt]:
+    """Try every checkpoint with one token; attempts of those that fail get the reason.
+
+    Raises:
+        LabError: none of them works.
+    """
+    checked = list(attempts)
+    waiting = [attempt for attempt in attempts if not attempt.error and not attempt.written]
+    errors: dict[Column, str] = {}
+    for column in dict.fromkeys(attempt.column for attempt in waiting):
+        one = next(attempt for attempt in waiting if attempt.column == column)
+        try:
+            for _ in engine.stream([_request(one)], SamplingParams(max_new_tokens=1)):
+                pass
+        except LabError as error:
+            errors[column] = str(error)
+    if len(errors) == len({attempt.column for attempt in waiting}):
+        raise LabError(" ".join(dict.fromkeys(errors.values())))
+    for index, attempt in enumerate(attempts):
+        if not attempt.written and not attempt.error and attempt.column in errors:
+            checked[index] = replace(attempt, error=errors[attempt.column])
+    return checked
+
+
+def _score(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attempt]:
+    scored = list(attempts)
+    wanted = [
+        scorer for scorer in scorers if any(not has_values(attempt, scorer.metrics) for attempt in attempts)
+    ]
+    rows = [
+        index
+        for index, a in enumerate(attempts)
+        if a.completion and a.completion.finish_reason != "cancelled"
+    ]
+    scores = score_all([attempts[row] for row in rows], wanted) if rows else []
+    for row, found in zip(rows, scores, strict=True):
+        # A value that is there stays: computed among other rows, it could be rounded differently.
+        new = {name: score for name, score in found.items() if not has_values(attempts[row], [name])}
+        scored[row] = replace(attempts[row], scores={**attempts[row].scores, **new})
+    for index, attempt in enumerate(attempts):
+        if attempt.error:
+            names = [name for scorer in wanted for name in scorer.metrics]
+            scored[index] = replace(attempt, scores={n: Score(n, None, attempt.error) for n in names})
+    return scored
+
+
+def has_values(attempt: Attempt, metrics: Sequence[str]) -> bool:
+    """Whether every metric has a value; what went unscored is tried again at the next resume."""
+    return all(name in attempt.scores and attempt.scores[name].value is not None for name in metrics)

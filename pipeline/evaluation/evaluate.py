@@ -1,0 +1,252 @@
+"""Evaluate columns on the test samples: generate, score and judge, batch by batch, into stored runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.dataset import Dataset
+from pipeline.data.load import load_dataset
+from pipeline.evaluation.attempts import complete, has_values, render
+from pipeline.evaluation.store import (
+    Run,
+    RunConfig,
+    add_judge,
+    append_attempts,
+    create_run,
+    load_run,
+)
+from pipeline.evaluation.tasks import task_from_sample
+from pipeline.generation import Engine, open_engine
+from pipeline.models.families import Family
+from pipeline.models.hub import fetch
+from pipeline.schema import (
+    DEFAULT_SEED,
+    Attempt,
+    Column,
+    LabError,
+    Progress,
+    Sample,
+    SamplingParams,
+    Score,
+    counted,
+)
+from pipeline.scoring import Scorer, offline_scorers
+from pipeline.scoring.judge.client import JudgeClient
+from pipeline.scoring.judge.codejudge import CodeJudge, estimate
+from pipeline.scoring.judge.config import JudgeConfig
+from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
+from pipeline.settings import Settings
+from pipeline.versions import package_versions
+
+_SCORE_ROWS = 64  # in a batch, where nothing is left to generate
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What an evaluation does, the same for every column.
+
+    Attributes:
+        samples: number of test samples.
+        judge: None for no judge.
+        resume: whether to go on with stored runs, instead of replacing them.
+        root: folder of the runs' folders.
+    """
+
+    samples: int
+    sampling: SamplingParams
+    judge: JudgeConfig | None
+    resume: bool
+    root: Path
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One attempt and the folder of the run that it belongs to."""
+
+    folder: Path
+    attempt: Attempt
+
+
+def evaluate_columns(
+    settings: Settings,
+    family: Family,
+    columns: Sequence[Column],
+    plan: EvaluationPlan,
+    report: Progress,
+    engine: Engine | None = None,
+) -> list[Run]:
+    """Evaluate columns of one prompt variant side by side; every batch is stored before the next starts.
+
+    Raises:
+        LabError: too few samples, no data, an unusable checkpoint, no model here, or a judge that refuses.
+    """
+    if plan.samples < 1:
+        raise LabError("At least one test sample is needed.")
+    report(0.0, "reading the dataset")
+    if not settings.engine_url:
+        columns = [replace(each, checkpoint=fetch(settings, family, each.checkpoint)) for each in columns]
+    dataset = load_dataset(settings, family.dataset, columns[0].variant)
+    samples = dataset.evaluation(plan.samples)
+    configs = [run_config(family, column, dataset, samples, plan) for column in columns]
+    folders = [plan.root / config.id for config in configs]
+    if not plan.resume:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    rows = _rows(columns, folders, samples)
+    scorers = offline_scorers()
+    metrics = [BITS_PER_BYTE, *(metric for scorer in scorers for metric in scorer.metrics)]
+    rows = [row for row in rows if not has_values(row.attempt, metrics)]
+    if engine is None and any(not has_values(row.attempt, [BITS_PER_BYTE]) for row in rows):
+        engine = open_engine(settings, family, lambda fraction, message: report(0.01, message))
+    for config in configs:
+        _create(plan.root, replace(config, engine=engine.describe() if engine else ""))
+    if engine:
+        scorers.append(Likelihood(engine))
+        rows = _rendered(rows, engine, plan.sampling, report)
+    _complete(rows, engine, scorers, plan, report)
+    if plan.judge:
+        _judge(settings, plan.judge, _rows(columns, folders, samples), report)
+    report(1.0, "done")
+    return [load_run(folder) for folder in folders]
+
+
+def summarize(run: Run) -> dict[str, Any]:
+    """Return the run's id, folder and each metric's mean over its scored samples, with both counts."""
+    values: dict[str, list[float | None]] = {}
+    for attempt in run.attempts.values():
+        for name, score in attempt.scores.items():
+            values.setdefault(name, []).append(score.value)
+    scores = {}
+    for name, found in values.items():
+        scored = [value for value in found if value is not None]
+        mean = sum(scored) / len(scored) if scored else None
+        scores[name] = {"mean": mean, "n": len(scored), "unscored": len(found) - len(scored)}
+    finished = [a.completion.finish_reason for a in run.attempts.values() if a.completion]
+    return {
+        "run": run.config.id,
+        "path": str(run.path),
+        "column": run.config.column,
+        "fingerprint": run.config.fingerprint,
+        "samples": len(run.attempts),
+        "truncated": finished.count("length"),
+        "scores": scores,
+    }
+
+
+def run_config(
+    family: Family, column: Column, dataset: Dataset, samples: Sequence[Sample], plan: EvaluationPlan
+) -> RunConfig:
+    """Describe the run; the same evaluation gets the same id, so that it finds itself again."""
+    ids = tuple(sample.id for sample in samples)
+    what = {
+        "fingerprint": column.checkpoint.fingerprint,
+        "dataset": dataset.fingerprint,
+        "samples": ids,
+        "decoding": asdict(plan.sampling),
+    }
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    sampling, checkpoint = plan.sampling, column.checkpoint
+    style = "greedy" if sampling.temperature == 0 else f"t{sampling.temperature:g}"
+    command = (
+        f"python -m training.evaluate --family {family.name} "
+        f"--subset-size {checkpoint.subset_size or 'baseline'} --prompt {column.variant} "
+        f"--samples {len(ids)} --temperature {sampling.temperature:g} "
+        f"--max-new-tokens {sampling.max_new_tokens} --seed {sampling.seed}"
+    )
+    if checkpoint.seed not in (None, DEFAULT_SEED):
+        command += f" --training-seed {checkpoint.seed}"
+    return RunConfig(
+        id=f"{family.name}_{column.key.replace('/', '-')}_{style}_{digest}",
+        family=family.name,
+        checkpoint=checkpoint.name,
+        column=column.key,
+        fingerprint=checkpoint.fingerprint,
+        subset_size=checkpoint.subset_size,
+        variant=column.variant,
+        training_seed=checkpoint.seed,
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint,
+        sample_ids=ids,
+        decoding=sampling,
+        versions=package_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+    )
+
+
+def _create(root: Path, config: RunConfig) -> None:
+    try:
+        create_run(root, config)
+    except OSError as error:
+        raise LabError(f"The run cannot be stored in {root}: {error}") from error
+
+
+def _rows(columns: Sequence[Column], folders: Sequence[Path], samples: Sequence[Sample]) -> list[_Row]:
+    """Every sample of every column, as far as it is stored; a sample's columns share a batch."""
+    stored = [load_run(folder).attempts if folder.exists() else {} for folder in folders]
+    rows = []
+    for sample in samples:
+        task = task_from_sample(sample)
+        for column, folder, attempts in zip(columns, folders, stored, strict=True):
+            known = attempts.get(sample.id)
+            # A sample that could not be attempted is tried again.
+            whole = known if known and known.written else Attempt(task, column)
+            rows.append(_Row(folder, replace(whole, task=task, column=column)))
+    return rows
+
+
+def _rendered(rows: Sequence[_Row], engine: Engine, sampling: SamplingParams, report: Progress) -> list[_Row]:
+    rendered = [replace(row, attempt=render(engine, row.attempt, sampling)) for row in rows]
+    if too_long := sum(bool(row.attempt.error) for row in rendered):
+        prompts = counted(len(rendered), "prompt")
+        report(0.02, f"{too_long} of {prompts} do not fit the model; they stay unscored")
+    return rendered
+
+
+def _complete(
+    rows: Sequence[_Row],
+    engine: Engine | None,
+    scorers: Sequence[Scorer],
+    plan: EvaluationPlan,
+    report: Progress,
+) -> None:
+    """Generate and score in batches, each stored before the next starts."""
+    size = engine.batch_rows if engine else _SCORE_ROWS
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        report(0.02 + 0.9 * start / len(rows), f"{start} of {len(rows)} generated and scored")
+        *_, attempts = complete(engine, scorers, [row.attempt for row in batch], plan.sampling)
+        for folder in dict.fromkeys(row.folder for row in batch):
+            append_attempts(
+                folder,
+                [attempt for attempt, row in zip(attempts, batch, strict=True) if row.folder == folder],
+            )
+
+
+def _judge(settings: Settings, config: JudgeConfig, rows: Sequence[_Row], report: Progress) -> None:
+    """Judge what is not judged yet; each verdict is stored as it comes, and each vote cached before that."""
+    for folder in dict.fromkeys(row.folder for row in rows):
+        add_judge(folder, config)
+    waiting = [row for row in rows if row.attempt.written and not has_values(row.attempt, [config.name])]
+    if not waiting:
+        return
+    attempts = [row.attempt for row in waiting]
+    report(0.92, f"judging: {estimate(config, [(attempt.task, attempt.code) for attempt in attempts])}")
+    client = JudgeClient(config, settings.judge_key, settings.data_dir / "judge-cache")
+    judged = 0
+
+    def store(index: int, score: Score) -> None:
+        nonlocal judged
+        row = waiting[index]
+        append_attempts(row.folder, [replace(row.attempt, scores={score.metric: score})])
+        judged += 1
+        report(0.92 + 0.08 * judged / len(waiting), f"judged {judged} of {len(waiting)}")
+
+    CodeJudge(client).score(attempts, on_result=store)
