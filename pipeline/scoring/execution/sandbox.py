@@ -28,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.schema import LabError
+from pipeline.schema import LabError, counted
 from pipeline.scoring.execution import _restrict
 from pipeline.scoring.execution._channel import Channel, GarbledError
 from pipeline.scoring.execution._restrict import Limits
@@ -235,7 +235,7 @@ class Process:
         told = self._sandbox._ask({"end": self._number})
         most = self._sandbox.limits.cpu_seconds
         if not reason and (told["signal"] == signal.SIGXCPU or told["cpu_seconds"] >= most):
-            words = f"it took more than {most} seconds of processor time"
+            words = f"it took more than {counted(most, 'second')} of processor time"
             self._ended = EndedError(words, too_long=True)
         elif not reason and told["signal"] not in (0, signal.SIGKILL):
             self._ended = EndedError(f"it crashed ({signal.Signals(told['signal']).name})")

@@ -54,6 +54,8 @@ class TestSpec:
         module: dotted name that the code runs under. Relative imports start from it, and its first part is
             the package that a candidate must not delegate to.
         prelude: source that runs before the code under test: imports and other names that it needs.
+        stub: signature and docstring that the prompt ends with. Code that does not define ``entry`` continues
+            them.
         setup: source that runs once after it, seeded: helpers for the calls.
         calls: the tests, in order. Several outputs among them must differ, or a stub would pass.
         check: instead of ``calls``, a program that defines ``check(candidate)`` and asserts. It runs in a
@@ -72,6 +74,7 @@ class TestSpec:
     reference: str
     module: str = "candidate"
     prelude: str = ""
+    stub: str = ""
     setup: str = ""
     calls: tuple[Call, ...] = ()
     check: str = ""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copyreg
 import enum
 import itertools
 import json
@@ -141,14 +142,18 @@ class _Encoder:
         return ["exception", type(value).__qualname__, self.encode(value.args)]
 
     def _named(self, value: Any) -> Encoded:
-        """A class, function or module: by its name where that leads to it."""
+        """A class or function: by its name where that leads to it, a method by its object too."""
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
         found: Any = sys.modules.get(module or "")
         for part in name.split("."):
             found = getattr(found, part, None)
         if found is value:
             return ["name", f"{module}.{name}"]
-        return ["class", name] if isinstance(value, type) else ["function"]
+        if (owner := getattr(value, "__self__", None)) is not None:
+            return ["method", value.__name__, self.encode(owner)]
+        if isinstance(value, types.FunctionType):  # written by the code under test, with a name of its choice
+            return ["function"]
+        return ["class" if isinstance(value, type) else "function", name]
 
     def _module_object(self, value: types.ModuleType) -> Encoded:
         return ["name", value.__name__]
@@ -198,7 +203,8 @@ class _Encoder:
     def _stored(self, value: Any) -> Encoded:
         """What pickle would store of it: dates, paths, patterns, devices, data types."""
         try:
-            reduced = value.__reduce_ex__(2)
+            own = copyreg.dispatch_table.get(type(value))
+            reduced = own(value) if own else value.__reduce_ex__(2)
         except TypeError:
             return ["opaque", type(value).__qualname__]
         parts = reduced if isinstance(reduced, str) else reduced[1:]
@@ -325,7 +331,7 @@ class _Comparison:
             return self._array(expected, got, where)
         if kind == "object":
             return self._object(expected, got, where)
-        if kind in ("exception", "stored") and expected[1] == got[1]:
+        if kind in ("exception", "method", "stored") and expected[1] == got[1]:
             return self.compare(expected[2], got[2], where)
         return None if expected == got else _told(expected, got, where)
 
@@ -457,8 +463,8 @@ def _text(value: Encoded) -> str:
     if kind in ("tensor", "array"):
         return f"{kind} of {rest[0]}, shape {tuple(rest[1])}{_elements(rest)}"
     if kind in ("list", "tuple", "set", "iterator") and isinstance(rest[0], list):
-        start, end = {"list": "[]", "tuple": "()", "set": "{}", "iterator": "<>"}[kind]
-        return start + ", ".join(_text(item) for item in rest[0][:20]) + end
+        brackets = {"list": "[]", "tuple": "()", "set": "{}", "iterator": "<>"}[kind]
+        return brackets[0] + ", ".join(_text(item) for item in rest[0][:20]) + brackets[1]
     if kind == "dict":
         return "{" + ", ".join(f"{_text(key)}: {_text(item)}" for key, item in rest[0][:20]) + "}"
     if kind == "object":

@@ -49,7 +49,12 @@ class CandidateProcess:
 
     def serve(self) -> None:
         """Answer messages until the other side closes the channel."""
-        actions = {"start": self.start, "call": self.call, "apply": self.apply, "check": self.check}
+        actions: dict[str, Callable[[Any], dict[str, Any]]] = {
+            "start": self.start,
+            "call": self.call,
+            "apply": self.apply,
+            "check": self.check,
+        }
         while True:
             try:
                 ((name, body),) = self.channel.receive().items()
@@ -119,7 +124,7 @@ class CandidateProcess:
 
         seed_everything(spec["seed"])
         space: dict[str, Any] = {"__name__": "check", spec["entry"]: candidate}
-        _execute(spec["check"], "<check>", space)
+        _execute(spec["source"], "<check>", space)
         space["check"](candidate)
         return {"value": None}
 
@@ -157,7 +162,9 @@ class _Zygote:
                 return
             message = json.loads(data)
             if "fork" in message:
-                answer = {"process": self._fork(Path(message["fork"]), Channel(*descriptors))}
+                answer = {
+                    "process": self._fork(Path(message["fork"]), Channel(descriptors[0], descriptors[1]))
+                }
             else:
                 answer = self._end(message["end"])
             self.control.send(json.dumps(answer).encode())
@@ -236,7 +243,6 @@ def main() -> None:
     """Import what the parent names, then serve it. Arguments: the control socket, and the order as JSON."""
     control = socket.socket(fileno=int(sys.argv[1]))
     order = json.loads(sys.argv[2])
-    _restrict.die_with_parent()
     _restrict.adopt_orphans()
     for name in order["preload"]:
         try:

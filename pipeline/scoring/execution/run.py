@@ -1,0 +1,267 @@
+"""Executes candidates and compares what they give with what the reference gives."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from pipeline.schema import Progress, counted
+from pipeline.scoring.execution.flags import flags
+from pipeline.scoring.execution.sandbox import EndedError, Process, Sandbox
+from pipeline.scoring.execution.spec import PRELOADED, TestSpec
+from pipeline.scoring.execution.values import Encoded, difference, short
+
+Verdict = Literal["passed", "failed", "errored", "timeout", "unscored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one call gave.
+
+    Attributes:
+        value: the value of its expression, None where it raised.
+        raised: name of the exception's class; empty where there is a value.
+        message: the exception's text.
+        watched: values of the call's watched names after it.
+    """
+
+    value: Encoded = None
+    raised: str = ""
+    message: str = ""
+    watched: tuple[Encoded, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """In a few characters, for people."""
+        return f"{self.raised}: {self.message}"[:120].rstrip(": ") if self.raised else short(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one piece of code did under the calls of a spec.
+
+    Attributes:
+        outcomes: of the calls that were answered, in order.
+        stopped: why the others were not, in words; empty where all were.
+        verdict: what that makes of a candidate: ``errored`` where its code does not run or lacks the name
+            under test, ``timeout``, or ``failed``.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    stopped: str = ""
+    verdict: Verdict = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """One call of a candidate against the same of the reference, for people.
+
+    Attributes:
+        call: its source.
+        expected: what the reference gave, shortened.
+        got: what the candidate gave, shortened.
+        wrong: how they differ, in words; empty where they agree.
+        same_exception: False where both raise, but not the same exception. It is reported and fails no call.
+    """
+
+    call: str
+    expected: str
+    got: str
+    wrong: str = ""
+    same_exception: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """What execution says of one candidate.
+
+    Attributes:
+        verdict: ``passed``; ``failed``: an output is wrong; ``errored``: the code does not run; ``timeout``;
+            ``unscored``: the reference itself does not run here.
+        reason: why it is not ``passed``, in words.
+        calls: each call that was compared.
+        flags: why a pass may be no evidence (``pipeline.scoring.execution.flags``).
+        seconds: on the clock.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    calls: tuple[CallResult, ...] = ()
+    flags: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def sandbox_for(specs: Iterable[TestSpec], *, unsafe: bool = False) -> Sandbox:
+    """A sandbox that has imported what these specs need."""
+    specs = list(specs)
+    wanted = {name for spec in specs for name in PRELOADED[spec.suite]}
+    wanted |= {spec.module for spec in specs if spec.module != "candidate"}
+    return Sandbox(sorted(wanted), unsafe=unsafe)
+
+
+def execute(
+    jobs: Sequence[tuple[str, TestSpec]],
+    *,
+    sandbox: Sandbox | None = None,
+    unsafe: bool = False,
+    progress: Progress | None = None,
+) -> list[ExecutionResult]:
+    """Execute candidates, as many at a time as there are processors.
+
+    Args:
+        jobs: each candidate's code, and the spec that tests it.
+        sandbox: a running one to use; without it one is started and closed here.
+        unsafe: whether to run where the system cannot confine candidates.
+        progress: told after each candidate.
+
+    Returns:
+        A result for each job, in their order.
+
+    Raises:
+        LabError: nothing can be executed here.
+    """
+    if sandbox is None:
+        with sandbox_for((spec for _, spec in jobs), unsafe=unsafe) as own:
+            return execute(jobs, sandbox=own, progress=progress)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        compared = list({spec.sample_id: spec for _, spec in jobs if not spec.check}.values())
+        runs = pool.map(lambda spec: run_calls(sandbox, spec.reference, spec), compared)
+        references = {spec.sample_id: run for spec, run in zip(compared, runs, strict=True)}
+        results = []
+        for result in pool.map(lambda job: _execute_one(sandbox, job[0], job[1], references), jobs):
+            results.append(result)
+            if progress:
+                done = len(results)
+                progress(done / len(jobs), f"executed {done:,} of {counted(len(jobs), 'completion')}")
+    return results
+
+
+def _execute_one(sandbox: Sandbox, code: str, spec: TestSpec, references: dict[str, Run]) -> ExecutionResult:
+    start = time.monotonic()
+    if spec.check:
+        result = run_check(sandbox, code, spec)
+    else:
+        result = compare(references[spec.sample_id], run_calls(sandbox, code, spec), spec)
+    return replace(result, flags=flags(code, spec), seconds=time.monotonic() - start)
+
+
+def run_calls(sandbox: Sandbox, code: str, spec: TestSpec) -> Run:
+    """What some code, a candidate's or the reference, does under the calls of a spec."""
+    outcomes: list[Outcome] = []
+    try:
+        with sandbox.process() as process:
+            if failure := _start(process, code, spec):
+                return Run(stopped=failure, verdict="errored")
+            for call in spec.calls:
+                message = {"inputs": call.inputs, "expression": call.expression, "watched": call.watched}
+                outcomes.append(_outcome(process.ask({"call": message})))
+    except EndedError as ended:
+        return Run(tuple(outcomes), str(ended), "timeout" if ended.too_long else "failed")
+    return Run(tuple(outcomes))
+
+
+def _start(process: Process, code: str, spec: TestSpec) -> str:
+    """Load code into a process. Why it does not run, in words; empty where it does."""
+    told = process.ask(
+        {
+            "start": {
+                "entry": spec.entry,
+                "module": spec.module,
+                "prelude": spec.prelude,
+                "code": _complete(code, spec),
+                "setup": spec.setup,
+                "seed": spec.seed,
+            }
+        }
+    )
+    outcome = _outcome(told)
+    where = {"prelude": "what the tests need before the code", "setup": "what the tests need after the code"}
+    return outcome.raised and f"{where.get(str(told.get('stage')), 'the code')} raises {outcome.text}"
+
+
+def _complete(code: str, spec: TestSpec) -> str:
+    """Code that does not define the name under test continues the spec's stub, where there is one."""
+    if not spec.stub or re.search(rf"^(async\s+def|def|class)\s+{spec.entry}\b", code, re.MULTILINE):
+        return code
+    indented = code.lstrip("\n")[:1].isspace()
+    return spec.stub + (code if indented else textwrap.indent(code, "    "))
+
+
+def _outcome(told: Any) -> Outcome:
+    """A candidate's answer; one that a candidate forged becomes an outcome that equals no other."""
+    if not isinstance(told, dict):
+        return Outcome(raised="unreadable answer")
+    watched = told.get("watched", [])
+    return Outcome(
+        told.get("value"),
+        str(told.get("raised", "")),
+        str(told.get("message", "")),
+        tuple(watched) if isinstance(watched, list) else (),
+    )
+
+
+def compare(expected: Run, got: Run, spec: TestSpec) -> ExecutionResult:
+    """Hold a candidate's outcomes against the reference's."""
+    if expected.stopped or len(expected.outcomes) != len(spec.calls):
+        return ExecutionResult("unscored", f"The reference does not run here: {expected.stopped}.")
+    calls = tuple(
+        _compare_call("\n".join(filter(None, (call.inputs, call.expression))), one, other, spec)
+        for call, one, other in zip(spec.calls, expected.outcomes, got.outcomes, strict=False)
+    )
+    wrong = [call for call in calls if call.wrong]
+    if got.stopped:
+        done = f" after {counted(len(calls), 'call')}" if calls else ""
+        return ExecutionResult(got.verdict, f"{_sentence(got.stopped)}{done}.", calls)
+    if wrong:
+        many = f"{len(wrong):,} of {counted(len(calls), 'call')} differ from the reference"
+        return ExecutionResult("failed", f"{many}; in the first, {wrong[0].wrong}.", calls)
+    return ExecutionResult("passed", calls=calls)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _compare_call(source: str, expected: Outcome, got: Outcome, spec: TestSpec) -> CallResult:
+    result = partial(CallResult, source, expected.text, got.text)
+    if bool(expected.raised) != bool(got.raised):
+        wrong = f"it raises {got.text}" if got.raised else f"it does not raise {expected.raised}"
+        return result(wrong)
+    wrong = ""
+    if not expected.raised:
+        wrong = difference(expected.value, got.value, spec.rtol, spec.atol) or ""
+    if not wrong and (
+        told := difference(["list", [*expected.watched]], ["list", [*got.watched]], spec.rtol, spec.atol)
+    ):
+        wrong = f"an argument differs afterwards: {told}"
+    return result(wrong, same_exception=expected.raised == got.raised)
+
+
+def run_check(sandbox: Sandbox, code: str, spec: TestSpec) -> ExecutionResult:
+    """Run a candidate under a program of tests, each in its own process; this one carries the calls over."""
+    last = ""
+    try:
+        with sandbox.process() as candidate, sandbox.process() as checker:
+            if failure := _start(candidate, code, spec):
+                return ExecutionResult("errored", f"{_sentence(failure)}.")
+            program = {"entry": spec.entry, "source": spec.prelude + spec.check, "seed": spec.seed}
+            told = checker.ask({"check": program})
+            while "apply" in told:
+                answer = candidate.ask({"apply": told["apply"]})
+                arguments = ", ".join(short(argument) for argument in told["apply"][0][1])
+                last = f"; the last call was {spec.entry}({arguments}), which gave {_outcome(answer).text}"
+                told = checker.ask(answer)
+    except EndedError as ended:
+        return ExecutionResult("timeout" if ended.too_long else "failed", f"{_sentence(str(ended))}{last}.")
+    outcome = _outcome(told)
+    if not outcome.raised:
+        return ExecutionResult("passed")
+    what = "A test fails" if outcome.raised == "AssertionError" else f"The tests stop with {outcome.text}"
+    return ExecutionResult("failed", f"{what}{last}.")
