@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import gradio as gr
 
 from pipeline.models.families import load_families
@@ -11,6 +9,7 @@ from pipeline.scoring import METRICS, RULE
 from pipeline.versions import package_versions
 from ui.callbacks import QUIET
 from ui.lab import Lab
+from ui.markup import escape
 
 _INTRO = """
 ## The question

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -18,6 +17,7 @@ from ui.callbacks import QUIET, in_words
 from ui.compare import columns, panes, task
 from ui.compare.tab import CompareTab
 from ui.lab import Lab
+from ui.markup import escape
 
 _PAGE = 10
 _AROUND = 15  # lines of the file shown on each side of the function

@@ -1,11 +1,11 @@
-"""HTML for code: escaped, highlighted, compared."""
+"""Text as HTML: escaped, and code highlighted and compared. All of ``ui`` escapes with ``escape``."""
 
 from __future__ import annotations
 
 import difflib
+import html
 import re
 from functools import lru_cache
-from html import escape
 
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -13,12 +13,23 @@ from pygments.lexers import PythonLexer
 
 _LEXER = PythonLexer(stripnl=False, ensurenl=False)
 _FORMATTER = HtmlFormatter(nowrap=True)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def escape(value: object) -> str:
+    """Any value as text for HTML, in an element or in a quoted attribute."""
+    return html.escape(encodable(str(value)))
+
+
+def encodable(text: str) -> str:
+    """Replace lone surrogates: no answer of a server can hold them, as UTF-8 does not know them."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @lru_cache(maxsize=256)
 def python(code: str) -> str:
     """Python code as highlighted HTML, for a ``<pre>``."""
-    return highlight(code, _LEXER, _FORMATTER).removesuffix("\n")
+    return highlight(encodable(code), _LEXER, _FORMATTER).removesuffix("\n")
 
 
 def answer(text: str, code: str) -> str:

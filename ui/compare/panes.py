@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Literal
 
 from pipeline.schema import Attempt, Completion, Score, Task, counted
@@ -11,6 +10,7 @@ from pipeline.scoring import METRICS, extract_code
 from pipeline.scoring.encoder import KINDS
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
 from ui import markup
+from ui.markup import escape
 
 Against = Literal["nothing", "the reference", "the baseline"]
 _LEFT_OUT = frozenset(name for kind in KINDS for name in kind.metrics[2:])
@@ -54,7 +54,7 @@ def _best(attempts: Sequence[Attempt]) -> dict[str, float]:
 
 def status(state: str, says: str) -> str:
     """One line on how the model stands; ``state`` colors its dot."""
-    return f'<p class="{state}" role="status"><span class="dot"></span>{escape(says)}</p>'
+    return f'<p class="{escape(state)}" role="status"><span class="dot"></span>{escape(says)}</p>'
 
 
 def waiting(says: str) -> str:
@@ -105,7 +105,7 @@ def _body(attempt: Attempt, base: str | None, against: Against) -> str:
     if attempt.completion.finish_reason is None:
         return _pre(f'{markup.answer(text, extract_code(text))}<span class="caret"></span>')
     if base is not None:
-        legend = f'<p class="note">Difference: − only in {against}, + only here</p>'
+        legend = f'<p class="note">Difference: − only in {escape(against)}, + only here</p>'
         return legend + _pre(markup.diff(base, attempt.code), "diff")
     if text.strip():
         return _pre(markup.answer(text, attempt.code))

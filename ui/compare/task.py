@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -18,6 +17,7 @@ from ui.callbacks import QUIET
 from ui.compare import panes
 from ui.compare.columns import ColumnPicker
 from ui.lab import Lab, Loading
+from ui.markup import escape
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset

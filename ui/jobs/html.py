@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape
 from typing import Any
 
 from pipeline.schema import counted
 from training.jobs import Job, in_time
+from ui.markup import escape
 
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
 _BEFORE_THE_FIRST = """<p class="note">No jobs yet. A job goes on when you close this page.</p>
@@ -74,7 +74,7 @@ def _row(job: Job, opened: str, now: float) -> str:
     when = _ago(now - (job.finished or job.started or job.created))
     verb = "ended" if job.finished else "started" if job.started else "asked"
     return (
-        f'<tr data-id="{job.id}"{current}>'
+        f'<tr data-id="{escape(job.id)}"{current}>'
         f'<th scope="row"><button type="button">{escape(title(job))}</button></th>'
         f"<td>{badge(job)}</td><td>{_bar(job)}{_said(job)}</td><td>{left}</td><td>{escape(job.owner)}</td>"
         f'<td title="{_date(job.created)}">{verb} {when}</td></tr>'
@@ -94,7 +94,7 @@ def _left(job: Job, now: float) -> str:
 def badge(job: Job) -> str:
     """The state as a word with a dot."""
     word = "cancelling" if job.active and job.cancelled_at else job.state
-    return f'<span class="state {word}"><span class="dot"></span>{word}</span>'
+    return f'<span class="state {escape(word)}"><span class="dot"></span>{escape(word)}</span>'
 
 
 def _bar(job: Job) -> str:
@@ -102,8 +102,9 @@ def _bar(job: Job) -> str:
         return ""
     share = round(100 * job.progress)
     return (
-        f'<div class="bar {job.state}" role="progressbar" aria-label="progress" aria-valuenow="{share}" '
-        f'aria-valuemin="0" aria-valuemax="100"><span style="width:{share}%"></span></div>'
+        f'<div class="bar {escape(job.state)}" role="progressbar" aria-label="progress" '
+        f'aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100">'
+        f'<span style="width:{share}%"></span></div>'
     )
 
 
@@ -123,7 +124,8 @@ def _found(job: Job) -> str:
     if "checkpoint" in result:
         loss = f", loss {result['loss']:.3f}" if isinstance(result.get("loss"), float) else ""
         return f"checkpoint {result['checkpoint']}{loss}"
-    return f"{counted(result['samples'], 'sample')} scored" if "samples" in result else job.message
+    samples = result.get("samples")
+    return f"{counted(samples, 'sample')} scored" if isinstance(samples, int) else job.message
 
 
 def head(job: Job, now: float, hint: str = "") -> str:
@@ -137,7 +139,7 @@ def head(job: Job, now: float, hint: str = "") -> str:
 
 def body(job: Job, reports: Sequence[Mapping[str, Any]], where: str, members: str = "") -> str:
     """The rest of an open job: curve, result, facts, command; of a sweep its members instead of a curve."""
-    whole = "" if job.sweep is None else f'<button type="button" data-id="{job.sweep}">the sweep</button>'
+    whole = f'<button type="button" data-id="{escape(job.sweep)}">the sweep</button>' if job.sweep else ""
     facts = {
         "Asked": f"{_date(job.created)} by {job.owner}",
         "Started": _date(job.started),
@@ -159,21 +161,24 @@ def _result(result: Mapping[str, Any]) -> str:
     scores = result.get("scores")
     if isinstance(scores, Mapping):
         rows = "".join(
-            f'<tr><th scope="row">{escape(str(name))}</th><td>{_score(score)}</td></tr>'
+            f'<tr><th scope="row">{escape(name)}</th><td>{_score(score)}</td></tr>'
             for name, score in scores.items()
         )
         return f'<table class="scores"><tbody>{rows}</tbody></table>'
     if "checkpoint" in result:
         loss = f", last loss {result['loss']:.3f}" if isinstance(result.get("loss"), float) else ""
-        name, print_ = escape(str(result["checkpoint"])), escape(str(result.get("fingerprint", "")))
+        name, print_ = escape(result["checkpoint"]), escape(result.get("fingerprint", ""))
         return f'<p class="note">Checkpoint <b>{name}</b>, fingerprint {print_}{loss}.</p>'
     return ""
 
 
-def _score(score: Mapping[str, Any]) -> str:
-    mean = "unscored" if score["mean"] is None else f"{score['mean']:.3f}"
-    unscored = f", {score['unscored']} unscored" if score["unscored"] else ""
-    return f"{mean} <small>n={score['n']}{unscored}</small>"
+def _score(score: Any) -> str:
+    if not isinstance(score, Mapping):
+        return escape(score)
+    mean, unscored = score.get("mean"), score.get("unscored")
+    shown = "unscored" if mean is None else f"{mean:.3f}" if isinstance(mean, float) else mean
+    of = f"n={score.get('n')}" + (f", {unscored} unscored" if unscored else "")
+    return f"{escape(shown)} <small>{escape(of)}</small>"
 
 
 def curve(reports: Sequence[Mapping[str, Any]]) -> str:

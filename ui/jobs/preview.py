@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 from pipeline.evaluation.tasks import task_from_sample
@@ -20,6 +19,7 @@ from training.jobs.time_estimate import Estimate, estimate, estimate_steps, unit
 from training.jobs.verbs import command
 from ui.jobs import html as jobs_view
 from ui.lab import Lab
+from ui.markup import escape
 
 _WORDS = {"finetune": "fine-tune", "evaluate": "evaluation"}
 
@@ -35,7 +35,7 @@ def preview(
         for step in steps:
             runner.backend.check(replace(asked, kind=step.kind, arguments=step.arguments), secrets or {})
     except LabError as error:
-        return f'<p class="problem" role="status">{escape(str(error))}</p>'
+        return f'<p class="problem" role="status">{escape(error)}</p>'
     if kind == "sweep":
         notes = [_plan_in_words(steps), _time(estimate_steps(runner, steps)) if steps else ""]
     else:

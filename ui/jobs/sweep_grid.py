@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from pipeline.schema import VARIANTS, PromptVariant
 from training.jobs import Job
 from ui.jobs import html as jobs_view
+from ui.markup import escape
 
 _LETTERS = {"finetune": "F", "evaluate": "E"}
 _MOST_ROWS = 12
@@ -20,7 +20,7 @@ def grid(members: Sequence[Job], now: float) -> str:
         cells.setdefault((_size(job), _column(job, members)), []).append(job)
     sizes = list(dict.fromkeys(size for size, _ in cells))
     across = sorted({column for _, column in cells}, key=lambda one: (VARIANTS.index(one[0]), one[1]))
-    heads = "".join(f'<th scope="col">{variant}<br>seed {seed}</th>' for variant, seed in across)
+    heads = "".join(f'<th scope="col">{escape(variant)}<br>seed {seed}</th>' for variant, seed in across)
     rows = "".join(
         f'<tr><th scope="row">{escape(size)}</th>'
         + "".join(f"<td>{''.join(map(_mark, cells.get((size, column), [])))}</td>" for column in across)
@@ -54,6 +54,6 @@ def _mark(job: Job) -> str:
     share = f" {job.progress:.0%}" if job.state == "running" else ""
     told = escape(f"{jobs_view.title(job)}: {job.state}{share}. {job.reason or ''}".strip())
     return (
-        f'<button type="button" class="state {job.state}" data-id="{job.id}" title="{told}" '
+        f'<button type="button" class="state {escape(job.state)}" data-id="{escape(job.id)}" title="{told}" '
         f'aria-label="{told}"><span class="dot"></span>{_LETTERS.get(job.kind, "")}</button>'
     )

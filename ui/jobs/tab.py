@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -25,6 +24,7 @@ from ui.jobs.forms import Form
 from ui.jobs.look import Look, redraw
 from ui.jobs.preview import preview
 from ui.lab import Lab
+from ui.markup import escape
 from ui.results.tab import ResultsTab
 
 _EVERY = 2.0  # seconds between two looks at the queue
@@ -85,7 +85,7 @@ def _standing(runner: Runner) -> str:
         try:
             require_launch(runner.settings, None)
         except LabError as error:
-            said += f'<p class="problem">{escape(str(error))}</p>'
+            said += f'<p class="problem">{escape(error)}</p>'
     return said
 
 

@@ -13,6 +13,7 @@ from pipeline.analysis import Analysis, Point
 from pipeline.analysis.reported import Reported
 from pipeline.schema import PromptVariant
 from pipeline.scoring import Metric
+from ui.markup import escape
 from ui.results import sentences as words
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color).
@@ -39,7 +40,7 @@ def curve(analysis: Analysis, published: Sequence[Reported] = ()) -> go.Figure:
     for each in published:
         _add_published(figure, each, axis, f"{each.metric}, published")
     direction = "" if analysis.metric.higher_is_better else " (lower is better)"
-    return _finish(figure, axis, f"{analysis.metric.name}{direction}")
+    return _finish(figure, axis, escape(f"{analysis.metric.name}{direction}"))
 
 
 def reported_curve(published: Sequence[Reported]) -> go.Figure:
@@ -48,7 +49,7 @@ def reported_curve(published: Sequence[Reported]) -> go.Figure:
     axis = Axis([size for each in published for size, _ in each.points])
     for each in published:
         _add_published(figure, each, axis, each.metric)
-    title = f"Reported, not measured here<br><sup>{published[0].title.replace('; ', '<br>')}</sup>"
+    title = f"Reported, not measured here<br><sup>{escape(published[0].title).replace('; ', '<br>')}</sup>"
     return _finish(figure, axis, "Score").update_layout(legend_title={"text": title, "side": "top"})
 
 
@@ -93,7 +94,7 @@ def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, a
             "width": 5,
         },
         mode="lines+markers",
-        name=f"{variant.capitalize()} prompt",
+        name=escape(f"{variant.capitalize()} prompt"),
         legendgroup=variant,
         line={"color": color, "dash": dash, "width": 2},
         marker={"symbol": symbol, "size": 9},
@@ -108,11 +109,13 @@ def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, a
             x=[axis.place(point.size) * shift * _BESIDE for point, _, _ in seeds],
             y=[value for _, _, value in seeds],
             mode="markers",
-            name=f"Training seeds, {variant}",
+            name=escape(f"Training seeds, {variant}"),
             legendgroup=variant,
             marker={"symbol": f"{symbol}-open", "size": 6, "color": color},
             customdata=[
-                f"{point.name} · {variant}, training seed {seed}<br>{words.number(value, analysis.metric)}"
+                _lines(
+                    f"{point.name} · {variant}, training seed {seed}", words.number(value, analysis.metric)
+                )
                 for point, seed, value in seeds
             ],
             hovertemplate="%{customdata}<extra></extra>",
@@ -121,7 +124,7 @@ def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, a
 
 def _hover(point: Point, metric: Metric) -> str:
     lines = [
-        f"<b>{point.name} · {point.variant}</b>",
+        f"{point.name} · {point.variant}",
         f"{words.number(point.value, metric)} (95% interval {words.number(point.low, metric)} "
         f"to {words.number(point.high, metric)})",
         f"{point.n:,} samples, {point.unscored:,} outputs unscored",
@@ -129,7 +132,13 @@ def _hover(point: Point, metric: Metric) -> str:
     ]
     if len(point.by_seed) > 1:
         lines.append(f"mean of {len(point.by_seed)} training seeds")
-    return "<br>".join(lines)
+    return _lines(*lines, bold=True)
+
+
+def _lines(*lines: str, bold: bool = False) -> str:
+    """Text on several lines for Plotly, which renders some HTML; the first line in bold where asked for."""
+    first, *others = map(escape, lines)
+    return "<br>".join([f"<b>{first}</b>" if bold else first, *others])
 
 
 def _add_fit(figure: go.Figure, analysis: Analysis, variant: PromptVariant) -> None:
@@ -147,7 +156,7 @@ def _add_fit(figure: go.Figure, analysis: Analysis, variant: PromptVariant) -> N
         fillcolor=f"rgba({int(color[1:3], 16)},{int(color[3:5], 16)},{int(color[5:], 16)},0.13)",
         line={"width": 0},
         mode="lines",
-        name=f"Fit, {variant} ({noise})",
+        name=escape(f"Fit, {variant} ({noise})"),
         legendgroup=variant,
         legendrank=2_000,  # behind what was measured
         hoverinfo="skip",
@@ -160,8 +169,11 @@ def _add_fit(figure: go.Figure, analysis: Analysis, variant: PromptVariant) -> N
         legendgroup=variant,
         showlegend=False,
         customdata=[
-            f"Power law, {variant}, {size:,.0f} samples<br>{words.number(y, analysis.metric)} "
-            f"({words.number(a, analysis.metric)} to {words.number(b, analysis.metric)})"
+            _lines(
+                f"Power law, {variant}, {size:,.0f} samples",
+                f"{words.number(y, analysis.metric)} "
+                f"({words.number(a, analysis.metric)} to {words.number(b, analysis.metric)})",
+            )
             for size, y, a, b in zip(x, fit.curve[shown], low, high, strict=True)
         ],
         hovertemplate="%{customdata}<extra></extra>",
@@ -174,12 +186,16 @@ def _add_published(figure: go.Figure, published: Reported, axis: Axis, name: str
         x=[axis.place(size) for size, _ in published.points],
         y=[score for _, score in published.points],
         mode="lines+markers",
-        name=name,
+        name=escape(name),
         line={"color": color, "dash": dash, "width": 2},
         marker={"symbol": f"{symbol}-open", "size": 9, "line": {"width": 2}},
         customdata=[
-            f"<b>{f'{size:,}' if size else 'baseline'} · published</b><br>{published.metric} {score:g}<br>"
-            f"{published.title}"
+            _lines(
+                f"{f'{size:,}' if size else 'baseline'} · published",
+                f"{published.metric} {score:g}",
+                published.title,
+                bold=True,
+            )
             for size, score in published.points
         ],
         hovertemplate="%{customdata}<extra></extra>",

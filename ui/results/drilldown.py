@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import Any, Literal
 
 from pipeline.analysis import Setup
@@ -12,6 +11,7 @@ from pipeline.analysis.setups import metric_of, run_label
 from pipeline.evaluation.store import Run
 from pipeline.schema import Attempt, LabError, Score, counted
 from ui import markup
+from ui.markup import escape
 from ui.results import sentences as words
 
 View = Literal["outputs", "difference to the reference", "difference to the baseline"]
@@ -63,7 +63,7 @@ def _card(run: Run, attempt: Attempt, base: str | None, view: View, chosen: bool
     label, completion = escape(run_label(run.config)), attempt.completion
     if base is not None:
         against = view.removeprefix("difference to ")
-        body = f'<p class="note">− only in {against}, + only here</p>'
+        body = f'<p class="note">− only in {escape(against)}, + only here</p>'
         body += f'<pre class="diff" tabindex="0">{markup.diff(base, attempt.code)}</pre>'
     elif attempt.error:
         body = f'<p class="problem">{escape(attempt.error)}</p>'

@@ -7,7 +7,6 @@ import json
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pipeline.analysis.samples import Kind
 from pipeline.schema import LabError
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
+from ui.markup import escape
 from ui.results import charts, drilldown, report, tables
 from ui.results import sentences as words
 from ui.results.export import as_json

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from html import escape
 from typing import Any
 
 from pipeline.analysis import Analysis, Setup, samples
@@ -14,6 +13,7 @@ from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.setups import run_label
 from pipeline.evaluation.store import Run
 from pipeline.settings import ASSETS
+from ui.markup import escape
 from ui.results import charts, tables
 from ui.results.export import as_json, long_table, plain
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from pipeline.analysis.samples import Kind, SampleMatrix
 from pipeline.analysis.setups import metric_of, run_label
 from pipeline.evaluation.store import Run, RunConfig
 from pipeline.schema import PromptVariant, counted
+from ui.markup import escape
 from ui.results import sentences as words
 from ui.results.export import curve_table
 from ui.results.findings import answer, sentences
@@ -30,10 +30,10 @@ def answers(analysis: Analysis) -> str:
 
 def _answer(analysis: Analysis, variant: PromptVariant) -> str:
     found = answer(analysis, variant)
-    title = f"<h3>{variant.capitalize()} prompt</h3>"
+    title = f"<h3>{escape(variant.capitalize())} prompt</h3>"
     if found is None:
         said = "There is only one training-set size here so far, so there is nothing to compare yet."
-        return f'<section class="answer {variant}">{title}<p class="headline">{said}</p></section>'
+        return f'<section class="answer {escape(variant)}">{title}<p class="headline">{said}</p></section>'
     ends = "<i>→</i>".join(
         f"<span><b>{words.number(point.value, analysis.metric)}</b>{escape(_samples(point))}</span>"
         for point in (found.first, found.largest)
@@ -41,7 +41,7 @@ def _answer(analysis: Analysis, variant: PromptVariant) -> str:
     kind, sign = _outcome(found.whole, analysis)
     change = words.number(found.whole.difference, analysis.metric, signed=True)
     return (
-        f'<section class="answer {variant}">{title}'
+        f'<section class="answer {escape(variant)}">{title}'
         f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
         f'<p class="headline">{escape(" ".join(sentences(analysis, found)))}</p>'
         f'<p class="note">{escape(words.headline(analysis, variant))}</p></section>'
@@ -58,7 +58,7 @@ def explanation(analysis: Analysis) -> str:
     for variant in analysis.variants:
         steps = [words.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
         steps.append(words.fit_sentence(analysis, variant))
-        parts.append(f"<h3>{variant.capitalize()} prompt, step by step</h3>{_bullets(steps)}")
+        parts.append(f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{_bullets(steps)}")
     if analysis.noise:
         parts.append(
             f"<h3>Noise of training and of evaluation</h3>{_bullets(words.noise_sentences(analysis))}"
@@ -149,7 +149,7 @@ def sample_matrix(
     if len(shown) > MOST_ROWS:
         note += f" The first {MOST_ROWS} are listed: search to narrow them down."
     if not shown:
-        return f'<p class="note">{note}</p>'
+        return f'<p class="note">{escape(note)}</p>'
     heads = "".join(
         f'<th scope="col" title="{escape(run_label(run.config))}">{_short(run.config)}</th>' for run in runs
     )
@@ -157,7 +157,7 @@ def sample_matrix(
         _sample_row(sample, runs, matrix, metric, sample == opened) for sample in shown[:MOST_ROWS]
     )
     head = f'<tr><th scope="col">Sample</th>{heads}</tr>'
-    return f'<p class="note">{note}</p>{_tall(f"Samples, {kind}", head, rows)}'
+    return f'<p class="note">{escape(note)}</p>{_tall(f"Samples, {kind}", head, rows)}'
 
 
 def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: str, is_open: bool) -> str:
@@ -185,8 +185,8 @@ def _opener(sample: str) -> str:
 
 def _short(config: RunConfig) -> str:
     size = f"{config.subset_size:,}" if config.subset_size else "base"
-    seed = f"<br>seed {config.training_seed}" if config.training_seed not in (None, 42) else ""
-    return f"{size}<br>{config.variant[:3]}.{seed}"
+    seed = f"<br>seed {escape(config.training_seed)}" if config.training_seed not in (None, 42) else ""
+    return f"{size}<br>{escape(config.variant[:3])}.{seed}"
 
 
 def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, most: int = 50) -> str:
@@ -267,7 +267,7 @@ def _place(run: Run) -> tuple[object, ...]:
 def _frame(table: pd.DataFrame, caption: str, row_headers: int = 1) -> str:
     rows = ""
     for row in table.itertuples(index=False):
-        cells = [escape(str(cell)) for cell in row]
+        cells = [escape(cell) for cell in row]
         rows += "<tr>" + "".join(f'<th scope="row">{cell}</th>' for cell in cells[:row_headers])
         rows += "".join(f"<td>{cell}</td>" for cell in cells[row_headers:]) + "</tr>"
     return _table(caption, _heads(map(str, table.columns)), rows, "figures")
