@@ -1,5 +1,6 @@
 # make app    serve the app on HOST:PORT (default 127.0.0.1:7860)
 # make test   lint, types and every test
+# make quick  lint, types and the tests that need neither model nor browser nor cluster
 # make bench  measurements, side by side
 # make setup  the environment that these share, in .venv
 #
@@ -13,7 +14,7 @@ key = $(shell (cat $(1); echo "$(MODELS)") | cksum | tr ' ' '-')
 APP_STAMP := $(VENV)/.app-$(call key,requirements.txt constraints.txt)
 TEST_STAMP := $(VENV)/.test-$(call key,requirements.txt tests/requirements.txt constraints.txt)
 
-.PHONY: setup app test bench
+.PHONY: setup app test quick bench
 
 setup: $(APP_STAMP)
 
@@ -28,6 +29,13 @@ test: $(TEST_STAMP)
 	@echo "Tests, two files at a time; types in what they leave idle"
 	@nice -n 19 $(PY) -m mypy & types=$$!; \
 	    $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	    wait $$types && exit $$tests
+
+quick: $(TEST_STAMP)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy & types=$$!; \
+	    $(PY) -m pytest --numprocesses 2 --dist loadfile -m "not model and not browser and not cluster"; tests=$$?; \
 	    wait $$types && exit $$tests
 
 bench: $(TEST_STAMP)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+
+from pipeline import __version__
 
 _PACKAGES = (
     "torch",
@@ -19,11 +22,9 @@ _PACKAGES = (
 
 
 def package_versions() -> dict[str, str]:
-    """Python's and each installed package's version."""
-    found = {"python": platform.python_version()}
+    """Return the versions of this project, of Python and of each installed package."""
+    versions = {"research-code-lab": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

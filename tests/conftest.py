@@ -28,7 +28,7 @@ SHARED = Path(__file__).resolve().parent.parent / "build" / "test-data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """An order in which few wait.
+    """Mark what each test needs (``make quick``), and choose an order in which few wait.
 
     First a file that makes what is shared; while it does, those that need none of it; then those that start
     verbs, which take longest; then the others.
@@ -37,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def files(fixture: str) -> list[Path]:
         return [item.path for item in items if fixture in getattr(item, "fixturenames", ())]
 
+    for item in items:
+        if "settings" in getattr(item, "fixturenames", ()):
+            item.add_marker("model")
+        for room in ("browser", "cluster"):
+            if item.path.parent.name == room:
+                item.add_marker(room)
     sharing, starting = files("settings"), files("fresh_short")
 
     def turn(item: pytest.Item) -> int:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -171,19 +172,24 @@ def test_likelihoods_are_refused_in_words(family):
 
 @pytest.fixture(scope="module")
 def foreign(short, family, tmp_path_factory):
-    """Its base URL and its only model's name."""
-    model = str(base_model_dir(short, family))
+    """Base URL of a server with one model, ``baseline``, in a hub cache of its own."""
+    folder = tmp_path_factory.mktemp("serve")
+    repository = folder / "models--baseline"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(
+        base_model_dir(short, family), repository / "snapshots" / ("0" * 40), copy_function=os.symlink
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("serve") / "log"
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", model, "--port", str(port)]
+    log, command = folder / "log", Path(sys.executable).parent / "transformers"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1"],
+            [command, "serve", "baseline", "--host", "127.0.0.1", "--port", str(port)],
             stdout=out,
             stderr=out,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_CACHE": str(folder)},
         )
     try:
         for _ in range(240):
@@ -193,27 +199,27 @@ def foreign(short, family, tmp_path_factory):
             except OSError:
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1", model
+        yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
 
 def test_a_judge_that_writes_nonsense_on_a_foreign_server_is_unscored(foreign, tmp_path):
-    url, model = foreign
-    config = JudgeConfig(method="taxonomy", model=model, base_url=url, max_tokens=16, concurrency=2)
+    config = JudgeConfig(method="taxonomy", model="baseline", base_url=foreign, max_tokens=16)
     items = [
         attempt(f"Return {n}.", "", f"def f():\n    return {n}", f"def f():\n    return {n}") for n in (1, 2)
     ]
-    scores = [score for [score] in CodeJudge(JudgeClient(config, "", tmp_path)).score(items)]
+    scores = [
+        score for [score] in CodeJudge(JudgeClient(config, "", tmp_path), calls_in_flight=2).score(items)
+    ]
     assert [score.value for score in scores] == [None, None]
     assert all(score.reason for score in scores)
     assert all(score.details["votes"][0]["words"][0] for score in scores)
 
 
 def test_the_remote_engine_streams_from_a_foreign_server(foreign, family):
-    url, model = foreign
-    engine = RemoteEngine(family, url, models={BASE.key: model})
+    engine = RemoteEngine(family, foreign)
     snapshots = list(engine.stream([request_for(BASE, "def add(a, b):\n    return")], GREEDY))
     [completion] = snapshots[-1]
     assert completion.finish_reason in ("stop", "length")

@@ -25,7 +25,6 @@ from training.jobs.ray_backend import RayBackend
 if importlib.util.find_spec("ray") is None:
     pytest.skip("Ray is optional: pip install 'ray[default]'", allow_module_level=True)
 os.environ["RAY_AUTH_MODE"] = "token"  # Ray looks at it once, when it is first imported
-pytestmark = pytest.mark.ray
 SENT = ("pipeline", "training", "assets", "tests")
 KEY = "sk-test-of-the-cluster-0123456789"
 

@@ -33,7 +33,6 @@ from pipeline.scoring.judge.prompts import opening, summary
 CANCELLED = "cancelled before the judge answered"
 NO_REFERENCE = "there is no reference to judge it against"
 SEVERITIES = {"Negligible": 0, "Small": 5, "Major": 50, "Fatal": 100}
-_CALLS_IN_FLIGHT = 8
 CHARACTERS_PER_TOKEN = (
     4  # measured 4.0 to 4.1 on these prompts with a 49k vocabulary; only the estimate uses it
 )
@@ -55,10 +54,15 @@ class CodeJudge:
 
     ``Score.details`` holds ``votes`` (each vote as a dict), ``agreement`` (share of the votes that equal the
     score) and ``flipped`` (whether votes contradict each other).
+
+    Args:
+        client: asks the judge.
+        calls_in_flight: most questions that wait for an answer at the same time.
     """
 
-    def __init__(self, client: JudgeClient) -> None:
+    def __init__(self, client: JudgeClient, calls_in_flight: int = 8) -> None:
         self.client = client
+        self.calls_in_flight = calls_in_flight
         self.config = client.config
         self.metrics: tuple[str, ...] = (self.config.name,)
         self.needs_reference = True
@@ -101,7 +105,7 @@ class CodeJudge:
                 raise
 
         votes: dict[str, dict[int, Vote]] = {prompt: {} for prompt in asked}
-        with ThreadPoolExecutor(_CALLS_IN_FLIGHT, thread_name_prefix="judge") as pool:
+        with ThreadPoolExecutor(self.calls_in_flight, thread_name_prefix="judge") as pool:
             futures = {
                 pool.submit(cast, prompt, vote): (prompt, vote)
                 for prompt in asked
