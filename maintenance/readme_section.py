@@ -19,9 +19,11 @@ from pipeline.scoring.encoder import KINDS
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.scoring.text import CHRF
 from pipeline.settings import ASSETS, Settings
+from ui.labels import setup_label, size_label
+from ui.numbers import mean_score
 from ui.results import charts
-from ui.results import sentences as words
-from ui.results.findings import paragraph, short_name
+from ui.results.findings import effect_paragraph, short_name
+from ui.results.sentences import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{arguments.readme} and {arguments.figure} hold the results of {setup.label}.")
+    print(f"{arguments.readme} and {arguments.figure} hold the results of {setup_label(setup)}.")
     return 0
 
 
@@ -84,11 +86,11 @@ def _metrics(setup: Setup) -> list[str]:
 def section(analyses: Sequence[Analysis]) -> str:
     """Markdown: what was measured, then a table and a paragraph for each prompt variant."""
     setup = analyses[0].setup
-    parts = [f"`{setup.family}`{setup.label.removeprefix(setup.family)}. Mean and 95% interval."]
+    parts = [f"`{setup.family}`{setup_label(setup).removeprefix(setup.family)}. Mean and 95% interval."]
     for variant in dict.fromkeys(variant for analysis in analyses for variant in analysis.variants):
         shown = [analysis for analysis in analyses if variant in analysis.variants]
         parts += [f"### {variant.capitalize()} prompt", table(shown, variant)]
-        parts += filter(None, (_left_out(shown, variant), paragraph(shown, variant)))
+        parts += filter(None, (_left_out(shown, variant), effect_paragraph(shown, variant)))
     return "\n\n".join(parts)
 
 
@@ -98,10 +100,10 @@ def table(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
         "| training samples | " + " | ".join(f"{a.metric.name} {_arrow(a)}" for a in analyses) + " |",
         "|---" * (len(analyses) + 1) + "|",
     ]
-    for name in dict.fromkeys(point.name for a in analyses for point in a.curve(variant)):
-        found = [next((p for p in a.curve(variant) if p.name == name), None) for a in analyses]
+    for size in dict.fromkeys(point.size for a in analyses for point in a.curve(variant)):
+        found = [next((p for p in a.curve(variant) if p.size == size), None) for a in analyses]
         cells = [_cell(analysis, point) for analysis, point in zip(analyses, found, strict=True)]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {size_label(size)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -112,7 +114,7 @@ def _arrow(analysis: Analysis) -> str:
 def _cell(analysis: Analysis, point: Point | None) -> str:
     if point is None:
         return "–"
-    value, low, high = (words.number(x, analysis.metric) for x in (point.value, point.low, point.high))
+    value, low, high = (mean_score(x, analysis.metric) for x in (point.value, point.low, point.high))
     return f"**{value}** ({low} to {high}){'*' if point.unscored else ''}"
 
 
@@ -120,9 +122,9 @@ def _left_out(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
     """What the table's stars mean; empty where there is none."""
     found = []
     for analysis in analyses:
-        outputs = [f"{p.unscored:,} of {p.name}" for p in analysis.curve(variant) if p.unscored]
+        outputs = [f"{p.unscored:,} of {size_label(p.size)}" for p in analysis.curve(variant) if p.unscored]
         if outputs:
-            found.append(f"{short_name(analysis)} without {words.listed(outputs)}")
+            found.append(f"{short_name(analysis)} without {listed(outputs)}")
     return f"\\* Outputs that could not be scored are left out: {'; '.join(found)}." if found else ""
 
 

@@ -88,15 +88,6 @@ class Column:
         """Its name in the API and in stored runs: ``baseline/regular``, ``1000-seed43/augmented``."""
         return f"{self.checkpoint.name.replace('-' + self.variant, '', 1)}/{self.variant}"
 
-    @property
-    def label(self) -> str:
-        """Its name for people: ``Baseline · regular``, ``1,000 samples (seed 43) · augmented``."""
-        if self.checkpoint.is_baseline:
-            return f"Baseline · {self.variant}"
-        seed = self.checkpoint.seed
-        extra = f" (seed {seed})" if seed not in (None, DEFAULT_SEED) else ""
-        return f"{counted(self.checkpoint.subset_size, 'sample')}{extra} · {self.variant}"
-
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:

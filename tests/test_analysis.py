@@ -16,10 +16,13 @@ from pipeline.analysis.samples import agreement, disagreement, sample_matrix
 from pipeline.data import dataset as datasets
 from pipeline.evaluation.store import append_attempts, load_run
 from pipeline.schema import LabError, Sample, SamplingParams
+from pipeline.scoring import metric_of
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
-from ui.results import sentences as words
+from ui import numbers
+from ui.labels import condition_label, setup_label
+from ui.results import sentences
 from ui.results.export import as_json, curve_table, long_table
-from ui.results.findings import answer, sentences
+from ui.results.findings import effect_of, effect_sentences
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def test_set_ups_of_other_samples_have_other_keys(own):
     (one, other) = find_setups(
         [runs[0], replace(runs[1], config=replace(runs[1].config, sample_ids=("a",) * 30))]
     )
-    assert one.label == other.label
+    assert setup_label(one) == setup_label(other)
     assert one.key != other.key
 
 
@@ -68,7 +71,7 @@ def test_variants_with_other_test_samples_are_shown_together_but_not_paired(own)
     augmented = [make_run(own, size, "augmented", fingerprint="0123456789ab") for size in (0, 200)]
     analysis = analyze(only(regular + augmented), CHRF)
     assert analysis.variants == ["regular", "augmented"]
-    assert [(p.first.label, p.second.label) for p in analysis.pairs] == [
+    assert [(condition_label(p.first), condition_label(p.second)) for p in analysis.pairs] == [
         ("baseline · regular", "200 · regular"),
         ("baseline · augmented", "200 · augmented"),
     ]
@@ -86,7 +89,7 @@ def test_of_two_runs_of_one_checkpoint_the_newer_counts_and_the_older_is_told(ow
     setup = only([new, old])
     analysis = analyze(setup, JUDGE)
     assert [point.value for point in analysis.points] == [1.0]
-    assert "1 older or unfinished run of the same checkpoints left aside." in words.caveats(analysis)
+    assert "1 older or unfinished run of the same checkpoints left aside." in sentences.caveats(analysis)
 
 
 def test_a_whole_run_is_not_replaced_by_a_newer_one_that_is_not_finished(own):
@@ -110,7 +113,7 @@ def test_unscored_outputs_are_left_out_pairwise_and_counted(own):
 
 def test_what_is_unscored_and_why_is_said_with_what_it_does_to_the_mean(own):
     analysis = analyze(only([judged(own, 0, 1, None, None, 0), judged(own, 200, 1, 0, 1, 1)]), JUDGE)
-    (said,) = [caveat for caveat in words.caveats(analysis) if "could not be scored" in caveat]
+    (said,) = [caveat for caveat in sentences.caveats(analysis) if "could not be scored" in caveat]
     assert said.startswith(
         "2 outputs could not be scored, most often because made up (2 of baseline · regular)."
     )
@@ -193,7 +196,7 @@ def test_few_seeds_that_happen_to_agree_do_not_count_as_no_noise():
 def test_without_several_seeds_nothing_is_said_of_training_noise(own):
     analysis = analyze(only(make_ladder(own, ["regular"])), BERT)
     assert analysis.noise is None
-    assert words.noise_sentences(analysis) == []
+    assert sentences.noise_sentences(analysis) == []
     assert analysis.beyond_seeds(analysis.pairs[0]) is None
 
 
@@ -204,7 +207,7 @@ def test_a_difference_that_other_seeds_could_undo_is_said_to_be(own):
         make_run(own, size, seed=seed, repos=60, values={CHRF: list(100 * mean + rng.normal(0, 2, 60))})
         for (size, seed), mean in level.items()
     ]
-    said = " ".join(words.noise_sentences(analyze(only(runs), CHRF)))
+    said = " ".join(sentences.noise_sentences(analyze(only(runs), CHRF)))
     assert "is the noise of training" in said
     assert "200 to 500" in said.partition("could come out otherwise")[0]
 
@@ -221,27 +224,33 @@ def test_the_answer_says_what_it_helps_and_how_much_data_that_takes(own):
         for size, mean in steps.items()
     ]
     analysis = analyze(only(runs), CHRF)
-    found = answer(analysis, "regular")
-    assert (found.enough, found.share[0], round(found.share[1], 1)) == ("500", "200", 0.8)
-    said = " ".join(sentences(analysis, found))
+    found = effect_of(analysis, "regular")
+    assert (found.enough, found.share[0], round(found.share[1], 1)) == (500, 200, 0.8)
+    said = " ".join(effect_sentences(analysis, found))
     assert said.startswith("1,000 training samples improve the score: +")
     assert "The first 200 bring 80% of that. From 500 on, no further change can be told from noise." in said
 
 
 def test_no_gain_and_a_loss_are_called_what_they_are(own):
     same = analyze(only([judged(own, 0, 1, 0, 1, 0), judged(own, 200, 1, 0, 0, 1)]), JUDGE)
-    assert "make no difference that can be told from noise" in sentences(same, answer(same, "regular"))[0]
+    assert (
+        "make no difference that can be told from noise"
+        in effect_sentences(same, effect_of(same, "regular"))[0]
+    )
     values = list(np.random.default_rng(0).normal(0.8, 0.01, 40))
     runs = [
         make_run(own, 0, repos=40, values={BERT: values}),
         make_run(own, 500, repos=40, values={BERT: [v - 0.2 for v in values]}),
     ]
     worse = analyze(only(runs), BERT)
-    assert "500 training samples make the score worse: −" in sentences(worse, answer(worse, "regular"))[0]
+    assert (
+        "500 training samples make the score worse: −"
+        in effect_sentences(worse, effect_of(worse, "regular"))[0]
+    )
 
 
 def test_with_one_size_there_is_no_answer(own):
-    assert answer(analyze(only([make_run(own, 200)]), CHRF), "regular") is None
+    assert effect_of(analyze(only([make_run(own, 200)]), CHRF), "regular") is None
 
 
 def test_training_seeds_are_averaged_sample_by_sample_and_listed(own):
@@ -256,13 +265,13 @@ def test_training_seeds_are_averaged_sample_by_sample_and_listed(own):
 def test_shared_repositories_are_kept_together_where_there_are_enough(own):
     many = analyze(only(make_ladder(own, ["regular"], samples=90, repos=40)), JUDGE)
     assert {pair.test for pair in many.pairs} == {"paired permutation by repository"}
-    assert any("one repository are kept together" in c and "40 repos" in c for c in words.caveats(many))
+    assert any("one repository are kept together" in c and "40 repos" in c for c in sentences.caveats(many))
 
 
 def test_few_repositories_are_said_to_stand_for_themselves_only(own):
     few = analyze(only(make_ladder(own, ["regular"], repos=5)), JUDGE)
     assert {pair.test for pair in few.pairs} == {"exact McNemar"}
-    assert any("5 repositories, too few" in caveat for caveat in words.caveats(few))
+    assert any("5 repositories, too few" in caveat for caveat in sentences.caveats(few))
 
 
 def test_samples_of_one_file_are_kept_together_where_repositories_are_too_few(own):
@@ -270,7 +279,8 @@ def test_samples_of_one_file_are_kept_together_where_repositories_are_too_few(ow
     analysis = analyze(only(runs), JUDGE)
     assert [pair.test for pair in analysis.pairs] == ["paired permutation by file"]
     assert any(
-        "one file are kept together" in caveat and "60 files" in caveat for caveat in words.caveats(analysis)
+        "one file are kept together" in caveat and "60 files" in caveat
+        for caveat in sentences.caveats(analysis)
     )
 
 
@@ -281,7 +291,7 @@ def test_how_often_the_judge_s_votes_contradict_each_other_is_said(own):
         append_attempts(
             run.path, [replace(attempt, scores={JUDGE: replace(attempt.scores[JUDGE], details=details)})]
         )
-    said = words.caveats(analyze(only([load_run(run.path)]), JUDGE))
+    said = sentences.caveats(analyze(only([load_run(run.path)]), JUDGE))
     assert "The judge's votes contradict each other on 25% of the outputs." in said
 
 
@@ -299,12 +309,12 @@ def test_cut_off_and_long_outputs_are_counted(own):
 def test_a_difference_that_is_none_comes_with_the_smallest_that_could_be_seen(own):
     runs = [judged(own, 0, *[1, 0] * 20), judged(own, 200, *[1, 0] * 19, 0, 1)]
     analysis = analyze(only(runs), JUDGE)
-    sentence = words.step_sentence(analysis.pairs[0], analysis.metric)
+    sentence = sentences.step_sentence(analysis.pairs[0], analysis.metric)
     assert sentence.startswith(
         "From baseline to 200 samples the difference of +.000 cannot be told from noise"
     )
     assert "exact McNemar, 40 samples, p 1.00 after Holm" in sentence
-    least = words.number(analysis.pairs[0].detectable, analysis.metric)
+    least = numbers.mean_score(analysis.pairs[0].detectable, analysis.metric)
     assert sentence.endswith(f"the smallest difference this test could see is {least}.")
 
 
@@ -313,32 +323,32 @@ def test_a_difference_is_said_to_be_for_better_or_worse_by_the_metric_s_own_dire
     base = rng.uniform(0.6, 0.9, 50)
     runs = [make_run(own, 0, values={BITS: list(base)}), make_run(own, 200, values={BITS: list(base - 0.1)})]
     analysis = analyze(only(runs), BITS)
-    assert words.step_sentence(analysis.pairs[0], analysis.metric).startswith(
+    assert sentences.step_sentence(analysis.pairs[0], analysis.metric).startswith(
         "From baseline to 200 samples the score improves: −.100"
     )
-    assert words.headlines(analysis)[0].startswith(
+    assert sentences.headlines(analysis)[0].startswith(
         "With the regular prompt these steps are distinguishable: baseline to 200 (−.100)"
     )
 
 
 def test_identical_outputs_are_said_to_be_identical(own):
     analysis = analyze(only([judged(own, 0, 1, 0, 1), judged(own, 200, 1, 0, 1)]), JUDGE)
-    assert "nothing changes: all 3 samples score the same" in words.step_sentence(
+    assert "nothing changes: all 3 samples score the same" in sentences.step_sentence(
         analysis.pairs[0], analysis.metric
     )
 
 
 def test_a_single_size_has_no_step(own):
-    assert "only one training-set size" in words.headlines(analyze(only([make_run(own, 0)]), CHRF))[0]
+    assert "only one training-set size" in sentences.headlines(analyze(only([make_run(own, 0)]), CHRF))[0]
 
 
 def test_the_next_doubling_is_marked_as_evaluation_noise_only_with_one_seed_a_size(own):
     ladder = make_ladder(own, ["regular"])
     one = analyze(only(ladder), BERT)
-    assert "from 5,000 to 10,000" in words.fit_sentence(one, "regular")
-    assert "evaluation only" in words.fit_sentence(one, "regular")
+    assert "from 5,000 to 10,000" in sentences.fit_sentence(one, "regular")
+    assert "evaluation only" in sentences.fit_sentence(one, "regular")
     several = analyze(only([*ladder, make_run(own, 200, seed=43)]), BERT)
-    assert "evaluation and of training" in words.fit_sentence(several, "regular")
+    assert "evaluation and of training" in sentences.fit_sentence(several, "regular")
 
 
 @pytest.mark.parametrize(
@@ -350,12 +360,13 @@ def test_the_next_doubling_is_marked_as_evaluation_noise_only_with_one_seed_a_si
         (-0.12, CHRF, True, "−0.1"),
         (1.0, JUDGE, False, "1.000"),
         (float("nan"), JUDGE, False, "–"),
+        (-0.0001, JUDGE, True, "+.000"),
+        (9.96, CHRF, False, "10.0"),
+        (0.04, CHRF, False, "0.0"),
     ],
 )
 def test_numbers_are_written_in_their_metric_s_scale(value, metric, signed, text):
-    from pipeline.analysis.setups import metric_of
-
-    assert words.number(value, metric_of(metric), signed) == text
+    assert numbers.mean_score(value, metric_of(metric), signed) == text
 
 
 # Sample by sample

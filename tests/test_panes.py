@@ -103,7 +103,7 @@ def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
         )
 
     html = panes.grid([shown(BASELINE, 20.0, 0.5), shown(TUNED, 10.0, 0.25)], TASK)
-    assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0", "0.250"]
+    assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0", ".250"]
 
 
 def test_every_pane_has_the_four_parts_that_the_style_sheet_lines_up() -> None:

@@ -13,9 +13,9 @@ from pipeline import stats
 from pipeline.analysis.noise import TrainingNoise, training_noise
 from pipeline.analysis.pairs import Pair, pairs
 from pipeline.analysis.points import Point, points
-from pipeline.analysis.setups import Condition, Setup, metric_of, score_table
+from pipeline.analysis.setups import Condition, Setup, score_table
 from pipeline.schema import VARIANTS, PromptVariant
-from pipeline.scoring import Metric
+from pipeline.scoring import Metric, metric_of
 from pipeline.stats import Codes, ScalingFit
 
 

@@ -20,7 +20,6 @@ class Point:
     """One training-set size under one prompt variant.
 
     Attributes:
-        name: ``baseline`` or the size, ``1,000``.
         value: mean over the samples, of several training seeds their mean; NaN where nothing is scored.
         low: lower limit of its 95% interval (noise of evaluation alone), ``high`` the upper one.
         n: samples with a score; only they count.
@@ -33,7 +32,6 @@ class Point:
 
     variant: PromptVariant
     size: int
-    name: str
     value: float
     low: float
     high: float
@@ -85,7 +83,6 @@ def _point(condition: Condition, table: pd.DataFrame, value: float, low: float, 
     return Point(
         variant=condition.variant,
         size=condition.size,
-        name=condition.name,
         value=value,
         low=low,
         high=high,

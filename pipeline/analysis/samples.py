@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from pipeline.analysis.setups import Setup, metric_of, score_table
+from pipeline.analysis.setups import Setup, score_table
 from pipeline.evaluation.store import Run
 from pipeline.schema import VARIANTS, Attempt
+from pipeline.scoring import metric_of
 from pipeline.stats import is_binary
 
 Kind = Literal["all", "flips", "regressions", "never solved", "always solved"]

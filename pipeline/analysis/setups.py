@@ -10,8 +10,7 @@ from itertools import groupby
 import pandas as pd
 
 from pipeline.evaluation.store import Run, RunConfig
-from pipeline.schema import VARIANTS, Attempt, Checkpoint, Column, PromptVariant, SamplingParams
-from pipeline.scoring import METRICS, Metric
+from pipeline.schema import VARIANTS, Attempt, PromptVariant, SamplingParams
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,6 @@ class Condition:
     variant: PromptVariant
     size: int
     runs: tuple[Run, ...]
-
-    @property
-    def name(self) -> str:
-        """``baseline`` or ``1,000``."""
-        return f"{self.size:,}" if self.size else "baseline"
-
-    @property
-    def label(self) -> str:
-        """``1,000 · regular``."""
-        return f"{self.name} · {self.variant}"
 
 
 @dataclass(frozen=True)
@@ -55,21 +44,6 @@ class Setup:
     def samples(self) -> int:
         """Test samples of each run."""
         return len(self.runs[0].config.sample_ids)
-
-    @property
-    def label(self) -> str:
-        """What the picker shows."""
-        d = self.decoding
-        how = (
-            "greedy"
-            if d.temperature == 0
-            else f"temperature {d.temperature:g}, min-p {d.min_p:g}, seed {d.seed}"
-        )
-        versions = sorted({run.config.dataset_fingerprint for run in self.runs})
-        return (
-            f"{self.family} · {self.dataset} {' and '.join(versions)} · {self.samples:,} samples · {how}, "
-            f"at most {d.max_new_tokens:,} tokens"
-        )
 
     @property
     def key(self) -> str:
@@ -139,25 +113,6 @@ def _decoding(config: RunConfig) -> SamplingParams:
 
 def _order(config: RunConfig) -> tuple[int, int, int]:
     return VARIANTS.index(config.variant), config.subset_size, config.training_seed or 0
-
-
-def run_label(config: RunConfig) -> str:
-    """A run's checkpoint for people: ``1,000 samples (seed 43) · regular``."""
-    checkpoint = Checkpoint(
-        config.family, config.checkpoint, config.subset_size, config.variant, config.training_seed
-    )
-    return Column(checkpoint, config.variant).label
-
-
-def metric_of(name: str) -> Metric:
-    """What there is to know of a metric; a CodeJudge is named after its judge and so in no list."""
-    if name in METRICS:
-        return METRICS[name]
-    if name.startswith("CodeJudge taxonomy"):
-        return Metric(name, True, "", (0.0, 1.0), "1 less the weight of the faults that the judge found.")
-    if name.startswith("CodeJudge"):
-        return Metric(name, True, "", (0.0, 1.0), "Whether the judge holds the code to be correct.")
-    return Metric(name, True, "", (float("-inf"), float("inf")), "")
 
 
 def score_table(runs: Sequence[Run], metric: str) -> pd.DataFrame:

@@ -21,6 +21,7 @@ __all__ = [
     "Metric",
     "Scorer",
     "extract_code",
+    "metric_of",
     "offline_scorers",
     "score_all",
     "shared_matcher",
@@ -74,6 +75,17 @@ METRICS: dict[str, Metric] = {
     )
 }
 """The metrics that need no judge, by name. A CodeJudge's are named after the judge, from 0 to 1."""
+
+
+def metric_of(name: str) -> Metric:
+    """Return a metric's facts by name; a CodeJudge is named after its judge, so no list holds it."""
+    if name in METRICS:
+        return METRICS[name]
+    if name.startswith("CodeJudge taxonomy"):
+        return Metric(name, True, "", (0.0, 1.0), "1 less the weight of the faults that the judge found.")
+    if name.startswith("CodeJudge"):
+        return Metric(name, True, "", (0.0, 1.0), "Whether the judge holds the code to be correct.")
+    return Metric(name, True, "", (float("-inf"), float("inf")), "")
 
 
 @dataclass(frozen=True)

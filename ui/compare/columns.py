@@ -14,6 +14,7 @@ from pipeline.schema import VARIANTS, PromptVariant
 from pipeline.settings import Settings
 from ui import markup
 from ui.callbacks import QUIET
+from ui.labels import column_label
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def checkpoint_choices(settings: Settings, family: Family) -> tuple[list[tuple[s
     largest = "baseline"
     for key, column in columns(settings, family).items():
         name = key.partition("/")[0]
-        labels.setdefault(name, column.label.partition(" · ")[0])
+        labels.setdefault(name, column_label(column).partition(" · ")[0])
         if column.variant == "regular":
             largest = name
     return [(label, name) for name, label in labels.items()], list(dict.fromkeys(["baseline", largest]))

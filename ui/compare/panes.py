@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pipeline.schema import Attempt, Completion, Score, Task, counted
-from pipeline.scoring import METRICS, extract_code
+from pipeline.scoring import METRICS, extract_code, metric_of
 from pipeline.scoring.encoder import KINDS
-from pipeline.scoring.text import PARSES, SAME_SIGNATURE
-from ui import markup
+from ui import markup, numbers
+from ui.labels import column_label
 from ui.markup import escape
 
 Against = Literal["nothing", "the reference", "the baseline"]
@@ -80,7 +80,7 @@ def _base(attempt: Attempt, attempts: Sequence[Attempt], task: Task, against: Ag
 
 
 def _card(attempt: Attempt, base: str | None, against: Against, best: Mapping[str, float]) -> str:
-    name = escape(attempt.column.label)
+    name = escape(column_label(attempt.column))
     title, _, variant = name.partition(" · ")
     whole = attempt.completion is not None and attempt.completion.finish_reason in ("stop", "length")
     copy = _copy(attempt.code) if attempt.code else ""
@@ -186,13 +186,6 @@ def _row(score: Score, best: Mapping[str, float]) -> str:
     if score.value is None:
         value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
     else:
-        value = _value(score.metric, score.value)
+        value = numbers.score(score.value, metric_of(score.metric))
     mark = ' class="best"' if score.value is not None and score.value == best.get(score.metric) else ""
     return f'<tr><th scope="row"{hint}>{escape(score.metric)}</th><td{mark}>{value}</td></tr>'
-
-
-def _value(metric: str, value: float) -> str:
-    if metric in (PARSES, SAME_SIGNATURE):
-        return "yes" if value else "no"
-    known = METRICS.get(metric)  # a judge's metric is named after it
-    return f"{value:.1f}" if known and known.range[1] == 100 else f"{value:.3f}"

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.schema import counted
+from pipeline.scoring import metric_of
 from training.jobs import Job, in_time
+from ui import numbers
 from ui.markup import escape
 
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
@@ -122,7 +124,7 @@ def _said(job: Job) -> str:
 def _found(job: Job) -> str:
     result = job.result or {}
     if "checkpoint" in result:
-        loss = f", loss {result['loss']:.3f}" if isinstance(result.get("loss"), float) else ""
+        loss = f", loss {numbers.decimal(result['loss'])}" if isinstance(result.get("loss"), float) else ""
         return f"checkpoint {result['checkpoint']}{loss}"
     samples = result.get("samples")
     return f"{counted(samples, 'sample')} scored" if isinstance(samples, int) else job.message
@@ -161,22 +163,24 @@ def _result(result: Mapping[str, Any]) -> str:
     scores = result.get("scores")
     if isinstance(scores, Mapping):
         rows = "".join(
-            f'<tr><th scope="row">{escape(name)}</th><td>{_score(score)}</td></tr>'
+            f'<tr><th scope="row">{escape(name)}</th><td>{_score(str(name), score)}</td></tr>'
             for name, score in scores.items()
         )
         return f'<table class="scores"><tbody>{rows}</tbody></table>'
     if "checkpoint" in result:
-        loss = f", last loss {result['loss']:.3f}" if isinstance(result.get("loss"), float) else ""
+        loss = (
+            f", last loss {numbers.decimal(result['loss'])}" if isinstance(result.get("loss"), float) else ""
+        )
         name, print_ = escape(result["checkpoint"]), escape(result.get("fingerprint", ""))
         return f'<p class="note">Checkpoint <b>{name}</b>, fingerprint {print_}{loss}.</p>'
     return ""
 
 
-def _score(score: Any) -> str:
+def _score(name: str, score: Any) -> str:
     if not isinstance(score, Mapping):
         return escape(score)
     mean, unscored = score.get("mean"), score.get("unscored")
-    shown = "unscored" if mean is None else f"{mean:.3f}" if isinstance(mean, float) else mean
+    shown = numbers.mean_score(mean, metric_of(name)) if isinstance(mean, float) else mean or "unscored"
     of = f"n={score.get('n')}" + (f", {unscored} unscored" if unscored else "")
     return f"{escape(shown)} <small>{escape(of)}</small>"
 

@@ -13,8 +13,9 @@ from pipeline.analysis import Analysis, Point
 from pipeline.analysis.reported import Reported
 from pipeline.schema import PromptVariant
 from pipeline.scoring import Metric
+from ui.labels import condition_label, size_label
 from ui.markup import escape
-from ui.results import sentences as words
+from ui.numbers import mean_score
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color).
 LOOK: dict[str, tuple[str, str, str]] = {
@@ -113,9 +114,7 @@ def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, a
             legendgroup=variant,
             marker={"symbol": f"{symbol}-open", "size": 6, "color": color},
             customdata=[
-                _lines(
-                    f"{point.name} · {variant}, training seed {seed}", words.number(value, analysis.metric)
-                )
+                _lines(f"{condition_label(point)}, training seed {seed}", mean_score(value, analysis.metric))
                 for point, seed, value in seeds
             ],
             hovertemplate="%{customdata}<extra></extra>",
@@ -124,9 +123,9 @@ def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, a
 
 def _hover(point: Point, metric: Metric) -> str:
     lines = [
-        f"{point.name} · {point.variant}",
-        f"{words.number(point.value, metric)} (95% interval {words.number(point.low, metric)} "
-        f"to {words.number(point.high, metric)})",
+        f"{condition_label(point)}",
+        f"{mean_score(point.value, metric)} (95% interval {mean_score(point.low, metric)} "
+        f"to {mean_score(point.high, metric)})",
         f"{point.n:,} samples, {point.unscored:,} outputs unscored",
         f"{point.truncated:.0%} of the outputs cut off at the token limit",
     ]
@@ -171,8 +170,8 @@ def _add_fit(figure: go.Figure, analysis: Analysis, variant: PromptVariant) -> N
         customdata=[
             _lines(
                 f"Power law, {variant}, {size:,.0f} samples",
-                f"{words.number(y, analysis.metric)} "
-                f"({words.number(a, analysis.metric)} to {words.number(b, analysis.metric)})",
+                f"{mean_score(y, analysis.metric)} "
+                f"({mean_score(a, analysis.metric)} to {mean_score(b, analysis.metric)})",
             )
             for size, y, a, b in zip(x, fit.curve[shown], low, high, strict=True)
         ],
@@ -191,7 +190,7 @@ def _add_published(figure: go.Figure, published: Reported, axis: Axis, name: str
         marker={"symbol": f"{symbol}-open", "size": 9, "line": {"width": 2}},
         customdata=[
             _lines(
-                f"{f'{size:,}' if size else 'baseline'} · published",
+                f"{size_label(size)} · published",
                 f"{published.metric} {score:g}",
                 published.title,
                 bold=True,

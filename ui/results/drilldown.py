@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from pipeline.analysis import Setup
 from pipeline.analysis.samples import attempts_at
-from pipeline.analysis.setups import metric_of, run_label
 from pipeline.evaluation.store import Run
 from pipeline.schema import Attempt, LabError, Score, counted
-from ui import markup
+from pipeline.scoring import metric_of
+from ui import markup, numbers
+from ui.labels import column_label
 from ui.markup import escape
-from ui.results import sentences as words
 
 View = Literal["outputs", "difference to the reference", "difference to the baseline"]
 _ENDINGS = {"stop": "ended by itself", "length": "cut off at the token limit", "cancelled": "stopped"}
@@ -60,7 +60,7 @@ def _reference(attempt: Attempt) -> str:
 
 
 def _card(run: Run, attempt: Attempt, base: str | None, view: View, chosen: bool) -> str:
-    label, completion = escape(run_label(run.config)), attempt.completion
+    label, completion = escape(column_label(run.config.as_column)), attempt.completion
     if base is not None:
         against = view.removeprefix("difference to ")
         body = f'<p class="note">− only in {escape(against)}, + only here</p>'
@@ -92,7 +92,7 @@ def _scores(scores: Mapping[str, Score]) -> str:
         if score.value is None:
             value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
         else:
-            value = words.verdict(score.value, metric_of(score.metric))
+            value = numbers.score(score.value, metric_of(score.metric))
         rows += f'<tr><th scope="row">{escape(score.metric)}</th><td>{value}</td></tr>'
     judged = "".join(_judge(score) for score in scores.values() if score.details.get("votes"))
     return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>{judged}'

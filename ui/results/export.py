@@ -11,8 +11,10 @@ import pandas as pd
 
 from pipeline.analysis.analyze import Analysis
 from pipeline.analysis.setups import Setup
-from ui.results import sentences as words
-from ui.results.findings import answer, sentences
+from ui.labels import condition_label, setup_label, size_label
+from ui.numbers import NONE, mean_score
+from ui.results.findings import effect_of, effect_sentences
+from ui.results.sentences import caveats, headlines, noise_sentences, step_sentence
 
 
 def curve_table(analysis: Analysis) -> pd.DataFrame:
@@ -21,19 +23,19 @@ def curve_table(analysis: Analysis) -> pd.DataFrame:
     rows = [
         {
             "Prompt": point.variant,
-            "Training samples": point.name,
-            "Score": words.number(point.value, metric),
-            "95% interval": f"{words.number(point.low, metric)} to {words.number(point.high, metric)}",
+            "Training samples": size_label(point.size),
+            "Score": mean_score(point.value, metric),
+            "95% interval": f"{mean_score(point.low, metric)} to {mean_score(point.high, metric)}",
             "Scored": point.n,
             "Unscored": point.unscored,
             "Cut off": f"{point.truncated:.0%}",
-            "Over 512 tokens": "–" if point.windowed is None else f"{point.windowed:.0%}",
+            "Over 512 tokens": NONE if point.windowed is None else f"{point.windowed:.0%}",
             "Training seeds": ", ".join(
-                f"{'–' if seed is None else seed}: {words.number(value, metric)}"
+                f"{NONE if seed is None else seed}: {mean_score(value, metric)}"
                 for seed, value in point.by_seed
             )
             if len(point.by_seed) > 1
-            else (point.by_seed[0][0] or "–"),
+            else (point.by_seed[0][0] or NONE),
         }
         for point in analysis.points
     ]
@@ -71,35 +73,33 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
     pairs = [
         {
             **{key: value for key, value in vars(pair).items() if key not in ("first", "second")},
-            "first": pair.first.label,
-            "second": pair.second.label,
+            "first": condition_label(pair.first),
+            "second": condition_label(pair.second),
             "distinguishable": pair.distinguishable,
         }
         for pair in analysis.pairs
     ]
     fits = {variant: {key: getattr(fit, key) for key in _FIT} for variant, fit in analysis.fits.items()}
-    said = [
-        words.step_sentence(pair, analysis.metric) for v in analysis.variants for pair in analysis.steps(v)
-    ]
+    said = [step_sentence(pair, analysis.metric) for v in analysis.variants for pair in analysis.steps(v)]
     return plain(
         {
             "setup": analysis.setup.key,
-            "label": analysis.setup.label,
+            "label": setup_label(analysis.setup),
             "metric": analysis.metric.name,
             "higher_is_better": analysis.metric.higher_is_better,
-            "points": [asdict(point) for point in analysis.points],
+            "points": [{**asdict(point), "name": size_label(point.size)} for point in analysis.points],
             "pairs": pairs,
             "fits": fits,
             "answers": {
-                variant: " ".join(sentences(analysis, found))
+                variant: " ".join(effect_sentences(analysis, found))
                 for variant in analysis.variants
-                if (found := answer(analysis, variant))
+                if (found := effect_of(analysis, variant))
             },
             "training_noise": None if analysis.noise is None else asdict(analysis.noise),
-            "noise": words.noise_sentences(analysis),
-            "headline": " ".join(words.headlines(analysis)),
+            "noise": noise_sentences(analysis),
+            "headline": " ".join(headlines(analysis)),
             "steps": said,
-            "caveats": words.caveats(analysis),
+            "caveats": caveats(analysis),
         }
     )
 

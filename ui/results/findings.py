@@ -10,11 +10,13 @@ from pipeline.analysis.analyze import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.analysis.points import Point
 from pipeline.schema import PromptVariant, counted
-from ui.results import sentences as words
+from ui.labels import size_label, step_label
+from ui.numbers import mean_score, p_value
+from ui.results.sentences import listed
 
 
 @dataclass(frozen=True)
-class Answer:
+class Effect:
     """One metric under one prompt variant, the baseline (or the smallest size) against the largest size.
 
     Attributes:
@@ -30,12 +32,12 @@ class Answer:
     first: Point
     largest: Point
     whole: Pair
-    share: tuple[str, float] | None
-    enough: str
+    share: tuple[int, float] | None
+    enough: int
     last: Pair | None
 
 
-def answer(analysis: Analysis, variant: PromptVariant) -> Answer | None:
+def effect_of(analysis: Analysis, variant: PromptVariant) -> Effect | None:
     """The answer for one prompt variant; None where there are no two sizes on the same samples."""
     points = [point for point in analysis.curve(variant) if math.isfinite(point.value)]
     pairs = {
@@ -49,7 +51,7 @@ def answer(analysis: Analysis, variant: PromptVariant) -> Answer | None:
     whole = pairs[first.size, largest.size]
     start = pairs.get((first.size, points[1].size))
     gained = whole.distinguishable and start is not None and len(points) > 2
-    share = (points[1].name, start.difference / whole.difference) if gained and start else None
+    share = (points[1].size, start.difference / whole.difference) if gained and start else None
     enough = largest
     for point in reversed(points[:-1]):
         pair = pairs.get((point.size, largest.size))
@@ -57,23 +59,21 @@ def answer(analysis: Analysis, variant: PromptVariant) -> Answer | None:
             break
         enough = point
     last = pairs.get((points[-2].size, largest.size)) if len(points) > 2 else None
-    return Answer(variant, first, largest, whole, share, enough.name, last)
+    return Effect(variant, first, largest, whole, share, enough.size, last)
 
 
-def sentences(analysis: Analysis, found: Answer) -> list[str]:
+def effect_sentences(analysis: Analysis, found: Effect) -> list[str]:
     """The answer in plain sentences: what it helps, how much data that takes, what more would bring."""
     metric, whole = analysis.metric, found.whole
-    size = words.number(whole.difference, metric, signed=True)
-    limits = (
-        f"95% interval {words.number(whole.low, metric, True)} to {words.number(whole.high, metric, True)}"
-    )
+    size = mean_score(whole.difference, metric, signed=True)
+    limits = f"95% interval {mean_score(whole.low, metric, True)} to {mean_score(whole.high, metric, True)}"
     on = (
         f" on the {whole.n:,} samples that both have scored"
         if whole.n < max(found.first.n, found.largest.n)
         else ""
     )
-    figures = f"{size}{on}, {limits}, {words.p_value(whole.p_holm)}"
-    data = f"{found.largest.name} training samples"
+    figures = f"{size}{on}, {limits}, {p_value(whole.p_holm)}"
+    data = f"{size_label(found.largest.size)} training samples"
     if not whole.distinguishable:
         said = [f"{data} make no difference that can be told from noise ({figures})."]
     elif (whole.difference > 0) == metric.higher_is_better:
@@ -84,44 +84,42 @@ def sentences(analysis: Analysis, found: Answer) -> list[str]:
     fit = analysis.fits.get(found.variant)
     if fit:
         said.append(
-            f"Doubling {fit.largest:,} is expected to bring {words.number(fit.gain, metric, True)} "
-            f"({words.number(fit.gain_low, metric, True)} to {words.number(fit.gain_high, metric, True)})."
+            f"Doubling {fit.largest:,} is expected to bring {mean_score(fit.gain, metric, True)} "
+            f"({mean_score(fit.gain_low, metric, True)} to {mean_score(fit.gain_high, metric, True)})."
         )
     return said
 
 
-def _data(analysis: Analysis, found: Answer) -> list[str]:
+def _data(analysis: Analysis, found: Effect) -> list[str]:
     said = []
     if found.share and 0 < found.share[1] < 1:
-        said.append(f"The first {found.share[0]} bring {found.share[1]:.0%} of that.")
+        said.append(f"The first {size_label(found.share[0])} bring {found.share[1]:.0%} of that.")
     if (
         found.whole.distinguishable
         and found.last
-        and found.enough not in (found.first.name, found.largest.name)
+        and found.enough not in (found.first.size, found.largest.size)
     ):
-        said.append(f"From {found.enough} on, no further change can be told from noise.")
-    elif found.whole.distinguishable and found.last and found.enough == found.largest.name:
-        step = words.number(found.last.difference, analysis.metric, signed=True)
-        said.append(
-            f"The last step still counts: {found.last.first.name} to {found.last.second.name} ({step})."
-        )
+        said.append(f"From {size_label(found.enough)} on, no further change can be told from noise.")
+    elif found.whole.distinguishable and found.last and found.enough == found.largest.size:
+        step = mean_score(found.last.difference, analysis.metric, signed=True)
+        said.append(f"The last step still counts: {step_label(found.last)} ({step}).")
     return said
 
 
-def paragraph(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
+def effect_paragraph(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
     """Several metrics of one prompt variant in one short paragraph, for a reader who has their table."""
-    found = [(each, got) for each in analyses if (got := answer(each, variant))]
+    found = [(each, got) for each in analyses if (got := effect_of(each, variant))]
     if not found:
         return f"With the {variant} prompt there is only one training-set size so far."
     said = [f"{_moves([(each, got.whole) for each, got in found])}."]
-    shares = [(got.share[0], f"{got.share[1]:.0%}") for _, got in found if got.share]
+    shares = [(size_label(got.share[0]), f"{got.share[1]:.0%}") for _, got in found if got.share]
     if shares:
-        parts = words.listed([share for _, share in shares])
+        parts = listed([share for _, share in shares])
         said.append(f"The first {shares[0][0]} samples bring {parts} of that.")
     last = [(each, got.last) for each, got in found if got.last]
     if last:
         said.append(f"{_moves(last)}.")
-    tests = words.listed(list(dict.fromkeys(got.whole.test for _, got in found)))
+    tests = listed(list(dict.fromkeys(got.whole.test for _, got in found)))
     most = max(len(each.pairs) for each, _ in found)
     said.append(f"(At the 5% level; {tests}, Holm's correction over {most} pairs.)")
     return " ".join(said)
@@ -135,15 +133,14 @@ def _moves(found: Sequence[tuple[Analysis, Pair]]) -> str:
     for analysis, each in found:
         better = (each.difference > 0) == analysis.metric.higher_is_better
         kind = same if not each.distinguishable else improve if better else worse
-        size = words.number(each.difference, analysis.metric, signed=True)
+        size = mean_score(each.difference, analysis.metric, signed=True)
         kinds[kind].append(f"{short_name(analysis)} ({size})")
     one = {improve: "improves", worse: "gets worse", same: same}
     clauses = [
-        f"{words.listed(names)} {kind if len(names) > 1 else one[kind]}"
-        for kind, names in kinds.items()
-        if names
+        f"{listed(names)} {kind if len(names) > 1 else one[kind]}" for kind, names in kinds.items() if names
     ]
-    return f"From {pair.first.name} to {counted(pair.second.size, 'sample')} {', while '.join(clauses)}"
+    samples = counted(pair.second.size, "sample")
+    return f"From {size_label(pair.first.size)} to {samples} {', while '.join(clauses)}"
 
 
 def short_name(analysis: Analysis) -> str:

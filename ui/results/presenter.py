@@ -21,9 +21,10 @@ from pipeline.analysis.samples import Kind
 from pipeline.schema import LabError
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
+from ui.labels import setup_label
 from ui.markup import escape
+from ui.numbers import correlation
 from ui.results import charts, drilldown, report, tables
-from ui.results import sentences as words
 from ui.results.export import as_json
 
 _EMPTY = """
@@ -109,7 +110,7 @@ class View:
         known = [
             {
                 "key": each.key,
-                "label": each.label,
+                "label": setup_label(each),
                 "metrics": each.metrics,
                 "columns": [run.config.column for run in each.runs],
             }
@@ -142,7 +143,7 @@ class View:
             return '<p class="note">Choose another metric to hold this one against.</p>'
         setup = self.library.setup(key)
         table = by_sample.disagreement(setup, metric, second, self._excluded(setup, left_out))
-        tau = words.correlation(by_sample.agreement(table))
+        tau = correlation(by_sample.agreement(table))
         note = (
             f"Over {len(table):,} outputs that both have scored, {metric} and {second} agree with Kendall's "
             f"tau-b {tau} (1: the same order, 0: unrelated). Below are the outputs that they rank most "
@@ -196,7 +197,7 @@ class View:
 
 
 def _picker(setups: Sequence[Setup], key: str) -> gr.Dropdown:
-    return gr.Dropdown([(each.label, each.key) for each in setups], value=key)
+    return gr.Dropdown([(setup_label(each), each.key) for each in setups], value=key)
 
 
 def _other_kind(metric: str, metrics: list[str]) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 from pipeline.analysis import Analysis, Setup, samples
 from pipeline.analysis.reported import Reported
 from pipeline.analysis.run_cache import RunCache
-from pipeline.analysis.setups import run_label
 from pipeline.evaluation.store import Run
 from pipeline.settings import ASSETS
+from ui.labels import column_label, setup_label
 from ui.markup import escape
 from ui.results import charts, tables
 from ui.results.export import as_json, long_table, plain
@@ -35,7 +35,7 @@ def json_export(library: RunCache, setup: Setup, excluded: Collection[str] = ())
     """Every metric's analysis, and every run's config."""
     analyses = [as_json(library.analysis(setup, metric, excluded)) for metric in setup.metrics]
     runs = [_config(run) for run in setup.runs]
-    whole = {"setup": setup.label, "left_out": sorted(excluded), "analyses": analyses, "runs": runs}
+    whole = {"setup": setup_label(setup), "left_out": sorted(excluded), "analyses": analyses, "runs": runs}
     return json.dumps(whole, indent=1, ensure_ascii=False)
 
 
@@ -57,7 +57,7 @@ def html(
         _section(library.analysis(setup, name, excluded), published, excluded) for name in order
     )
     configs = "".join(
-        f"<details><summary>{escape(run_label(run.config))}</summary><pre>"
+        f"<details><summary>{escape(column_label(run.config.as_column))}</summary><pre>"
         f"{escape(json.dumps(_config(run), indent=1))}</pre></details>"
         for run in setup.runs
     )
@@ -66,7 +66,7 @@ def html(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Research Code Lab: results</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_PAGE_CSS}{css}</style><script>{get_plotlyjs()}</script></head><body class='results'>"
-        f"<h1>Research Code Lab: results</h1><p>{escape(setup.label)}</p>{sections}"
+        f"<h1>Research Code Lab: results</h1><p>{escape(setup_label(setup))}</p>{sections}"
         f"<h2>Runs</h2>{configs}</body></html>"
     )
 

@@ -11,46 +11,8 @@ from pipeline.analysis.pairs import Pair
 from pipeline.schema import PromptVariant, counted
 from pipeline.scoring import Metric
 from pipeline.scoring.judge.codejudge import flip_rate
-from pipeline.scoring.text import PARSES, SAME_SIGNATURE
-
-
-def number(value: float | None, metric: Metric, signed: bool = False) -> str:
-    """A score in its own scale: ``.085``, ``26.1``; ``–`` where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    decimals = _decimals(metric)
-    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
-    if decimals == 3 and abs(value) < 1:
-        text = text.replace("0.", ".", 1)
-    return text.replace("-", "−")
-
-
-def _decimals(metric: Metric) -> int:
-    return 1 if metric.range[1] == 100 else 3
-
-
-def verdict(value: float, metric: Metric) -> str:
-    """One output's score: ``yes`` or ``no`` where that is what the metric asks, else the number."""
-    if metric.name in (PARSES, SAME_SIGNATURE):
-        return "yes" if value else "no"
-    if metric.name.startswith("CodeJudge") and value in (0, 1) and "taxonomy" not in metric.name:
-        return "correct" if value else "not correct"
-    return number(value, metric)
-
-
-def p_value(p: float) -> str:
-    """``p < .001``, ``p .21``."""
-    if not math.isfinite(p):
-        return "p –"
-    if p < 0.001:
-        return "p < .001"
-    text = f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-    return f"p {text.removeprefix('0')}"
-
-
-def correlation(value: float) -> str:
-    """``.42``, ``−.10``; ``–`` where there is none."""
-    return f"{value:.2f}".replace("0.", ".", 1).replace("-", "−") if math.isfinite(value) else "–"
+from ui.labels import condition_label, size_label, step_label
+from ui.numbers import mean_score, p_value, places
 
 
 def headlines(analysis: Analysis) -> list[str]:
@@ -76,14 +38,14 @@ def headline(analysis: Analysis, variant: PromptVariant) -> str:
 
 
 def _step(pair: Pair, metric: Metric) -> str:
-    return f"{pair.first.name} to {pair.second.name} ({number(pair.difference, metric, signed=True)})"
+    return f"{step_label(pair)} ({mean_score(pair.difference, metric, signed=True)})"
 
 
 def step_sentence(pair: Pair, metric: Metric) -> str:
     """One pair in words, with the test, the corrected p and, for no difference, what could have been seen."""
-    names = f"From {pair.first.name} to {counted(pair.second.size, 'sample')}"
-    size = number(pair.difference, metric, signed=True)
-    interval = f"95% interval {number(pair.low, metric, True)} to {number(pair.high, metric, True)}"
+    names = f"From {size_label(pair.first.size)} to {counted(pair.second.size, 'sample')}"
+    size = mean_score(pair.difference, metric, signed=True)
+    interval = f"95% interval {mean_score(pair.low, metric, True)} to {mean_score(pair.high, metric, True)}"
     tested = f"{pair.test}, {counted(pair.n, 'sample')}, {p_value(pair.p_holm)} after Holm"
     if pair.distinguishable:
         way = "improves" if (pair.difference > 0) == metric.higher_is_better else "gets worse"
@@ -91,7 +53,7 @@ def step_sentence(pair: Pair, metric: Metric) -> str:
     if pair.wins + pair.losses == 0:
         return f"{names} nothing changes: all {counted(pair.n, 'sample')} score the same."
     seen = (
-        f"the smallest difference this test could see is {number(pair.detectable, metric)}"
+        f"the smallest difference this test could see is {mean_score(pair.detectable, metric)}"
         if math.isfinite(pair.detectable)
         else "with so few samples this test could see no difference at all"
     )
@@ -110,8 +72,8 @@ def fit_sentence(analysis: Analysis, variant: PromptVariant) -> str:
     )
     return (
         f"Under the fitted power law, going from {fit.largest:,} to {2 * fit.largest:,} samples with the "
-        f"{variant} prompt is expected to bring {number(fit.gain, metric, True)} (95% band "
-        f"{number(fit.gain_low, metric, True)} to {number(fit.gain_high, metric, True)}). {noise}"
+        f"{variant} prompt is expected to bring {mean_score(fit.gain, metric, True)} (95% band "
+        f"{mean_score(fit.gain_low, metric, True)} to {mean_score(fit.gain_high, metric, True)}). {noise}"
     )
 
 
@@ -121,8 +83,8 @@ def noise_sentences(analysis: Analysis) -> list[str]:
     if noise is None:
         return []
     spread, evaluation, training = (
-        f"under {number(10 ** -_decimals(metric), metric)}" if shown == number(0, metric) else shown
-        for shown in (number(x, metric) for x in (noise.spread, noise.evaluation, noise.training))
+        f"under {mean_score(10 ** -places(metric), metric)}" if shown == mean_score(0, metric) else shown
+        for shown in (mean_score(x, metric) for x in (noise.spread, noise.evaluation, noise.training))
     )
     seeds = (
         f"Checkpoints that differ in nothing but their training seed lie {spread} apart (standard deviation, "
@@ -137,8 +99,8 @@ def noise_sentences(analysis: Analysis) -> list[str]:
     ]
     for variant in analysis.variants:
         found = [step for step in analysis.steps(variant) if step.distinguishable]
-        beyond = [f"{s.first.name} to {s.second.name}" for s in found if analysis.beyond_seeds(s)]
-        rest = [f"{s.first.name} to {s.second.name}" for s in found if not analysis.beyond_seeds(s)]
+        beyond = [step_label(s) for s in found if analysis.beyond_seeds(s)]
+        rest = [step_label(s) for s in found if not analysis.beyond_seeds(s)]
         if beyond:
             said.append(f"With the {variant} prompt other seeds would not undo {listed(beyond)}.")
         if rest:
@@ -196,7 +158,7 @@ def _on_the_unscored(analysis: Analysis) -> list[str]:
     )
     reasons = Counter(score.reason for score in scores if score and score.value is None)
     most = f", most often because {reasons.most_common(1)[0][0]}" if reasons else ""
-    where = listed([f"{point.unscored:,} of {point.name} · {point.variant}" for point in points])
+    where = listed([f"{point.unscored:,} of {condition_label(point)}" for point in points])
     outputs = counted(sum(point.unscored for point in points), "output")
     return [
         f"{outputs} could not be scored{most} ({where}). They are left out, not counted as 0, "

@@ -8,13 +8,16 @@ import pandas as pd
 
 from pipeline.analysis import Analysis, Pair, Point, Setup
 from pipeline.analysis.samples import Kind, SampleMatrix
-from pipeline.analysis.setups import metric_of, run_label
 from pipeline.evaluation.store import Run, RunConfig
 from pipeline.schema import PromptVariant, counted
+from pipeline.scoring import metric_of
+from ui import numbers
+from ui.labels import column_label, sampling_label, size_label
 from ui.markup import escape
-from ui.results import sentences as words
+from ui.numbers import mean_score, p_value
+from ui.results import sentences
 from ui.results.export import curve_table
-from ui.results.findings import answer, sentences
+from ui.results.findings import effect_of, effect_sentences
 
 MOST_ROWS = 200
 
@@ -29,41 +32,41 @@ def answers(analysis: Analysis) -> str:
 
 
 def _answer(analysis: Analysis, variant: PromptVariant) -> str:
-    found = answer(analysis, variant)
+    found = effect_of(analysis, variant)
     title = f"<h3>{escape(variant.capitalize())} prompt</h3>"
     if found is None:
         said = "There is only one training-set size here so far, so there is nothing to compare yet."
         return f'<section class="answer {escape(variant)}">{title}<p class="headline">{said}</p></section>'
     ends = "<i>→</i>".join(
-        f"<span><b>{words.number(point.value, analysis.metric)}</b>{escape(_samples(point))}</span>"
+        f"<span><b>{mean_score(point.value, analysis.metric)}</b>{escape(_samples(point))}</span>"
         for point in (found.first, found.largest)
     )
     kind, sign = _outcome(found.whole, analysis)
-    change = words.number(found.whole.difference, analysis.metric, signed=True)
+    change = mean_score(found.whole.difference, analysis.metric, signed=True)
     return (
         f'<section class="answer {escape(variant)}">{title}'
         f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
-        f'<p class="headline">{escape(" ".join(sentences(analysis, found)))}</p>'
-        f'<p class="note">{escape(words.headline(analysis, variant))}</p></section>'
+        f'<p class="headline">{escape(" ".join(effect_sentences(analysis, found)))}</p>'
+        f'<p class="note">{escape(sentences.headline(analysis, variant))}</p></section>'
     )
 
 
 def _samples(point: Point) -> str:
-    return counted(point.size, "sample") if point.size else point.name
+    return counted(point.size, "sample") if point.size else size_label(point.size)
 
 
 def explanation(analysis: Analysis) -> str:
     """Each step in words, what doubling would bring, and what must be known beside the figures."""
     parts = []
     for variant in analysis.variants:
-        steps = [words.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
-        steps.append(words.fit_sentence(analysis, variant))
+        steps = [sentences.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
+        steps.append(sentences.fit_sentence(analysis, variant))
         parts.append(f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{_bullets(steps)}")
     if analysis.noise:
         parts.append(
-            f"<h3>Noise of training and of evaluation</h3>{_bullets(words.noise_sentences(analysis))}"
+            f"<h3>Noise of training and of evaluation</h3>{_bullets(sentences.noise_sentences(analysis))}"
         )
-    caveats = words.caveats(analysis)
+    caveats = sentences.caveats(analysis)
     if caveats:
         parts.append(f"<h3>Beside these figures</h3>{_bullets(caveats)}")
     return "".join(parts)
@@ -80,7 +83,7 @@ def pairs(analysis: Analysis) -> str:
     across = [pair for pair in analysis.pairs if pair.first.variant != pair.second.variant]
     if across:
         rows = "".join(
-            f'<tr><th scope="row">{escape(pair.first.name)}</th>{_pair_cell(pair, analysis)}</tr>'
+            f'<tr><th scope="row">{escape(size_label(pair.first.size))}</th>{_pair_cell(pair, analysis)}</tr>'
             for pair in across
         )
         head = '<tr><th scope="col">Training samples</th><th scope="col">augmented less regular</th></tr>'
@@ -96,9 +99,9 @@ def pairs(analysis: Analysis) -> str:
 
 
 def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
-    names = [point.name for point in analysis.curve(variant)]
+    names = [size_label(point.size) for point in analysis.curve(variant)]
     inside = {
-        (pair.first.name, pair.second.name): pair
+        (size_label(pair.first.size), size_label(pair.second.size)): pair
         for pair in analysis.pairs
         if pair.first.variant == pair.second.variant == variant
     }
@@ -117,16 +120,16 @@ def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
 
 def _pair_cell(pair: Pair, analysis: Analysis) -> str:
     metric = analysis.metric
-    sentence = escape(words.step_sentence(pair, metric))
+    sentence = escape(sentences.step_sentence(pair, metric))
     kind, sign = _outcome(pair, analysis)
     seen = (
         ""
         if pair.distinguishable
-        else f"<small>could see {escape(words.number(pair.detectable, metric))}</small>"
+        else f"<small>could see {escape(mean_score(pair.detectable, metric))}</small>"
     )
     return (
-        f'<td class="{kind}" title="{sentence}"><b>{sign} {words.number(pair.difference, metric, True)}</b>'
-        f"<small>{escape(words.p_value(pair.p_holm))}</small>"
+        f'<td class="{kind}" title="{sentence}"><b>{sign} {mean_score(pair.difference, metric, True)}</b>'
+        f"<small>{escape(p_value(pair.p_holm))}</small>"
         f"<small>{pair.wins} / {pair.ties} / {pair.losses}</small>{seen}</td>"
     )
 
@@ -151,7 +154,8 @@ def sample_matrix(
     if not shown:
         return f'<p class="note">{escape(note)}</p>'
     heads = "".join(
-        f'<th scope="col" title="{escape(run_label(run.config))}">{_short(run.config)}</th>' for run in runs
+        f'<th scope="col" title="{escape(column_label(run.config.as_column))}">{_short(run.config)}</th>'
+        for run in runs
     )
     rows = "".join(
         _sample_row(sample, runs, matrix, metric, sample == opened) for sample in shown[:MOST_ROWS]
@@ -172,7 +176,7 @@ def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: 
             kind, text = ("up", "✓") if score else ("down", "✗")
         else:
             kind = {1.0: "up", -1.0: "down"}.get(state, "even")
-            text = {"up": "▲ ", "down": "▼ "}.get(kind, "") + words.number(score, known)
+            text = {"up": "▲ ", "down": "▼ "}.get(kind, "") + mean_score(score, known)
         cells += f'<td class="{kind}" data-run="{escape(run.config.id)}">{text}</td>'
     return f'<tr data-id="{escape(sample)}"{current}>{_opener(sample)}{cells}</tr>'
 
@@ -191,14 +195,14 @@ def _short(config: RunConfig) -> str:
 
 def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, most: int = 50) -> str:
     """The outputs that two metrics rank most differently."""
-    labels = {run.config.id: run_label(run.config) for run in setup.runs}
+    labels = {run.config.id: column_label(run.config.as_column) for run in setup.runs}
     one, two = metric_of(first), metric_of(second)
     rows = ""
     for row in table.head(most).itertuples():
         cells = (
             escape(labels[row.run]),
-            words.verdict(row.first, one),
-            words.verdict(row.second, two),
+            numbers.score(row.first, one),
+            numbers.score(row.second, two),
             f"{row.rank_first:.0%}",
             f"{row.rank_second:.0%}",
             f"{100 * row.gap:+.0f}".replace("-", "−"),
@@ -218,13 +222,11 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
         there, asked = len(run.attempts), len(config.sample_ids)
         state = "whole" if run.complete else "unfinished"
         judge = ", ".join(config.judges) or "none"
-        d = config.decoding
-        how = "greedy" if d.temperature == 0 else f"t {d.temperature:g}"
         cells = (
-            run_label(config),
+            column_label(config.as_column),
             f"{there:,} of {asked:,}, {state}",
             f"{config.dataset} {config.dataset_fingerprint}",
-            f"{how}, {d.max_new_tokens} tokens",
+            sampling_label(config.decoding),
             judge,
             config.fingerprint or "no adapter",
             config.created[:16].replace("T", " "),
@@ -290,5 +292,5 @@ def _heads(names: Iterable[str]) -> str:
     return "<tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in names) + "</tr>"
 
 
-def _bullets(sentences: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+def _bullets(lines: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"

@@ -1,0 +1,54 @@
+"""Names for people: of checkpoints, columns, set-ups and sampling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.schema import DEFAULT_SEED, Column, SamplingParams, counted
+
+if TYPE_CHECKING:  # scipy comes with it, and the page does not wait for that
+    from pipeline.analysis import Pair, Point, Setup
+    from pipeline.analysis.setups import Condition
+
+
+def size_label(size: int) -> str:
+    """``baseline``, ``1,000``."""
+    return f"{size:,}" if size else "baseline"
+
+
+def condition_label(condition: Condition | Point) -> str:
+    """``1,000 · regular``."""
+    return f"{size_label(condition.size)} · {condition.variant}"
+
+
+def step_label(pair: Pair) -> str:
+    """``200 to 1,000``."""
+    return f"{size_label(pair.first.size)} to {size_label(pair.second.size)}"
+
+
+def column_label(column: Column) -> str:
+    """``Baseline · regular``, ``1,000 samples (seed 43) · augmented``."""
+    if column.checkpoint.is_baseline:
+        return f"Baseline · {column.variant}"
+    seed = column.checkpoint.seed
+    extra = f" (seed {seed})" if seed not in (None, DEFAULT_SEED) else ""
+    return f"{counted(column.checkpoint.subset_size, 'sample')}{extra} · {column.variant}"
+
+
+def sampling_label(sampling: SamplingParams) -> str:
+    """``greedy, at most 256 tokens``, ``temperature 0.1, min-p 0.1, seed 42, at most 256 tokens``."""
+    how = (
+        "greedy"
+        if sampling.temperature == 0
+        else f"temperature {sampling.temperature:g}, min-p {sampling.min_p:g}, seed {sampling.seed}"
+    )
+    return f"{how}, at most {counted(sampling.max_new_tokens, 'token')}"
+
+
+def setup_label(setup: Setup) -> str:
+    """Family, dataset with its fingerprint, number of samples, and sampling."""
+    versions = sorted({run.config.dataset_fingerprint for run in setup.runs})
+    return (
+        f"{setup.family} · {setup.dataset} {' and '.join(versions)} · {setup.samples:,} samples · "
+        f"{sampling_label(setup.decoding)}"
+    )

@@ -1,0 +1,53 @@
+"""How numbers about results are written: one way for every tab, export and figure."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.scoring import Metric
+from pipeline.scoring.text import PARSES, SAME_SIGNATURE
+
+NONE = "–"
+"""Stands where there is no number."""
+
+
+def decimal(value: float | None, places: int = 3, signed: bool = False) -> str:
+    """``.705``, ``1.204``, ``−.010``: no zero before the point, a true minus, ``–`` where there is none."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    value = round(value, places) or 0.0  # no minus before a zero
+    text = f"{value:+.{places}f}" if signed else f"{value:.{places}f}"
+    if places > 1 and abs(value) < 1:
+        text = text.replace("0.", ".", 1)
+    return text.replace("-", "−")
+
+
+def mean_score(value: float | None, metric: Metric, signed: bool = False) -> str:
+    """A score, or the difference of two, in the metric's own scale: ``.085``, ``26.1``."""
+    return decimal(value, places(metric), signed)
+
+
+def score(value: float, metric: Metric) -> str:
+    """The score of one attempt: a word where the metric asks a yes-or-no question, else the number."""
+    if metric.name in (PARSES, SAME_SIGNATURE):
+        return "yes" if value else "no"
+    if metric.name.startswith("CodeJudge") and value in (0, 1) and "taxonomy" not in metric.name:
+        return "correct" if value else "not correct"
+    return mean_score(value, metric)
+
+
+def places(metric: Metric) -> int:
+    """Decimal places of a metric's scores."""
+    return 1 if metric.range[1] == 100 else 3
+
+
+def p_value(p: float) -> str:
+    """``p < .001``, ``p .21``."""
+    if p < 0.001:
+        return "p < .001"
+    return f"p {decimal(p, 3 if p < 0.1 else 2)}"
+
+
+def correlation(value: float) -> str:
+    """``.42``, ``−.10``."""
+    return decimal(value, 2)
