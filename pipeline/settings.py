@@ -34,6 +34,8 @@ class Settings:
         engine_key: its key (``RCL_ENGINE_KEY``).
         judge_url: server of the CodeJudge (``OPENAI_BASE_URL``), None for OpenAI's own.
         judge_key: its key (``OPENAI_API_KEY``).
+        unsafe_execution: whether code that a model wrote is executed where the system cannot confine it
+            (``RCL_UNSAFE_EXECUTION=1``). Such code can do what any program of the user can.
     """
 
     data_dir: Path
@@ -51,6 +53,7 @@ class Settings:
     engine_key: str = field(default="", repr=False)
     judge_url: str | None = None
     judge_key: str = field(default="", repr=False)
+    unsafe_execution: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -82,6 +85,7 @@ class Settings:
             engine_key=env.get("RCL_ENGINE_KEY", ""),
             judge_url=env.get("OPENAI_BASE_URL") or None,
             judge_key=env.get("OPENAI_API_KEY", ""),
+            unsafe_execution=env.get("RCL_UNSAFE_EXECUTION") == "1",
         )
 
     @property

@@ -19,6 +19,7 @@ from training import command_line as cli
 from training.progress import Reporter
 
 JudgeChoice = Literal["none", "naive", "analyze", "taxonomy"]
+SuiteChoice = Literal["none", "packages", "metrics", "humaneval"]
 
 
 def evaluate(
@@ -35,6 +36,7 @@ def evaluate(
     training_seed: int = 42,
     resume: bool = False,
     output: Path | None = None,
+    suite: SuiteChoice = "none",
 ) -> dict[str, Any]:
     """Generate for the test samples, score what was written, and store the run.
 
@@ -42,7 +44,7 @@ def evaluate(
         subset_size: baseline, or the number of samples that the checkpoint was trained on
         prompt: prompt variant
         family: model family
-        samples: number of test samples
+        samples: number of test samples; all of a suite that has fewer
         judge: CodeJudge method; the key comes from OPENAI_API_KEY, another server from OPENAI_BASE_URL
         judge_model: model that judges
         votes: how often each answer is judged, an odd number
@@ -52,6 +54,7 @@ def evaluate(
         training_seed: which checkpoint, where a size was trained with several seeds
         resume: go on with a run that was interrupted, repeating nothing, or add scores that it lacks
         output: folder that gets the run's folder, instead of the app's own
+        suite: take the samples of a test suite, and execute what is written for them
 
     Returns:
         The run's id and folder, how many samples it has, and each metric's mean, count and unscored count.
@@ -69,6 +72,7 @@ def evaluate(
         judge=_judge(settings, judge, judge_model, votes),
         resume=resume,
         root=output or runs_dir(settings),
+        suite=None if suite == "none" else suite,
     )
     if plan.judge:
         _warn_of_self_judging(plan.judge, chosen)

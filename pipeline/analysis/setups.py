@@ -59,13 +59,13 @@ class Setup:
 
     @property
     def metrics(self) -> list[str]:
-        """Every metric that some attempt was scored with, CodeJudge and CodeBERTScore first."""
+        """Every metric that some attempt was scored with: execution, CodeJudge and CodeBERTScore first."""
         attempts = (attempt for run in self.runs for attempt in run.attempts.values())
         found = dict.fromkeys(name for attempt in attempts for name in attempt.scores)
-        return sorted(found, key=lambda name: (_RANK.get(name.split()[0], 2), list(found).index(name)))
+        return sorted(found, key=lambda name: (_RANK.get(name.split()[0], 3), list(found).index(name)))
 
 
-_RANK = {"CodeJudge": 0, "CodeBERTScore": 1, "BERTScore": 1}
+_RANK = {"execution": 0, "CodeJudge": 1, "CodeBERTScore": 2, "BERTScore": 2}
 
 
 def find_setups(runs: Iterable[Run]) -> list[Setup]:

@@ -134,7 +134,9 @@ def _without_unusable(engine: Engine, attempts: list[Attempt]) -> list[Attempt]:
 def _score(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attempt]:
     scored = list(attempts)
     wanted = [
-        scorer for scorer in scorers if any(not has_values(attempt, scorer.metrics) for attempt in attempts)
+        scorer
+        for scorer in scorers
+        if any(scorer.applies_to(a.task) and not has_values(a, scorer.metrics) for a in attempts)
     ]
     rows = [
         index
@@ -148,7 +150,7 @@ def _score(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attem
         scored[row] = replace(attempts[row], scores={**attempts[row].scores, **new})
     for index, attempt in enumerate(attempts):
         if attempt.error:
-            names = [name for scorer in wanted for name in scorer.metrics]
+            names = [m for scorer in wanted if scorer.applies_to(attempt.task) for m in scorer.metrics]
             scored[index] = replace(attempt, scores={n: Score(n, None, attempt.error) for n in names})
     return scored
 

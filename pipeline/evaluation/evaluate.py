@@ -38,6 +38,9 @@ from pipeline.schema import (
     counted,
 )
 from pipeline.scoring import Scorer, offline_scorers
+from pipeline.scoring.execution.scorer import Execution
+from pipeline.scoring.execution.spec import Suite
+from pipeline.scoring.execution.suite import load_suite
 from pipeline.scoring.judge.client import JudgeClient
 from pipeline.scoring.judge.codejudge import CodeJudge, estimate
 from pipeline.scoring.judge.config import JudgeConfig
@@ -53,10 +56,11 @@ class EvaluationPlan:
     """What an evaluation does, the same for every column.
 
     Attributes:
-        samples: number of test samples.
+        samples: number of test samples; all of a suite that has fewer.
         judge: None for no judge.
         resume: whether to go on with stored runs, instead of replacing them.
         root: folder of the runs' folders.
+        suite: a test suite, whose samples are executed, instead of the family's dataset.
     """
 
     samples: int
@@ -64,6 +68,7 @@ class EvaluationPlan:
     judge: JudgeConfig | None
     resume: bool
     root: Path
+    suite: Suite | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,9 @@ def evaluate_columns(
     report(0.0, "reading the dataset")
     if not settings.engine_url:
         columns = [replace(each, checkpoint=fetch(settings, family, each.checkpoint)) for each in columns]
-    dataset = load_dataset(settings, family.dataset, columns[0].variant)
-    samples = dataset.evaluation(plan.samples)
+    suite = load_suite(settings, plan.suite) if plan.suite else None
+    dataset = suite.dataset if suite else load_dataset(settings, family.dataset, columns[0].variant)
+    samples = dataset.evaluation(min(plan.samples, len(dataset.test)) if suite else plan.samples)
     configs = [run_config(family, column, dataset, samples, plan) for column in columns]
     folders = [plan.root / config.id for config in configs]
     if not plan.resume:
@@ -101,6 +107,8 @@ def evaluate_columns(
             shutil.rmtree(folder, ignore_errors=True)
     rows = _rows(columns, folders, samples)
     scorers = offline_scorers()
+    if suite:
+        scorers.append(Execution(suite, unsafe=settings.unsafe_execution))
     metrics = [BITS_PER_BYTE, *(metric for scorer in scorers for metric in scorer.metrics)]
     rows = [row for row in rows if not has_values(row.attempt, metrics)]
     if engine is None and any(not has_values(row.attempt, [BITS_PER_BYTE]) for row in rows):
@@ -154,10 +162,11 @@ def run_config(
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     sampling, checkpoint = plan.sampling, column.checkpoint
     style = "greedy" if sampling.temperature == 0 else f"t{sampling.temperature:g}"
+    suite = f"--suite {plan.suite} " if plan.suite else ""
     command = (
         f"python -m training.evaluate --family {family.name} "
         f"--subset-size {checkpoint.subset_size or 'baseline'} --prompt {column.variant} "
-        f"--samples {len(ids)} --temperature {sampling.temperature:g} "
+        f"{suite}--samples {len(ids)} --temperature {sampling.temperature:g} "
         f"--max-new-tokens {sampling.max_new_tokens} --seed {sampling.seed}"
     )
     if checkpoint.seed not in (None, DEFAULT_SEED):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from pipeline.generation.engine import Engine
-from pipeline.schema import Attempt, LabError, Score
+from pipeline.schema import Attempt, LabError, Score, Task
 from pipeline.scoring.bertscore import BertScore, Matcher
 from pipeline.scoring.encoder import CODEBERT, MINILM, EncoderKind, load_encoder
+from pipeline.scoring.execution.spec import EXECUTION
 from pipeline.scoring.extract import RULE, extract_code
 from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.scoring.scorer import Scorer, score_all
@@ -53,6 +54,12 @@ def _bert_metrics(kind: EncoderKind, raw_text: str) -> list[Metric]:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
+        *(
+            Metric(
+                name, True, "", (0.0, 1.0), "Whether the code passes its sample's tests; the mean is pass@1."
+            )
+            for name in EXECUTION.values()
+        ),
         *_bert_metrics(CODEBERT, "as code-bert-score does it, to be held against published figures"),
         *_bert_metrics(MINILM, "a stand-in with no published figures"),
         Metric(CHRF, True, "", (0.0, 100.0), "Character n-gram F-score against the reference (sacrebleu)."),
@@ -95,7 +102,9 @@ class _Unavailable:
     metrics: tuple[str, ...]
     reason: str
 
-    needs_reference = True
+    def applies_to(self, task: Task) -> bool:
+        """See ``Scorer``."""
+        return task.reference is not None
 
     def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
         return [[Score(metric, None, self.reason) for metric in self.metrics] for _ in attempts]

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.schema import Attempt, Score
+from pipeline.schema import Attempt, Score, Task
 from pipeline.scoring.encoder import Embedded, Encoder
 from pipeline.scoring.extract import normalize_line_ends
 
@@ -219,7 +219,9 @@ class BertScore:
 
     matcher: Matcher
 
-    needs_reference = True
+    def applies_to(self, task: Task) -> bool:
+        """See ``Scorer``."""
+        return task.reference is not None
 
     @property
     def metrics(self) -> tuple[str, ...]:

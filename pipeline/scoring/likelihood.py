@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.generation.engine import Engine, Request
-from pipeline.schema import Attempt, LabError, Score
+from pipeline.schema import Attempt, LabError, Score, Task
 
 BITS_PER_BYTE = "bits per byte"
 
@@ -22,7 +22,10 @@ class Likelihood:
     engine: Engine
 
     metrics = (BITS_PER_BYTE,)
-    needs_reference = True
+
+    def applies_to(self, task: Task) -> bool:
+        """See ``Scorer``."""
+        return task.reference is not None
 
     def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
         """See ``Scorer``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pipeline.schema import Attempt, Score
+from pipeline.schema import Attempt, Score, Task
 
 
 class Scorer(Protocol):
@@ -16,9 +16,8 @@ class Scorer(Protocol):
         """Names of the scores that it gives, each with its encoder or judge."""
         ...
 
-    @property
-    def needs_reference(self) -> bool:
-        """Whether an attempt at a task without a reference cannot be scored."""
+    def applies_to(self, task: Task) -> bool:
+        """Whether attempts at this task are scored; the others get no score, not even an unscored one."""
         ...
 
     def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
@@ -30,12 +29,10 @@ class Scorer(Protocol):
 
 
 def score_all(attempts: Sequence[Attempt], scorers: Sequence[Scorer]) -> list[dict[str, Score]]:
-    """Each attempt's scores by metric name. A metric that needs a reference skips tasks without one."""
+    """Each attempt's scores by metric name, of the metrics that apply to its task."""
     scores: list[dict[str, Score]] = [{} for _ in attempts]
     for scorer in scorers:
-        rows = [
-            i for i, a in enumerate(attempts) if a.task.reference is not None or not scorer.needs_reference
-        ]
+        rows = [i for i, attempt in enumerate(attempts) if scorer.applies_to(attempt.task)]
         for i, row in zip(rows, scorer.score([attempts[i] for i in rows]), strict=True):
             scores[i].update((score.metric, score) for score in row)
     return scores

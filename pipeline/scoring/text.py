@@ -8,7 +8,7 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 
-from pipeline.schema import Attempt, Score
+from pipeline.schema import Attempt, Score, Task
 from pipeline.scoring.extract import normalize_line_ends
 
 CHRF, EDIT_SIMILARITY, PARSES, SAME_SIGNATURE = "chrF", "edit similarity", "parses", "same signature"
@@ -20,7 +20,10 @@ class TextSimilarity:
     """How close the code is to the reference: chrF, edit similarity, same signature."""
 
     metrics = (CHRF, EDIT_SIMILARITY, SAME_SIGNATURE)
-    needs_reference = True
+
+    def applies_to(self, task: Task) -> bool:
+        """See ``Scorer``."""
+        return task.reference is not None
 
     def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
         """See ``Scorer``."""
@@ -41,7 +44,10 @@ class Parses:
     """Whether the code is Python."""
 
     metrics = (PARSES,)
-    needs_reference = False
+
+    def applies_to(self, task: Task) -> bool:
+        """See ``Scorer``."""
+        return True
 
     def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
         """See ``Scorer``."""

@@ -48,7 +48,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def result(sandbox: Sandbox, code: str, spec: TestSpec = SCALE) -> run.ExecutionResult:
-    return run.execute([(code, spec)], sandbox=sandbox)[0]
+    return run.Executor(sandbox).execute([(code, spec)])[0]
 
 
 @confined
@@ -148,7 +148,7 @@ def test_results_come_in_the_order_of_the_jobs(sandbox: Sandbox) -> None:
     codes = [SCALE.reference, "pass", SCALE.reference.replace("by=2", "by=4")] * 4
     told: list[str] = []
     jobs = [(code, SCALE) for code in codes]
-    results = run.execute(jobs, sandbox=sandbox, progress=lambda _, words: told.append(words))
+    results = run.Executor(sandbox).execute(jobs, lambda _, words: told.append(words))
     assert [r.verdict for r in results] == ["passed", "errored", "failed"] * 4
     assert told[-1] == "executed 12 of 12 completions"
 
@@ -220,7 +220,7 @@ def problems() -> Iterator[tuple[Sandbox, list[tuple]]]:
 
 def verdicts(problems: tuple[Sandbox, list[tuple]], code) -> set[str]:
     sandbox, loaded = problems
-    return {r.verdict for r in run.execute([(code(*row), row[1]) for row in loaded], sandbox=sandbox)}
+    return {r.verdict for r in run.Executor(sandbox).execute([(code(*row), row[1]) for row in loaded])}
 
 
 @confined

@@ -46,8 +46,8 @@ def _signs(source: str, spec: TestSpec) -> Iterator[str]:
             yield f"uses {node.id}"
         elif isinstance(node, ast.Attribute) and node.attr in _ATTRIBUTES:
             yield f"uses .{node.attr}"
-        elif isinstance(node, ast.Attribute) and node.attr == spec.entry:
-            yield f"refers to another {spec.entry}"
+        elif isinstance(node, ast.Attribute) and node.attr == spec.name:
+            yield f"refers to another {spec.name}"
 
 
 def _nodes(source: str) -> Iterator[ast.AST]:

@@ -14,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pipeline.schema import LabError, Sample
 from pipeline.scoring.execution.spec import TestSpec
 
-DATASET = "humaneval"
-
 
 def load_humaneval() -> list[tuple[Sample, TestSpec]]:
     """Every problem as a sample and its tests.

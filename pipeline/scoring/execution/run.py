@@ -106,50 +106,51 @@ def sandbox_for(specs: Iterable[TestSpec], *, unsafe: bool = False) -> Sandbox:
     return Sandbox(sorted(wanted), unsafe=unsafe)
 
 
-def execute(
-    jobs: Sequence[tuple[str, TestSpec]],
-    *,
-    sandbox: Sandbox | None = None,
-    unsafe: bool = False,
-    progress: Progress | None = None,
-) -> list[ExecutionResult]:
-    """Execute candidates, as many at a time as there are processors.
+class Executor:
+    """Executes candidates, as many at a time as there are processors, and keeps what the references gave."""
 
-    Args:
-        jobs: each candidate's code, and the spec that tests it.
-        sandbox: a running one to use; without it one is started and closed here.
-        unsafe: whether to run where the system cannot confine candidates.
-        progress: told after each candidate.
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self._references: dict[str, Run] = {}
 
-    Returns:
-        A result for each job, in their order.
+    def execute(
+        self, jobs: Sequence[tuple[str, TestSpec]], progress: Progress | None = None
+    ) -> list[ExecutionResult]:
+        """Execute candidates.
 
-    Raises:
-        LabError: nothing can be executed here.
-    """
-    if sandbox is None:
-        with sandbox_for((spec for _, spec in jobs), unsafe=unsafe) as own:
-            return execute(jobs, sandbox=own, progress=progress)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compared = list({spec.sample_id: spec for _, spec in jobs if not spec.check}.values())
-        runs = pool.map(lambda spec: run_calls(sandbox, spec.reference, spec), compared)
-        references = {spec.sample_id: run for spec, run in zip(compared, runs, strict=True)}
-        results = []
-        for result in pool.map(lambda job: _execute_one(sandbox, job[0], job[1], references), jobs):
-            results.append(result)
-            if progress:
-                done = len(results)
-                progress(done / len(jobs), f"executed {done:,} of {counted(len(jobs), 'completion')}")
-    return results
+        Args:
+            jobs: each candidate's code, and the spec that tests it.
+            progress: told after each candidate.
 
+        Returns:
+            A result for each job, in their order.
 
-def _execute_one(sandbox: Sandbox, code: str, spec: TestSpec, references: dict[str, Run]) -> ExecutionResult:
-    start = time.monotonic()
-    if spec.check:
-        result = run_check(sandbox, code, spec)
-    else:
-        result = compare(references[spec.sample_id], run_calls(sandbox, code, spec), spec)
-    return replace(result, flags=flags(code, spec), seconds=time.monotonic() - start)
+        Raises:
+            LabError: nothing can be executed here.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            new = {
+                spec.sample_id: spec
+                for _, spec in jobs
+                if not spec.check and spec.sample_id not in self._references
+            }
+            runs = pool.map(lambda spec: run_calls(self.sandbox, spec.reference, spec), new.values())
+            self._references.update(zip(new, runs, strict=True))
+            results = []
+            for result in pool.map(lambda job: self._execute_one(*job), jobs):
+                results.append(result)
+                if progress:
+                    done = len(results)
+                    progress(done / len(jobs), f"executed {done:,} of {counted(len(jobs), 'completion')}")
+        return results
+
+    def _execute_one(self, code: str, spec: TestSpec) -> ExecutionResult:
+        start = time.monotonic()
+        if spec.check:
+            result = run_check(self.sandbox, code, spec)
+        else:
+            result = compare(self._references[spec.sample_id], run_calls(self.sandbox, code, spec), spec)
+        return replace(result, flags=flags(code, spec), seconds=time.monotonic() - start)
 
 
 def run_calls(sandbox: Sandbox, code: str, spec: TestSpec) -> Run:
@@ -172,7 +173,7 @@ def _start(process: Process, code: str, spec: TestSpec) -> str:
     told = process.ask(
         {
             "start": {
-                "entry": spec.entry,
+                "name": spec.name,
                 "module": spec.module,
                 "prelude": spec.prelude,
                 "code": _complete(code, spec),
@@ -188,7 +189,7 @@ def _start(process: Process, code: str, spec: TestSpec) -> str:
 
 def _complete(code: str, spec: TestSpec) -> str:
     """Code that does not define the name under test continues the spec's stub, where there is one."""
-    if not spec.stub or re.search(rf"^(async\s+def|def|class)\s+{spec.entry}\b", code, re.MULTILINE):
+    if not spec.stub or re.search(rf"^(async\s+def|def|class)\s+{spec.name}\b", code, re.MULTILINE):
         return code
     indented = code.lstrip("\n")[:1].isspace()
     return spec.stub + (code if indented else textwrap.indent(code, "    "))
@@ -251,7 +252,7 @@ def run_check(sandbox: Sandbox, code: str, spec: TestSpec) -> ExecutionResult:
         with sandbox.process() as candidate, sandbox.process() as checker:
             if failure := _start(candidate, code, spec):
                 return ExecutionResult("errored", f"{_sentence(failure)}.")
-            program = {"entry": spec.entry, "source": spec.prelude + spec.check, "seed": spec.seed}
+            program = {"name": spec.name, "source": spec.prelude + spec.check, "seed": spec.seed}
             told = checker.ask({"check": program})
             while "apply" in told:
                 answer = candidate.ask({"apply": told["apply"]})

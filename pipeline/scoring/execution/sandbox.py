@@ -137,30 +137,29 @@ class Sandbox:
             _delete(scratch)
 
     def _ask(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> dict[str, Any]:
-        """Ask the zygote, which is started where there is none or it has died."""
+        """Ask the zygote; a new one where there is none, or where it ended after a while without work."""
         with self._lock:
-            if self._zygote is None or self._zygote.poll() is not None:
-                self._start()
-            assert self._control is not None
-            socket.send_fds(self._control, [json.dumps(message).encode()], descriptors)
-            return self._answer()
+            try:
+                return self._tell(message, descriptors)
+            except (OSError, EOFError):
+                self._stop()
+            try:
+                return self._tell(message, descriptors)
+            except (OSError, EOFError) as error:
+                self._stop()
+                raise LabError(
+                    "The process that runs candidates ended or does not answer. Is there enough memory?"
+                ) from error
 
-    def _answer(self) -> dict[str, Any]:
-        assert self._control is not None
-        try:
-            data = self._control.recv(1 << 16)
-        except TimeoutError:
-            data = b""
-        if not data:
-            self._stop()
-            raise LabError("The process that runs candidates ended or does not answer; see the log.")
-        answer: dict[str, Any] = json.loads(data)
-        return answer
+    def _tell(self, message: dict[str, Any], descriptors: tuple[int, ...]) -> dict[str, Any]:
+        control = self._control or self._start()
+        socket.send_fds(control, [json.dumps(message).encode()], descriptors)
+        return _answer(control)
 
-    def _start(self) -> None:
-        self._stop()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._control.settimeout(_SECONDS_TO_IMPORT)
+    def _start(self) -> socket.socket:
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        control.settimeout(_SECONDS_TO_IMPORT)
+        self._control = control
         order = {
             "preload": self._preload,
             "root": str(_ROOT),
@@ -181,7 +180,8 @@ class Sandbox:
             start_new_session=True,
         )
         theirs.close()
-        self._answer()
+        _answer(control)
+        return control
 
     def _stop(self) -> None:
         if self._control:
@@ -191,6 +191,14 @@ class Sandbox:
             self._zygote.kill()  # its children die with it
             self._zygote.wait()
             self._zygote = None
+
+
+def _answer(control: socket.socket) -> dict[str, Any]:
+    data = control.recv(1 << 16)
+    if not data:
+        raise EOFError
+    answer: dict[str, Any] = json.loads(data)
+    return answer
 
 
 class Process:

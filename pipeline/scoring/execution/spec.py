@@ -8,6 +8,13 @@ from typing import Any, Literal
 
 Suite = Literal["packages", "metrics", "humaneval"]
 
+EXECUTION: dict[Suite, str] = {
+    "packages": "execution (packages)",
+    "metrics": "execution (metrics)",
+    "humaneval": "execution (HumanEval)",
+}
+"""The metric that each suite gives; suites are never pooled."""
+
 PRELOADED: dict[Suite, tuple[str, ...]] = {
     "packages": ("numpy", "torch"),
     "metrics": ("numpy", "torch", "torchmetrics"),
@@ -48,8 +55,8 @@ class TestSpec:
     Attributes:
         sample_id: the sample's id.
         suite: which suite it belongs to.
-        entry: name of the function or class under test. The namespace does not hold it before the candidate
-            has defined it.
+        entry: name of the function or class under test, dotted for a method. The namespace does not hold its
+            last part before the candidate has defined it.
         reference: source of the correct code. It may be the sample's function as it is.
         module: dotted name that the code runs under. Relative imports start from it, and its first part is
             the package that a candidate must not delegate to.
@@ -81,6 +88,11 @@ class TestSpec:
     seed: int = 0
     rtol: float = 1e-4
     atol: float = 1e-6
+
+    @property
+    def name(self) -> str:
+        """What the code under test must define: the last part of ``entry``."""
+        return self.entry.rpartition(".")[2]
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON data."""

