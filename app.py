@@ -11,7 +11,8 @@ import gradio as gr
 from pipeline.settings import Settings
 from training.jobs import Runner, open_runner
 from ui import about, dataset, theme
-from ui.api import endpoints as api
+from ui.api import generation, listings
+from ui.callbacks import Page
 from ui.compare import tab as compare
 from ui.jobs import tab as jobs
 from ui.lab import Lab
@@ -20,8 +21,9 @@ from ui.results import tab as results
 
 def build(lab: Lab, runner: Runner) -> gr.Blocks:
     """The page: one tab a module."""
-    with gr.Blocks(title="Research Code Lab", fill_width=True) as page:
-        api.add(lab, page)
+    with Page(title="Research Code Lab", fill_width=True) as page:
+        generation.add(lab, page)
+        listings.add(lab, page)
         gr.HTML(theme.masthead())
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Compare", id="compare"):

@@ -17,6 +17,24 @@ class LabError(Exception):
     """Something that the user can understand and mend; its text is shown to them as it is."""
 
 
+class FieldError(LabError):
+    """A parameter whose value cannot be used.
+
+    Its text has the parameter's name, as the API knows it; a form says its own label instead.
+
+    Attributes:
+        field: the parameter's name, such as ``max_new_tokens``.
+        problem: the rest of the sentence, such as ``must be a number from 0 to 2, not 9.``
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(field, problem)
+        self.field, self.problem = field, problem
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.problem}"
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """``1 sample``, ``1,000 samples``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

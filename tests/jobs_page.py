@@ -12,6 +12,7 @@ from pipeline.settings import ASSETS
 from tests.jobs_kit import until
 from training.jobs import Runner
 from ui import theme
+from ui.callbacks import Page
 from ui.compare import tab as compare
 from ui.jobs import tab as jobs
 from ui.lab import Lab
@@ -24,7 +25,7 @@ def page_of(runner: Runner) -> Iterator[str]:
     for name in ("jobs.css", "results.css"):
         shutil.copy(ASSETS / name, runner.settings.assets)
     lab = Lab(runner.settings)
-    with gr.Blocks(fill_width=True) as page, gr.Tabs() as tabs:
+    with Page(fill_width=True) as page, gr.Tabs() as tabs:
         with gr.Tab("Compare", id="compare"):
             columns = compare.build(lab, page)
         with gr.Tab("Results", id="results") as tab:

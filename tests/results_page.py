@@ -12,6 +12,7 @@ from pipeline.analysis import Setup
 from pipeline.settings import Settings
 from tests.made_up_runs import bare_settings, make_ladder
 from ui import theme
+from ui.callbacks import Page
 from ui.results import tab as results
 from ui.results.presenter import View
 
@@ -19,7 +20,7 @@ from ui.results.presenter import View
 @contextmanager
 def page_of(settings: Settings) -> Iterator[str]:
     """The tab behind another; gives the page's URL."""
-    with gr.Blocks(fill_width=True) as page, gr.Tabs():
+    with Page(fill_width=True) as page, gr.Tabs():
         with gr.Tab("First"):
             gr.Markdown("Another tab")
         with gr.Tab("Results") as tab:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -91,21 +92,35 @@ def test_samples_are_found_by_their_words_and_paged(client: Client) -> None:
     ("arguments", "message"),
     [
         ({"columns": ["123/regular"]}, "no checkpoint '123/regular'"),
-        ({"columns": []}, "at least one checkpoint"),
-        ({"columns": [f"{size}/regular" for size in range(13)]}, "At most 12 columns"),
-        ({"columns": BASELINE}, "columns: Input should be a valid list"),
-        ({"instruction": ""}, "Write an instruction first"),
-        ({"instruction": "x" * 1_000_000}, "too long: 1,000,000 characters"),
+        ({"columns": []}, "columns must name from 1 to 12 columns, not 0"),
+        (
+            {"columns": [f"{size}/regular" for size in range(13)]},
+            "columns must name from 1 to 12 columns, not 13",
+        ),
+        ({"columns": BASELINE}, 'columns must be a list of texts, not "baseline/regular"'),
+        ({"instruction": ""}, "instruction is empty, and so is sample_id"),
+        ({"instruction": "x" * 1_000_000}, "instruction is too long: 1,000,000 characters"),
         ({"instruction": "word " * 3_000}, "too long"),
-        ({"instruction": "a\0b"}, "NUL"),
-        ({"instruction": 5}, "instruction: Input should be a valid string"),
-        ({"context": "x\0"}, "NUL"),
-        ({"sample_id": "nothing"}, "not both"),
+        ({"instruction": "a\0b"}, "instruction contains a NUL character at position 2"),
+        ({"instruction": 5}, "instruction must be a text, not 5"),
+        ({"context": "x\0"}, "context contains a NUL character"),
+        ({"sample_id": "nothing"}, "instruction is given beside a sample_id"),
+        ({"instruction": "", "sample_id": "nothing", "context": "x"}, "context must be empty"),
         ({"instruction": "", "sample_id": "nothing"}, "no sample 'nothing'"),
         ({"family": "gpt-9"}, "no model family 'gpt-9'"),
-        ({"temperature": -1}, "temperature must be"),
-        ({"temperature": "hot"}, "temperature: Input should be a valid number"),
-        ({"max_new_tokens": 0}, "Max new tokens must be"),
+        ({"temperature": -1}, "temperature must be a number from 0 to 2, not -1"),
+        ({"temperature": "hot"}, 'temperature must be a number, not "hot"'),
+        ({"temperature": True}, "temperature must be a number, not true"),
+        ({"temperature": "nan"}, 'temperature must be a number, not "nan"'),
+        ({"temperature": "inf"}, 'temperature must be a number, not "inf"'),
+        ({"temperature": None}, "temperature must be a number, not null"),
+        ({"min_p": 1.5}, "min_p must be a number from 0 to 1, not 1.5"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be a whole number from 1 to 4,096, not 0"),
+        ({"max_new_tokens": 8.5}, "max_new_tokens must be a whole number, not 8.5"),
+        ({"max_new_tokens": True}, "max_new_tokens must be a whole number, not true"),
+        ({"max_new_tokens": None}, "max_new_tokens must be a whole number, not null"),
+        ({"max_new_tokens": 10**30}, "max_new_tokens must be a whole number, not 1000"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 2,147,483,647, not -1"),
         ({"max_new_tokens": 4000}, "new tokens fit this model"),
     ],
 )
@@ -118,6 +133,40 @@ def test_bad_input_gets_a_clear_message(client: Client, arguments: dict[str, Any
     else:
         said = answers[0]["error"]
     assert message in said
+
+
+@pytest.mark.parametrize("number", ["8", 8.0, "8.0"])
+def test_a_number_is_used_as_its_parameters_type(client: Client, number: Any) -> None:
+    answer = client.predict(BASELINE, TASK, max_new_tokens=number, temperature="0", api_name="/generate")
+    assert 0 < answer["tokens"] <= 8
+    assert len(client.predict(limit=number, offset=number, api_name="/samples")["samples"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"limit": 0}, "limit must be a whole number from 1 to 200, not 0"),
+        ({"limit": True}, "limit must be a whole number, not true"),
+        ({"offset": -1}, "offset must be 0 or more"),
+        ({"variant": "chat"}, 'variant must be one of "regular", "augmented", not "chat"'),
+        ({"query": ["a"]}, 'query must be a text, not ["a"]'),
+    ],
+)
+def test_bad_input_to_samples_gets_a_clear_message(
+    client: Client, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AppError, match=re.escape(message)):
+        client.predict(**arguments, api_name="/samples")
+
+
+def test_generate_is_compare_with_one_column(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    one, many = (endpoints[name]["parameters"] for name in ("/generate", "/compare"))
+    assert [one[0]["parameter_name"], many[0]["parameter_name"]] == ["column", "columns"]
+    assert one[1:] == many[1:]
+    alone = client.predict(GOOD, TASK, **SHORT, api_name="/generate")
+    (compared,) = client.predict([GOOD], TASK, **SHORT, api_name="/compare")
+    assert alone["text"] == compared["text"]
 
 
 def test_a_cancelled_request_frees_the_model_at_once(client: Client) -> None:

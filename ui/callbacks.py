@@ -1,14 +1,17 @@
-"""How callbacks run: quietly, or one at a time on the model; and errors that the user can mend."""
+"""How callbacks run and fail: the page that they are on, and options that many of them share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 
-from pipeline.schema import LabError
+from pipeline.schema import FieldError, LabError
+from ui.markup import escape
+from ui.plain import is_plain, plain, plain_text
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For callbacks that only redraw a part of the page."""
@@ -16,11 +19,58 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """For callbacks that need the model: one runs at a time, the others queue and see their position."""
 
+_UNEXPECTED = "Something went wrong on the server, and the server's log says what. Try again."
+_NOT_OFFERED = "The values do not fit this call: it takes others, or another number of them. Reload the page."
+_NO_TEXT = 'Some text contains half of a character (a lone surrogate such as "\\ud83d"). Remove it.'
+_log = logging.getLogger(__name__)
 
-@contextmanager
-def in_words() -> Iterator[None]:
-    """Turn a ``LabError`` into the message that the page shows, or that an API client gets."""
-    try:
-        yield
-    except LabError as error:
-        raise gr.Error(str(error), title="That did not work", print_exception=False) from error
+
+class Page(gr.Blocks):
+    """A page whose callbacks and endpoints fail in words.
+
+    A ``LabError`` is shown to the visitor, or sent to the API client, as it is. Any other exception is
+    logged, and a plain sentence takes its place: messages of Python or Gradio help nobody who uses the page.
+    """
+
+    async def preprocess_data(self, block_fn: BlockFunction, inputs: list[Any], *more: Any) -> list[Any]:
+        """Let the components read the inputs; those that do not fit are refused in words."""
+        try:
+            return await super().preprocess_data(block_fn, inputs, *more)
+        except Exception as error:
+            _log.info("refused the inputs of %s: %s", block_fn.name, error)
+            raise LabError(_NOT_OFFERED) from error
+
+    async def process_api(
+        self, block_fn: BlockFunction | int, inputs: list[Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Run a callback or an endpoint, or the next step of one that streams."""
+        function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        try:
+            event = kwargs.get("event_data")
+            if not is_plain([inputs, event and event._data]):
+                raise LabError(_NO_TEXT)
+            output = await super().process_api(function, inputs, *args, **kwargs)
+        except LabError as error:
+            raise _shown(str(error), function) from error
+        except Exception as error:
+            _log.exception("%s failed", function.name)
+            raise _shown(_UNEXPECTED, function) from error
+        return {**output, "data": plain(output["data"])}
+
+
+def _shown(message: str, function: BlockFunction) -> gr.Error:
+    """The error that Gradio passes on. The page renders its messages as HTML, API clients get plain text."""
+    text = plain_text(message) if function.api_visibility == "public" else escape(message)
+    return gr.Error(text, title="That did not work", print_exception=False)
+
+
+def inform(message: str) -> None:
+    """Show a message in a corner of the page for some seconds."""
+    gr.Info(escape(message))
+
+
+def in_form_words(error: LabError, labels: Mapping[str, str]) -> str:
+    """The error's sentence, with the form's label in place of a parameter's name."""
+    if isinstance(error, FieldError):
+        return f"{labels.get(error.field, error.field)} {error.problem}"
+    return str(error)

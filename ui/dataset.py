@@ -13,7 +13,7 @@ from pipeline.generation.prompts import context_around
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_families
 from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample
 from ui import markup
-from ui.callbacks import QUIET, in_words
+from ui.callbacks import QUIET
 from ui.compare import columns, panes, task
 from ui.compare.tab import CompareTab
 from ui.lab import Lab
@@ -98,8 +98,7 @@ def _wire_list(lab: Lab, tab: gr.Tab, view: _View) -> None:
     def open_index(
         index: int, family: str, variant: PromptVariant, query: str, offset: int
     ) -> tuple[Any, ...]:
-        with in_words():
-            sample = lab.dataset(get_family(lab.settings, family), variant).result().test[index]
+        sample = lab.dataset(get_family(lab.settings, family), variant).result().test[index]
         page, _ = list_page(lab, 0, family, variant, query, offset, index)
         return show_sample(sample), index, gr.Button(interactive=True), page
 

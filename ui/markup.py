@@ -11,25 +11,21 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from ui.plain import plain_text
+
 _LEXER = PythonLexer(stripnl=False, ensurenl=False)
 _FORMATTER = HtmlFormatter(nowrap=True)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def escape(value: object) -> str:
     """Any value as text for HTML, in an element or in a quoted attribute."""
-    return html.escape(encodable(str(value)))
-
-
-def encodable(text: str) -> str:
-    """Replace lone surrogates: no answer of a server can hold them, as UTF-8 does not know them."""
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return html.escape(plain_text(str(value)))
 
 
 @lru_cache(maxsize=256)
 def python(code: str) -> str:
     """Python code as highlighted HTML, for a ``<pre>``."""
-    return highlight(encodable(code), _LEXER, _FORMATTER).removesuffix("\n")
+    return highlight(plain_text(code), _LEXER, _FORMATTER).removesuffix("\n")
 
 
 def answer(text: str, code: str) -> str:

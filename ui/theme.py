@@ -124,5 +124,4 @@ def launch() -> dict[str, Any]:
         "favicon_path": str(LOGO),
         "footer_links": ["api", "settings"],
         "run_history": False,
-        "show_error": True,
     }

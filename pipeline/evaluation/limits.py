@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import Family
-from pipeline.schema import Column, LabError, SamplingParams
+from pipeline.schema import Column, FieldError, LabError, SamplingParams
 from pipeline.settings import Settings
 
 MAX_COLUMNS = 12
 MAX_INSTRUCTION, MAX_TEXT = 20_000, 500_000
 """Characters. What fits the model is less, and the engine says how much."""
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-def check_text(name: str, text: str, limit: int = MAX_TEXT) -> None:
-    """Raise ``LabError`` if a text is too long or is not text."""
+def check_text(field: str, text: str, limit: int = MAX_TEXT) -> str:
+    """Return the text; raise ``FieldError`` if it is too long or holds what no text holds."""
     if len(text) > limit:
-        raise LabError(f"The {name} is too long: {len(text):,} characters; the limit is {limit:,}.")
-    if "\0" in text:
-        raise LabError(f"The {name} contains NUL characters, so it is not text. Remove them.")
+        raise FieldError(field, f"is too long: {len(text):,} characters; the limit is {limit:,}.")
+    if found := _NO_TEXT.search(text):
+        what = "a NUL character" if found[0] == "\0" else "half of a character (a lone surrogate)"
+        raise FieldError(field, f"contains {what} at position {found.start() + 1:,}. Remove it.")
+    return text
+
+
+def check_number(field: str, value: float | None, low: float, high: float, whole: bool = False) -> float:
+    """Return the number; raise ``FieldError`` unless it is one from ``low`` to ``high``.
+
+    Args:
+        field: the parameter's name.
+        value: None where a form's field was emptied.
+        low: the smallest allowed.
+        high: the largest allowed.
+        whole: whether it must be a whole number; it is returned as an ``int`` then.
+    """
+    wanted = f"must be a {'whole ' if whole else ''}number from {low:,} to {high:,}"
+    if value is None:
+        raise FieldError(field, f"is empty: it {wanted}.")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise FieldError(field, f"{wanted}.")
+    if not low <= value <= high or (whole and value != int(value)):
+        shown = f", not {value:,}" if abs(value) < 1e15 else ""
+        raise FieldError(field, f"{wanted}{shown}.")
+    return int(value) if whole else value
 
 
 def check_sampling(sampling: SamplingParams) -> SamplingParams:
-    """Return the same parameters; raise ``LabError`` if one is out of range."""
-    for name, value, low, high in (
-        ("The temperature", sampling.temperature, 0, 2),
-        ("min_p", sampling.min_p, 0, 1),
-        ("Max new tokens", sampling.max_new_tokens, 1, 4096),
-        ("The seed", sampling.seed, 0, 2**31 - 1),
-    ):
-        if value is None or not low <= value <= high:  # an emptied number field gives None
-            given = "left empty" if value is None else f"{value:,}"
-            raise LabError(f"{name} must be a number from {low} to {high:,}, not {given}.")
-    return sampling
+    """Return the parameters with whole numbers as integers; raise ``FieldError`` if one is out of range."""
+    return SamplingParams(
+        temperature=check_number("temperature", sampling.temperature, 0, 2),
+        min_p=check_number("min_p", sampling.min_p, 0, 1),
+        max_new_tokens=int(check_number("max_new_tokens", sampling.max_new_tokens, 1, 4096, whole=True)),
+        seed=int(check_number("seed", sampling.seed, 0, 2**31 - 1, whole=True)),
+    )
 
 
 def choose_columns(settings: Settings, family: Family, keys: Sequence[str]) -> list[Column]:

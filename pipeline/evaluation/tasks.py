@@ -22,5 +22,5 @@ def task_from_instruction(instruction: str, code: str = "") -> Task:
     if not instruction.strip():
         raise LabError("Write an instruction first: what should the code do?")
     check_text("instruction", instruction, MAX_INSTRUCTION)
-    check_text("file context", code)
+    check_text("context", code)
     return Task(instruction.strip(), Context(before=code))

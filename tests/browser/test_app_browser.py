@@ -132,7 +132,7 @@ def test_a_temperature_out_of_range_gets_a_message_and_stays_in_its_field(page: 
     temperature.fill("9")
     temperature.press("Tab")
     ask(page, "Add two tensors.", 4)
-    expect(page.get_by_text("The temperature must be a number from 0 to 2, not 9.")).to_be_visible()
+    expect(page.get_by_text("Temperature must be a number from 0 to 2, not 9.")).to_be_visible()
     expect(temperature).to_have_value("9")
 
 

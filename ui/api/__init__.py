@@ -1,1 +1,1 @@
-"""The HTTP API: typed functions whose signatures are the API page."""
+"""The HTTP API: typed functions over what the tabs use. Their signatures are the API page."""

@@ -11,7 +11,7 @@ from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.schema import PromptVariant
 from training.jobs import Job, Runner
 from training.jobs.limits import require_launch
-from ui.api.endpoints import endpoint, publish
+from ui.api.endpoint import endpoint, publish
 from ui.jobs.html import command_line
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
@@ -210,7 +210,7 @@ class Api:
 
 
 def add(runner: Runner, page: gr.Blocks) -> None:
-    """Publish the endpoints; before any other event of the page is defined, see ``ui.api.add``."""
+    """Publish the endpoints; before any other event of the page, see ``publish``."""
     api = Api(runner)
     for function in (api.submit_finetune, api.submit_evaluation, api.submit_sweep):
         publish(page, function)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import gradio as gr
 
-from ui.api.endpoints import endpoint, publish
+from ui.api.endpoint import endpoint, publish
 
 if TYPE_CHECKING:
     from ui.results.presenter import View

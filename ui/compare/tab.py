@@ -13,13 +13,21 @@ import gradio as gr
 from pipeline.evaluation.attempts import compare
 from pipeline.evaluation.limits import check_sampling, choose_columns
 from pipeline.models.families import get_family
-from pipeline.schema import Attempt, Column, LabError, SamplingParams, Task
-from ui.callbacks import ON_MODEL, QUIET
+from pipeline.schema import DEFAULT_SEED, Attempt, Column, LabError, SamplingParams, Task
+from ui.callbacks import ON_MODEL, QUIET, in_form_words
 from ui.compare import columns, panes, task
 from ui.compare.columns import ColumnPicker
 from ui.compare.task import TaskForm
 from ui.lab import Lab, Loading, Model
 
+_LABELS = {
+    "temperature": "Temperature",
+    "min_p": "Min-p",
+    "max_new_tokens": "Max new tokens",
+    "seed": "Seed",
+    "instruction": "Instruction",
+    "context": "Code of the file around it",
+}
 _WAITING = "The answers follow as soon as the model is loaded."
 _REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time that tokens need
 
@@ -83,11 +91,11 @@ def build(lab: Lab, page: gr.Blocks) -> CompareTab:
 def _decoding(lab: Lab, family: gr.Dropdown) -> list[gr.Number]:
     first = get_family(lab.settings, str(family.value))
     with gr.Accordion("Decoding settings", open=False), gr.Row():
-        # Without Gradio's limits, whose message names no field: ``check_decoding`` says it better.
-        temperature = gr.Number(0.1, label="Temperature (0: greedy)", min_width=190)
-        min_p = gr.Number(0.1, label="min-p", min_width=190)
-        most = gr.Number(first.max_new_tokens, label="Max new tokens", precision=0, min_width=190)
-        seed = gr.Number(42, label="Seed", precision=0, min_width=190)
+        # Without Gradio's limits and rounding: ``check_sampling`` refuses a bad value by the field's name.
+        temperature = gr.Number(0.1, label=f"{_LABELS['temperature']} (0: greedy)", min_width=190)
+        min_p = gr.Number(0.1, label=_LABELS["min_p"], min_width=190)
+        most = gr.Number(first.max_new_tokens, label=_LABELS["max_new_tokens"], min_width=190)
+        seed = gr.Number(DEFAULT_SEED, label=_LABELS["seed"], min_width=190)
     family.change(lambda name: get_family(lab.settings, name).max_new_tokens, family, most, **QUIET)
     return [temperature, min_p, most, seed]
 
@@ -157,7 +165,7 @@ def _wire_generation(
         except LabError as error:
             # What was shown before stays: nothing is lost by a slip.
             yield {
-                out.notice: gr.HTML(panes.problem(str(error)), visible=True),
+                out.notice: gr.HTML(panes.problem(in_form_words(error, _LABELS)), visible=True),
                 out.stop: gr.Button(interactive=False),
                 out.shown: before,
             }

@@ -15,7 +15,7 @@ from pipeline.schema import LabError
 from training.jobs import Runner
 from training.jobs.limits import jobs_are_on, require_launch
 from ui.api import jobs as jobs_api
-from ui.callbacks import QUIET, in_words
+from ui.callbacks import QUIET, inform
 from ui.compare.columns import checkpoint_choices
 from ui.compare.tab import CompareTab
 from ui.jobs import forms as jobs_forms
@@ -121,14 +121,13 @@ def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> 
 def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox, look: Look) -> None:
     def submit(request: gr.Request, token: str, *values: Any) -> list[Any]:
         arguments, secrets = form.read(values)
-        with in_words():
-            require_launch(runner.settings, token)
-            began = time.time()
-            job = runner.submit(form.kind, arguments, owner=_who(request), secrets=secrets)
+        require_launch(runner.settings, token)
+        began = time.time()
+        job = runner.submit(form.kind, arguments, owner=_who(request), secrets=secrets)
         if job.created < began:
-            gr.Info("The same work waits or runs already: it is opened here, and nothing was added.")
+            inform("The same work waits or runs already: it is opened here, and nothing was added.")
         elif job.state == "succeeded":
-            gr.Info("Nothing was missing: every checkpoint and run of this sweep is there.")
+            inform("Nothing was missing: every checkpoint and run of this sweep is there.")
         return redraw(runner, job.id)
 
     started = start.click(submit, [token, *form.inputs], look.outputs, **QUIET)
@@ -165,14 +164,13 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
 def _wire_compare(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab) -> None:
     def open_in_compare(opened: str) -> tuple[Any, ...]:
         """The checkpoint beside the baseline, under the variant that it was trained under."""
-        with in_words():
-            job = runner.status(opened)
-            family = get_family(runner.settings, str(job.arguments["family"]))
-            made = str((job.result or {})["checkpoint"])
-            columns = list_columns(runner.settings, family).values()
-            column = next((one for one in columns if one.checkpoint.name == made), None)
-            if column is None:
-                raise LabError(f"The checkpoint {made} is not there any more.")
+        job = runner.status(opened)
+        family = get_family(runner.settings, str(job.arguments["family"]))
+        made = str((job.result or {})["checkpoint"])
+        columns = list_columns(runner.settings, family).values()
+        column = next((one for one in columns if one.checkpoint.name == made), None)
+        if column is None:
+            raise LabError(f"The checkpoint {made} is not there any more.")
         choices, _ = checkpoint_choices(runner.settings, family)
         chosen = gr.CheckboxGroup(choices, value=["baseline", column.key.partition("/")[0]])
         return gr.Tabs(selected="compare"), family.name, chosen, [column.variant]
@@ -185,8 +183,7 @@ def _wire_compare(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab
 def _wire_results(runner: Runner, look: Look, tabs: gr.Tabs, results: ResultsTab) -> None:
     def open_in_results(opened: str) -> tuple[gr.Tabs, gr.Dropdown]:
         """The set-up of the run that the job made; of a sweep, of the last one."""
-        with in_words():
-            jobs = [runner.status(opened), *runner.list(sweep=opened)]
+        jobs = [runner.status(opened), *runner.list(sweep=opened)]
         made = [job.result or {} for job in jobs]
         run_id = next((str(result["run"]) for result in made if "run" in result), "")
         return gr.Tabs(selected="results"), results.choose(run_id)
@@ -199,8 +196,7 @@ def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: Form) -
 
     def fill_in(opened: str) -> list[Any]:
         """The evaluation's form, filled in for the checkpoint that a fine-tune has made."""
-        with in_words():
-            given = runner.status(opened).arguments
+        given = runner.status(opened).arguments
         size = str(given["subset_size"])
         sizes = jobs_forms.checkpoint_sizes(runner.settings, str(given["family"]))
         filled = [given["family"], gr.Dropdown(sizes, value=size), given["prompt"], given["seed"]]
@@ -213,14 +209,13 @@ def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: Form) -
 def _wire_actions(runner: Runner, look: Look, token: gr.Textbox, keys: Sequence[gr.Textbox]) -> None:
     def act(work: Callable[[str, dict[str, str]], object], token: str, opened: str, *given: str) -> list[Any]:
         key = next((one.strip() for one in given if one and one.strip()), "")
-        with in_words():
-            require_launch(runner.settings, token)
-            work(opened, {"OPENAI_API_KEY": key} if key else {})
+        require_launch(runner.settings, token)
+        work(opened, {"OPENAI_API_KEY": key} if key else {})
         return redraw(runner, opened)
 
     def delete(job_id: str, _: dict[str, str]) -> None:
         runner.delete(job_id)
-        gr.Info("The job and its log are forgotten. The checkpoints and runs it made stay.")
+        inform("The job and its log are forgotten. The checkpoints and runs it made stay.")
 
     works: dict[str, Callable[[str, dict[str, str]], object]] = {
         "cancel": lambda job_id, _: runner.cancel(job_id),

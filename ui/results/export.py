@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +12,7 @@ from pipeline.analysis.analyze import Analysis
 from pipeline.analysis.setups import Setup
 from ui.labels import condition_label, setup_label, size_label
 from ui.numbers import NONE, mean_score
+from ui.plain import plain
 from ui.results.findings import effect_of, effect_sentences
 from ui.results.sentences import caveats, headlines, noise_sentences, step_sentence
 
@@ -105,12 +105,3 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
 
 
 _FIT = ("a", "b", "c", "largest", "gain", "gain_low", "gain_high", "training_noise")
-
-
-def plain(value: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON lacks."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value

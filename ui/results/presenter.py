@@ -21,6 +21,7 @@ from pipeline.analysis.samples import Kind
 from pipeline.schema import LabError
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
+from ui.callbacks import inform
 from ui.labels import setup_label
 from ui.markup import escape
 from ui.numbers import correlation
@@ -156,7 +157,7 @@ class View:
         setup = self.library.setup(key)
         found = contaminated(self._settings, setup)
         if not found:
-            gr.Info(
+            inform(
                 f"None of the {setup.samples:,} samples is held to 70% or more by the training data or the "
                 "context in its own prompt."
             )

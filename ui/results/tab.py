@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline.settings import Settings
 from ui.api import results as results_api
-from ui.callbacks import QUIET, in_words
+from ui.callbacks import QUIET
 
 if TYPE_CHECKING:
     from ui.results.presenter import View
@@ -165,12 +165,10 @@ def _detail(view: Callable[[], View], setup: gr.Dropdown, opener: gr.HTML, elem_
     detail = _html(value=_CLOSED)
 
     def open_sample(setup: str, show: Any, event: gr.EventData) -> tuple[str, tuple[str, str]]:
-        with in_words():
-            return view().sample(setup, event.id, show, event.run), (event.id, event.run)
+        return view().sample(setup, event.id, show, event.run), (event.id, event.run)
 
     def show_again(setup: str, show: Any, opened: tuple[str, str]) -> str:
-        with in_words():
-            return view().sample(setup, opened[0], show, opened[1]) if opened[0] else _CLOSED
+        return view().sample(setup, opened[0], show, opened[1]) if opened[0] else _CLOSED
 
     opener.click(open_sample, [setup, show], [detail, opened], **QUIET).then(
         None, js=_SCROLL.format(id=elem_id)
@@ -190,8 +188,7 @@ def _runs_tab(
             button = gr.Button(f"Export {name}", size="sm", min_width=120)
 
             def export(setup: str, metric: str, left_out: str, name: str = name) -> str:
-                with in_words():
-                    return view().export(name, setup, metric, left_out)
+                return view().export(name, setup, metric, left_out)
 
             done = button.click(export, [setup, metric, left_out], file, api_visibility="private")
             done.success(None, js=_DOWNLOAD)
@@ -200,8 +197,7 @@ def _runs_tab(
     config = gr.Code(language="json", label="Config of the run that was clicked", max_lines=28, visible=False)
 
     def open_run(event: gr.EventData) -> Any:
-        with in_words():
-            return gr.Code(view().config(event.id), visible=True)
+        return gr.Code(view().config(event.id), visible=True)
 
     runs.click(open_run, None, config, **QUIET)
     return runs
@@ -221,8 +217,7 @@ def _wire(
     given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold]
 
     def show(setup: str, metric: str, left_out: str, *more: Any) -> list[Any]:
-        with in_words():
-            shown = view().show(setup, metric, left_out, *more)
+        shown = view().show(setup, metric, left_out, *more)
         return [shown.get(name, gr.skip()) for name in names]
 
     outputs = [getattr(parts, name) for name in names]
@@ -238,14 +233,12 @@ def _wire(
         event(**shows)
 
     def find_contaminated(setup: str) -> str:
-        with in_words():
-            return "\n".join(view().contaminated(setup))
+        return "\n".join(view().contaminated(setup))
 
     find.click(find_contaminated, parts.setup, left_out, api_visibility="private").success(**shows)
 
     def filter_samples(*given: Any) -> str:
-        with in_words():
-            return view().matrix(*given)
+        return view().matrix(*given)
 
     filtered = [parts.setup, parts.metric, left_out, kind, search, parts.threshold]
     # One listener each, as events that share one are dropped while it is pending; and one at a time, so that
@@ -259,8 +252,7 @@ def _wire(
         event(filter_samples, filtered, parts.matrix, **in_turn, **QUIET)
 
     def disagree(*given: Any) -> str:
-        with in_words():
-            return view().disagreement(*given)
+        return view().disagreement(*given)
 
     parts.second.select(
         disagree, [parts.setup, parts.metric, left_out, parts.second], parts.disagreement, **QUIET

@@ -1,0 +1,195 @@
+"""The endpoints ``/generate``, ``/compare`` and ``/score``.
+
+No ``from __future__ import annotations`` here: Gradio reads the types as they stand.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, TypedDict
+
+import gradio as gr
+
+from pipeline.evaluation import attempts
+from pipeline.evaluation.limits import MAX_COLUMNS, check_sampling, check_text, choose_columns
+from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.schema import (
+    DEFAULT_SEED,
+    Attempt,
+    Checkpoint,
+    Column,
+    Completion,
+    FieldError,
+    PromptVariant,
+    SamplingParams,
+    Score,
+    Task,
+)
+from pipeline.scoring import extract_code, score_all
+from ui.api.endpoint import endpoint, publish
+from ui.callbacks import ON_MODEL
+from ui.lab import Lab
+
+
+class ScoreRow(TypedDict):
+    """A score; where ``value`` is null it is unscored, and ``reason`` says why."""
+
+    metric: str
+    value: float | None
+    reason: str | None
+
+
+class Answer(TypedDict):
+    """One column's answer so far; ``finish_reason`` is null while it is being written."""
+
+    column: str
+    fingerprint: str
+    text: str
+    code: str
+    tokens: int
+    seconds: float
+    finish_reason: str | None
+    trimmed: str
+    error: str
+    scores: list[ScoreRow]
+
+
+def one_column(compare: Callable[..., Iterator[list[Answer]]]) -> Callable[..., Iterator[Answer]]:
+    """Make ``/generate`` of ``/compare``: the same with one column, in signature and docstring too."""
+
+    @wraps(compare)
+    def generate(self: "Api", column: str, *more: Any, **named: Any) -> Iterator[Answer]:
+        for answers in compare(self, [column], *more, **named):
+            yield answers[0]
+
+    signature = inspect.signature(compare)
+    itself, _, *others = signature.parameters.values()
+    column = inspect.Parameter("column", itself.kind, default="baseline/regular", annotation=str)
+    generate.__name__ = "generate"
+    generate.__annotations__ = {"column": str, **compare.__annotations__, "return": Iterator[Answer]}
+    generate.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [itself, column, *others], return_annotation=Iterator[Answer]
+    )
+    *_, arguments = inspect.cleandoc(compare.__doc__ or "").partition("\n")
+    generate.__doc__ = (
+        "Generate with one checkpoint; streams the answer while it is written, and ends with its scores.\n"
+        + re.sub(
+            "columns: .*",
+            "column: checkpoint and prompt variant, such as 1000/regular (see /checkpoints)",
+            arguments,
+        )
+    )
+    return generate
+
+
+class Api:
+    """The endpoints' functions."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def compare(
+        self,
+        columns: list[str],
+        instruction: str = "",
+        sample_id: str = "",
+        context: str = "",
+        family: str = DEFAULT_FAMILY,
+        temperature: float = 0.1,
+        min_p: float = 0.1,
+        max_new_tokens: int = 256,
+        seed: int = DEFAULT_SEED,
+    ) -> Iterator[list[Answer]]:
+        """Generate with up to twelve checkpoints in one batch; streams all answers, and ends with scores.
+
+        Args:
+            columns: checkpoints and prompt variants, such as ["baseline/regular", "1000/regular"]
+            instruction: what the code should do; leave it empty to use a dataset sample
+            sample_id: a test sample (see /samples), instead of an instruction
+            context: code of the file around it, which the augmented prompt shows
+            family: model family
+            temperature: 0 for greedy decoding, at most 2
+            min_p: drops tokens less likely than this share of the likeliest one
+            max_new_tokens: an answer is cut off after this many tokens
+            seed: fixes the random draws of every column
+        """
+        sampling = check_sampling(SamplingParams(temperature, min_p, max_new_tokens, seed))
+        if not columns or len(columns) > MAX_COLUMNS:
+            raise FieldError("columns", f"must name from 1 to {MAX_COLUMNS} columns, not {len(columns)}.")
+        chosen = get_family(self.lab.settings, family)
+        found = choose_columns(self.lab.settings, chosen, columns)
+        task = self._task(chosen, found, instruction, sample_id, context)
+        model = self.lab.model(chosen).result()
+        for step in attempts.compare(model.engine, model.scorers, found, task, sampling):
+            yield [_answer(attempt) for attempt in step]
+
+    generate = endpoint(one_column(compare))
+    compare = endpoint(compare)
+
+    @endpoint
+    def score(
+        self, completion: str, reference: str = "", instruction: str = "", family: str = DEFAULT_FAMILY
+    ) -> list[ScoreRow]:
+        """Score a completion that any model wrote; without a reference, by the metrics that need none.
+
+        Args:
+            completion: the model's answer, with any text around its code
+            reference: the function that it should be
+            instruction: what was asked
+            family: model family, whose metrics are used
+        """
+        check_text("completion", completion)
+        check_text("reference", reference)
+        check_text("instruction", instruction)
+        model = self.lab.model(get_family(self.lab.settings, family)).result()
+        attempt = Attempt(
+            Task(instruction, reference=reference or None),
+            Column(Checkpoint(family, "baseline"), "regular"),
+            completion=Completion("", completion, 0, "stop", 0.0),
+            code=extract_code(completion),
+        )
+        return [_score_row(score) for score in score_all([attempt], model.scorers)[0].values()]
+
+    def _task(
+        self, family: Family, columns: list[Column], instruction: str, sample_id: str, context: str
+    ) -> Task:
+        if bool(sample_id) == bool(instruction.strip()):
+            state = "is given beside a sample_id" if sample_id else "is empty, and so is sample_id"
+            raise FieldError("instruction", f"{state}: give one of the two.")
+        if sample_id and context:
+            raise FieldError("context", "must be empty if there is a sample_id, whose file is the context.")
+        if not sample_id:
+            return task_from_instruction(instruction, context)
+        variant: PromptVariant = (
+            "augmented" if any(column.variant == "augmented" for column in columns) else "regular"
+        )
+        return task_from_sample(self.lab.dataset(family, variant, again=True).result().get(sample_id))
+
+
+def add(lab: Lab, page: gr.Blocks) -> None:
+    """Publish the endpoints of this module."""
+    api = Api(lab)
+    for function in (api.generate, api.compare, api.score):
+        publish(page, function, **ON_MODEL)
+
+
+def _answer(attempt: Attempt) -> Answer:
+    completion = attempt.completion
+    return {
+        "column": attempt.column.key,
+        "fingerprint": attempt.column.checkpoint.fingerprint,
+        "text": completion.text if completion else "",
+        "code": attempt.code,
+        "tokens": completion.tokens if completion else 0,
+        "seconds": completion.seconds if completion else 0.0,
+        "finish_reason": completion.finish_reason if completion else None,
+        "trimmed": attempt.trimmed,
+        "error": attempt.error,
+        "scores": [_score_row(score) for score in attempt.scores.values()],
+    }
+
+
+def _score_row(score: Score) -> ScoreRow:
+    return {"metric": score.metric, "value": score.value, "reason": score.reason}

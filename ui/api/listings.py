@@ -1,0 +1,116 @@
+"""The endpoints ``/samples`` and ``/checkpoints``: what can be asked for.
+
+No ``from __future__ import annotations`` here: Gradio reads the types as they stand.
+"""
+
+from typing import TypedDict
+
+import gradio as gr
+
+from pipeline.evaluation.limits import check_number
+from pipeline.models.checkpoints import columns as list_columns
+from pipeline.models.checkpoints import list_checkpoints
+from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.schema import FieldError, PromptVariant, Sample
+from ui.api.endpoint import endpoint, publish
+from ui.lab import Lab
+
+_MOST_SAMPLES = 200
+
+
+class SampleRow(TypedDict):
+    """A test sample without its file."""
+
+    id: str
+    prompt: str
+    function: str
+    function_name: str
+    repo: str
+    file: str
+
+
+class SamplePage(TypedDict):
+    """One page of the samples that a search finds; ``total`` counts all of them."""
+
+    total: int
+    samples: list[SampleRow]
+
+
+class CheckpointRow(TypedDict):
+    """A checkpoint, and the keys of the columns that it can answer in."""
+
+    name: str
+    subset_size: int
+    fingerprint: str
+    here: bool
+    columns: list[str]
+
+
+class Api:
+    """The endpoints' functions."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    @endpoint
+    def samples(
+        self,
+        query: str = "",
+        limit: int = 20,
+        offset: int = 0,
+        variant: PromptVariant = "regular",
+        family: str = DEFAULT_FAMILY,
+    ) -> SamplePage:
+        """Test samples of a family's dataset, a page at a time.
+
+        Args:
+            query: words to look for in name, instruction and origin; empty for every sample
+            limit: at most this many, from 1 to 200
+            offset: how many to skip
+            variant: the prompt variant whose test split is meant
+            family: model family
+        """
+        limit = int(check_number("limit", limit, 1, _MOST_SAMPLES, whole=True))
+        if offset < 0:
+            raise FieldError("offset", "must be 0 or more.")
+        data = self.lab.dataset(get_family(self.lab.settings, family), variant, again=True).result()
+        found = data.search(query, limit, offset)
+        return {"total": len(data.matches(query)), "samples": [_sample_row(sample) for sample in found]}
+
+    @endpoint
+    def checkpoints(self, family: str = DEFAULT_FAMILY) -> list[CheckpointRow]:
+        """A family's checkpoints as they are now.
+
+        Args:
+            family: model family
+        """
+        chosen = get_family(self.lab.settings, family)
+        columns = list_columns(self.lab.settings, chosen)
+        return [
+            {
+                "name": checkpoint.name,
+                "subset_size": checkpoint.subset_size,
+                "fingerprint": checkpoint.fingerprint,
+                "here": checkpoint.is_baseline or checkpoint.path is not None,
+                "columns": [key for key, column in columns.items() if column.checkpoint == checkpoint],
+            }
+            for checkpoint in list_checkpoints(self.lab.settings, chosen)
+        ]
+
+
+def add(lab: Lab, page: gr.Blocks) -> None:
+    """Publish the endpoints of this module."""
+    api = Api(lab)
+    publish(page, api.samples)
+    publish(page, api.checkpoints)
+
+
+def _sample_row(sample: Sample) -> SampleRow:
+    return {
+        "id": sample.id,
+        "prompt": sample.prompt,
+        "function": sample.function,
+        "function_name": sample.function_name,
+        "repo": sample.repo,
+        "file": sample.file,
+    }
