@@ -112,10 +112,15 @@ def _warn_of_self_judging(config: JudgeConfig, family: Family) -> None:
 
 
 def _closing_lines(scores: dict[str, Any]) -> list[str]:
-    """The two lines that the original project's evaluation ends with; a stand-in keeps its own name."""
+    """The two lines that the original project's evaluation ends with, and pass@1 where code was executed.
+
+    A stand-in keeps its own name.
+    """
     lines = []
     for metric, score in scores.items():
-        if metric.startswith("CodeJudge"):
+        if metric.startswith("execution"):
+            lines.append(f"pass@1: {_shown(score)} [{metric}]")
+        elif metric.startswith("CodeJudge"):
             lines.append(f"CodeJudge Score: {_shown(score)} [{metric}]")
         elif "BERTScore" in metric and "rescaled" in metric:
             name = "CodeBERTScore" if metric.startswith("CodeBERTScore") else "BERTScore"

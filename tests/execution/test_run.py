@@ -218,8 +218,8 @@ def problems() -> Iterator[tuple[Sandbox, list[tuple]]]:
         yield running, loaded
 
 
-def verdicts(problems: tuple[Sandbox, list[tuple]], code) -> set[str]:
-    sandbox, loaded = problems
+def verdicts(problems: tuple[Sandbox, list[tuple]], code, every: int = 1) -> set[str]:
+    sandbox, loaded = problems[0], problems[1][::every]
     return {r.verdict for r in run.Executor(sandbox).execute([(code(*row), row[1]) for row in loaded])}
 
 
@@ -230,8 +230,8 @@ def test_all_canonical_solutions_of_humaneval_pass(problems) -> None:
 
 
 @confined
-def test_all_bodies_alone_pass_as_a_continuation(problems) -> None:
-    assert verdicts(problems, lambda sample, _: sample.function.partition(":\n")[2]) == {"passed"}
+def test_a_body_alone_passes_as_a_continuation(problems) -> None:
+    assert verdicts(problems, lambda sample, _: sample.function.partition(":\n")[2], 9) == {"passed"}
 
 
 @confined
@@ -243,4 +243,4 @@ def test_no_function_that_does_nothing_passes_humaneval(problems) -> None:
 def test_no_function_that_equals_everything_passes_humaneval(problems) -> None:
     code = "class Any(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\n"
     code += "def {}(*a, **k): return Any()"
-    assert verdicts(problems, lambda _, spec: code.format(spec.entry)) == {"failed"}
+    assert verdicts(problems, lambda _, spec: code.format(spec.entry), 9) == {"failed"}

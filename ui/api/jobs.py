@@ -18,6 +18,7 @@ State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interr
 Wanted = Literal["", "queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 Backend = Literal["auto", "unsloth", "peft"]
 Judge = Literal["none", "naive", "analyze", "taxonomy"]
+Suite = Literal["none", "packages", "metrics", "humaneval"]
 
 
 class JobRow(TypedDict):
@@ -121,6 +122,7 @@ class Api:
         max_new_tokens: int = 0,
         seed: int = 42,
         training_seed: int = 42,
+        suite: Suite = "none",
         token: str = "",
     ) -> JobRow:
         """Queue an evaluation. A judge's key comes from the server's own environment.
@@ -137,6 +139,7 @@ class Api:
             max_new_tokens: most tokens of an answer, 0 for the family's own
             seed: of the sampling
             training_seed: which checkpoint, where a size was trained with several seeds
+            suite: take the samples of a test suite, and execute what is written for them
             token: the server's jobs token, where it asks for one
         """
         return self._submit(token, "evaluate", _given(locals()))

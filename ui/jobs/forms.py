@@ -32,6 +32,7 @@ _LABELS: Mapping[Any, str] = {
     "subset_size": "Training samples",
     "sizes": "Training-set sizes",
     "samples": "Test samples",
+    "suite": "Test suite",
     ("evaluate", "subset_size"): "Checkpoint, by its training samples",
     ("evaluate", "seed"): "Sampling seed",
 }
