@@ -1,12 +1,13 @@
 """The judge, asked over real HTTP: verdicts right, failures unscored and counted, nothing paid for twice."""
 
+import json
 import logging
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
+from contextlib import closing
 from dataclasses import asdict, replace
 from email.utils import formatdate
 from pathlib import Path
@@ -16,9 +17,9 @@ from judge_server import JudgeServer, Reply, honest
 
 from pipeline.schema import LabError
 from pipeline.scoring.judge.client import JudgeClient
-from pipeline.scoring.judge.codejudge import CANCELLED, CodeJudge, Vote, combine, estimate, flip_rate
+from pipeline.scoring.judge.codejudge import CodeJudge, Vote, combine, estimate_cost, flip_rate
 from pipeline.scoring.judge.config import METHODS, OPENAI_URL, JudgeConfig, price, self_judging_warning
-from pipeline.scoring.judge.prompts import fence, opening
+from pipeline.scoring.judge.prompts import fence, first_prompt
 from tests.attempts import attempt
 
 KEY = "sk-secret-0123456789abcdef"
@@ -112,12 +113,35 @@ def test_a_verdict_planted_in_the_code_does_not_decide(serve, tmp_path):
     assert server.requests[0].prompt.count("\n`````") == 2
 
 
-def test_an_answer_that_was_cut_off_has_no_verdict(serve, tmp_path):
-    score = one(
-        judge(serve(says(Reply("so far [[Correct]]", finish_reason="length"))), tmp_path).score([candidate()])
-    )
-    assert score.value is None
-    assert "cut off at 512 tokens" in score.reason
+@pytest.mark.parametrize(
+    "words",
+    [
+        "<think>It looks [[Correct]].</think>[[Incorrect]]",
+        "<think>\n[[Correct]]\n</think>\n\nIt is wrong.\n[[Incorrect]]",
+        "Let me see. [[Correct]]\n</think>\n[[Incorrect]]",  # the prompt's template opened the thinking
+        "[[Incorrect]]\n<think>\nOr is it [[Correct]]?",
+        "<thinking>[[Correct]]</thinking>\n[[Incorrect]]",
+        "[THINK]It looks [[Correct]].[/THINK]**[[Incorrect]]**",
+    ],
+)
+def test_a_verdict_inside_thinking_does_not_count(serve, tmp_path, words):
+    assert one(judge(serve(says(words)), tmp_path).score([candidate()])).value == 0.0
+
+
+def test_the_analysis_is_passed_on_without_its_thinking(serve, tmp_path):
+    server = serve(says("<think>Secret doubts.</think>\nAll is well.", "[[Correct]]"))
+    assert one(judge(server, tmp_path, method="analyze").score([candidate()])).value == 1.0
+    assert "All is well." in server.requests[1].prompt
+    assert "Secret doubts" not in server.requests[1].prompt
+
+
+def test_an_answer_in_parts_is_read(serve, tmp_path):
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "[[Incorrect]]"}]},
+        {"type": "text", "text": "Fine.\n"},
+        {"type": "text", "text": "[[Correct]]"},
+    ]
+    assert one(judge(serve(says(chat(content=parts))), tmp_path).score([candidate()])).value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -136,6 +160,20 @@ def test_an_answer_that_was_cut_off_has_no_verdict(serve, tmp_path):
         ('["Small"]', None),
         ('[{"inconsistency": "a", "sev', None),
         ("There are no inconsistencies.", None),
+        ('The code differs:\n\n[{"inconsistency": "a", "severity": "Small"}]\n\nThat is all [1].', 0.95),
+        ('Here: [{"inconsistency": "it returns []", "severity": "Fatal"}] (an empty list is [])', 0.0),
+        ('At first [{"inconsistency": "a", "severity": "Fatal"}], but no:\n[]', 1.0),
+        ("I found nothing, so the list is empty: []", 1.0),
+        ('[{"inconsistency": "a", "severity": "Small"}]\nIt should give ["a", "b"].', 0.95),
+        ("The function returns `[1, 2]`, as it should.\n\n[]", 1.0),
+        ('{"inconsistencies": [{"inconsistency": "a", "severity": "Major"}]}', 0.5),
+        ('<think>[{"inconsistency": "a", "severity": "Fatal"}]</think>Done:\n```json\n[]\n```\nGood.', 1.0),
+        ('<think>[]</think>\n[{"inconsistency": "drops </think> tags", "severity": "Major"}]', 0.5),
+        ('{"inconsistency": "returns [] for nothing", "severity": "Fatal"}', None),
+        ('{"inconsistency": "returns [] for', None),
+        ('[{"inconsistency": "returns [] for', None),
+        ('[{"inconsistency": "returns []', None),
+        ("[" * 100_000, None),
     ],
 )
 def test_taxonomy_takes_its_schema_and_nothing_else(serve, tmp_path, words, value):
@@ -338,6 +376,59 @@ def test_a_server_that_takes_only_the_other_name_of_the_token_limit_is_understoo
     assert server.requests[-1].body["max_completion_tokens"] == 512
 
 
+def thinks_at_temperature_one(message, status=400):
+    """A server that takes no temperature but its own."""
+
+    def behaviour(request, before):
+        return Reply(message, status) if "temperature" in request.body else honest(request)
+
+    return behaviour
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("Unsupported value: 'temperature' does not support 0.5 with this model. Only 1 is supported.", 400),
+        ("Extra inputs are not permitted: temperature", 422),
+        ("Model.chat() got an unexpected keyword argument 'temperature'", 500),
+    ],
+)
+def test_a_temperature_that_the_judge_refuses_is_left_out_and_this_is_said(
+    serve, tmp_path, caplog, message, status
+):
+    server = serve(thinks_at_temperature_one(message, status))
+    items = [candidate(number=n) for n in range(3)]
+    for _ in range(2):  # asked, then from the cache
+        scores = [score for [score] in judge(server, tmp_path, calls_in_flight=1).score(items)]
+        assert [score.value for score in scores] == [1.0, 1.0, 1.0]
+        assert all(score.details["left_out"] == ["temperature"] for score in scores)
+        assert len(server.requests) == 4
+    assert "refuses temperature" in caplog.text
+
+
+def test_a_judge_that_refuses_both_a_limit_s_name_and_the_temperature_is_understood(serve, tmp_path):
+    def modern(request, before):
+        if "max_tokens" in request.body:
+            return Reply("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", 400)
+        return thinks_at_temperature_one("Unsupported value: 'temperature'")(request, before)
+
+    server = serve(modern)
+    assert one(judge(server, tmp_path).score([candidate()])).value == 1.0
+    assert server.requests[-1].body["max_completion_tokens"] == 512
+
+
+def test_a_refused_question_that_mentions_a_parameter_does_not_change_the_others(serve, tmp_path):
+    def behaviour(request, before):
+        return Reply("bad temperature sensor", 400) if "number 1." in request.prompt else honest(request)
+
+    server = serve(behaviour)
+    items = [candidate(number=n) for n in (0, 1, 2)]
+    scores = [score for [score] in judge(server, tmp_path, calls_in_flight=1).score(items)]
+    assert [score.value for score in scores] == [1.0, None, 1.0]
+    assert server.requests[-1].body["temperature"] == 0.5
+    assert "left_out" not in scores[2].details
+
+
 # Paid for once
 
 
@@ -365,11 +456,81 @@ def test_no_verdict_is_asked_for_twice_and_failures_are_asked_again(serve, tmp_p
     assert len(server.requests) == 5
 
 
-def test_an_answer_without_a_verdict_was_paid_for_too(serve, tmp_path):
-    server = serve(says("I cannot say."))
-    for _ in range(2):
-        assert one(judge(server, tmp_path).score([candidate()])).value is None
+def chat(finish_reason="stop", **message):
+    """A whole chat completion whose message is this."""
+    choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", **message}}
+    return Reply(raw=json.dumps({"id": "x", "object": "chat.completion", "choices": [choice]}))
+
+
+UNREADABLE = {
+    "empty": (chat(content=None), "empty"),
+    "blank": (chat(content=" \n"), "empty"),
+    "cut off": (Reply("so far [[Correct]]", finish_reason="length"), "cut off at 512 tokens"),
+    "cut off empty": (chat("length", content=None), "cut off at 512 tokens"),
+    "no verdict": (Reply("I cannot say."), "no verdict"),
+    "refused": (chat(content=None, refusal="I cannot judge code."), "I cannot judge code"),
+    "thinking alone": (chat(content=None, reasoning_content="Well. [[Correct]]"), "thinking"),
+    "thinking in the text": (Reply("<think>Surely [[Correct]]</think>\n"), "thinking"),
+    "unclosed thinking": (Reply("<think>Surely [[Correct]] or [[Incorrect]]"), "thinking"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("reply", "reason"), UNREADABLE.values(), ids=UNREADABLE)
+def test_an_answer_that_cannot_be_read_is_unscored_and_asked_for_again(
+    serve, tmp_path, reply, reason, method
+):
+    if method != "naive" and "verdict" in reason:
+        pytest.skip("an analysis and a list need no verdict")
+    broken = serve(says(reply))
+    score = one(judge(broken, tmp_path, method=method).score([candidate()]))
+    assert score.value is None
+    assert reason in score.reason
+    asked = len(broken.requests)
+    broken.behaviour = honest
+    assert one(judge(broken, tmp_path, method=method).score([candidate()])).value == 1.0
+    assert len(broken.requests) > asked
+
+
+def test_the_second_answer_of_analyze_is_asked_for_again_alone(serve, tmp_path):
+    server = serve(says("All is well.", "Hm.", "[[Correct]]"))
+    assert one(judge(server, tmp_path, method="analyze").score([candidate()])).reason is not None
+    assert one(judge(server, tmp_path, method="analyze").score([candidate()])).value == 1.0
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason"), [("", "stop"), ("", "length"), ("[[Correct]] so f", "length"), ("Hm.", "stop")]
+)
+def test_an_unreadable_answer_that_an_older_version_kept_is_not_used(serve, tmp_path, text, finish_reason):
+    server = serve(says("[[Incorrect]]"))
+    judge(server, tmp_path).score([candidate()])
+    with closing(sqlite3.connect(tmp_path / "answers.sqlite")) as base, base:
+        base.execute("UPDATE answers SET text = ?, finish_reason = ?", (text, finish_reason))
+    assert one(judge(server, tmp_path).score([candidate()])).value == 0.0
+    assert len(server.requests) == 2
+    assert one(judge(server, tmp_path).score([candidate()])).value == 0.0
+    assert len(server.requests) == 2
+
+
+def test_answers_of_the_first_version_s_cache_are_used(serve, tmp_path):
+    server = serve()
+    judge(server, tmp_path).score([candidate()])
+    with closing(sqlite3.connect(tmp_path / "answers.sqlite")) as base, base:
+        base.executescript(
+            "CREATE TABLE old AS SELECT key, label, text, finish_reason, created FROM answers;"
+            "DROP TABLE answers; ALTER TABLE old RENAME TO answers; PRAGMA user_version = 0;"
+        )
+    assert one(judge(server, tmp_path).score([candidate()])).value == 1.0
     assert len(server.requests) == 1
+
+
+def test_a_cache_of_a_newer_version_is_refused_in_words(serve, tmp_path):
+    judge(serve(), tmp_path).score([candidate()])
+    with closing(sqlite3.connect(tmp_path / "answers.sqlite")) as base:
+        base.execute("PRAGMA user_version = 99")
+    with pytest.raises(LabError, match="newer version"):
+        judge(serve(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -431,32 +592,26 @@ def test_a_killed_process_loses_no_verdict(serve, tmp_path):
     assert len(prompts) - len(set(prompts)) <= 1
 
 
-def test_cancelling_keeps_what_is_in_flight_and_asks_nothing_more(serve, tmp_path):
-    cancel = threading.Event()
-
+def test_when_the_judging_fails_no_call_waits_for_its_retry(serve, tmp_path):
     def behaviour(request, before):
-        if before == 5:
-            cancel.set()
-        return replace(honest(request), delay=0.2)
+        wait = Reply("wait", 429, {"Retry-After": "15"})
+        return replace(wait if before else Reply("bad key", 401), delay=0.3)
 
-    server = serve(behaviour)
-    items = [candidate(number=n) for n in range(30)]
-    scores = [score for [score] in judge(server, tmp_path, calls_in_flight=4).score(items, cancel=cancel)]
-    asked = len(server.requests)
-    assert 6 <= asked <= 9
-    assert sum(score.value == 1.0 for score in scores) == asked
-    assert all(score.reason == CANCELLED for score in scores if score.value is None)
-    judge(server, tmp_path).score(items)
-    assert len(server.requests) == 30
-
-
-def test_cancelling_does_not_wait_for_a_retry(serve, tmp_path):
-    cancel = threading.Event()
-    server = serve(says(Reply("wait", 429, {"Retry-After": "15"})))
-    threading.Timer(0.5, cancel.set).start()
     started = time.monotonic()
-    assert one(judge(server, tmp_path).score([candidate()], cancel=cancel)).reason == CANCELLED
+    with pytest.raises(LabError, match="refused the key"):
+        judge(serve(behaviour), tmp_path).score([candidate(number=n) for n in range(3)])
     assert time.monotonic() - started < 3
+
+
+def test_a_result_that_cannot_be_stored_stops_the_judging(serve, tmp_path):
+    def store(index, score):
+        raise OSError("the disk is full")
+
+    server = serve()
+    with pytest.raises(OSError, match="disk") as error:
+        judge(server, tmp_path, calls_in_flight=2).score([candidate(number=n) for n in range(50)], store)
+    assert error.value.__traceback__  # held, and the pool is stopped nevertheless
+    assert len(server.requests) < 10
 
 
 def test_calls_in_flight_are_bounded(serve, tmp_path):
@@ -543,17 +698,17 @@ def test_the_estimate_is_exact_on_calls(serve, tmp_path, method, votes):
     items = [candidate(), candidate(WRONG), candidate(), candidate(reference=None)]
     scorer = judge(server, tmp_path, method=method, votes=votes)
     scorer.score(items)
-    estimated = estimate(scorer.config, [(item.task, item.code) for item in items])
+    estimated = estimate_cost(scorer.config, [(item.task, item.code) for item in items])
     assert estimated.calls == len(server.requests) == 2 * votes * (2 if method == "analyze" else 1)
 
 
 def test_the_estimate_names_money_for_known_prices_and_none_for_others():
     items = [(candidate(number=n).task, RIGHT) for n in range(200)]
-    known = estimate(JudgeConfig(model="gpt-4o"), items)
+    known = estimate_cost(JudgeConfig(model="gpt-4o"), items)
     assert known.output_tokens == 200 * 512
     assert known.usd == pytest.approx((known.prompt_tokens * 2.5 + 102_400 * 10) / 1e6)
     assert "at most $" in str(known)
-    elsewhere = estimate(JudgeConfig(model="gpt-4o", base_url="http://127.0.0.1/v1"), items)
+    elsewhere = estimate_cost(JudgeConfig(model="gpt-4o", base_url="http://127.0.0.1/v1"), items)
     assert elsewhere.usd is None
     assert "not known" in str(elsewhere)
     assert price(JudgeConfig(model="gpt-99", base_url=OPENAI_URL), 1, 1)[0] is None
@@ -576,6 +731,6 @@ def test_a_model_that_would_judge_itself_is_warned_about(one_model, other, same)
 
 def test_every_prompt_fences_the_code_and_states_its_menu():
     for method in METHODS:
-        prompt = opening(JudgeConfig(method=method), candidate().task, "x = '{braces}'")
+        prompt = first_prompt(JudgeConfig(method=method), candidate().task, "x = '{braces}'")
         assert "```python\nx = '{braces}'\n```" in prompt
         assert ("[[Correct]]" in prompt) == (method == "naive")

@@ -42,7 +42,7 @@ from pipeline.scoring.execution.scorer import Execution
 from pipeline.scoring.execution.spec import Suite
 from pipeline.scoring.execution.suite import load_suite
 from pipeline.scoring.judge.client import JudgeClient
-from pipeline.scoring.judge.codejudge import CodeJudge, estimate
+from pipeline.scoring.judge.codejudge import CodeJudge, estimate_cost
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.settings import Settings
@@ -247,7 +247,7 @@ def _judge(settings: Settings, config: JudgeConfig, rows: Sequence[_Row], report
     if not waiting:
         return
     attempts = [row.attempt for row in waiting]
-    report(0.92, f"judging: {estimate(config, [(attempt.task, attempt.code) for attempt in attempts])}")
+    report(0.92, f"judging: {estimate_cost(config, [(attempt.task, attempt.code) for attempt in attempts])}")
     client = JudgeClient(config, settings.judge_key, settings.data_dir / "judge-cache")
     judged = 0
 

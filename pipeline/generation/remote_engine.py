@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.generation.engine import Request
 from pipeline.generation.prompts import Prompt, render
 from pipeline.models.families import Family
-from pipeline.openai_server import connect, words_of
+from pipeline.openai_server import connect, error_message
 from pipeline.schema import Completion, Context, LabError, PromptVariant, SamplingParams
 
 _UPDATE_SECONDS = 0.08
@@ -153,7 +153,7 @@ class RemoteEngine:
 
         if not isinstance(error, openai.APIError):
             return error
-        words = words_of(error, self._key)
+        words = error_message(error, self._key)
         if "min_p" in words:
             return LabError(f"The server at {self.base_url} does not know min_p; set it to 0 ({words}).")
         name = completion.fingerprint.removeprefix("remote:")
@@ -171,7 +171,7 @@ class RemoteEngine:
             try:
                 self._served = frozenset(model.id for model in self._server.models.list())
             except openai.APIError as error:
-                words = words_of(error, self._key)
+                words = error_message(error, self._key)
                 raise LabError(
                     f"The server at {self.base_url} does not say which models it has ({words})."
                 ) from None

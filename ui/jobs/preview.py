@@ -68,7 +68,7 @@ def _money(lab: Lab, steps: list[Step]) -> str:
     judged = [step.arguments for step in steps if step.arguments.get("judge", "none") != "none"]
     if not judged:
         return ""
-    from pipeline.scoring.judge.codejudge import estimate as judging
+    from pipeline.scoring.judge.codejudge import estimate_cost
     from pipeline.scoring.judge.config import JudgeConfig
 
     first = judged[0]
@@ -80,7 +80,7 @@ def _money(lab: Lab, steps: list[Step]) -> str:
         config = JudgeConfig(first["judge"], str(first["judge_model"]), votes=int(first.get("votes") or 1))
     except LabError as error:
         return str(error)
-    found = judging(config, [(task_from_sample(sample), sample.function) for sample in samples])
+    found = estimate_cost(config, [(task_from_sample(sample), sample.function) for sample in samples])
     times = f", for each of {len(judged)} evaluations" if len(judged) > 1 else ""
     return f"The judge: {found}{times}."
 

@@ -102,6 +102,8 @@ def _judge(score: Score) -> str:
     parts = "".join(
         f"<h4>{escape(title)}</h4><p>{escape(text)}</p>" for title, text in _votes(score.details["votes"])
     )
+    if left_out := score.details.get("left_out"):
+        parts += f'<p class="note">The judge refuses {escape(", ".join(left_out))}: left out.</p>'
     return f'<details class="judge"><summary>What {escape(score.metric)} said</summary>{parts}</details>'
 
 

@@ -1,7 +1,8 @@
 """Asking a judge over HTTP: any server that speaks the OpenAI chat protocol, each answer paid for once.
 
-Every answer is on the disk before it is used, so a run that was stopped or killed never asks for it again.
-Calls that failed are not kept. The key is held by the client alone, never by the config that is stored.
+Every answer that could be read is on the disk before it is used, so a run that was stopped or killed never
+asks for it again. Calls that failed and answers that could not be read are not kept. The key is held by the
+client alone, never by the config that is stored.
 """
 
 from __future__ import annotations
@@ -10,42 +11,43 @@ import hashlib
 import json
 import logging
 import math
-import random
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline.openai_server import connect, without_key, words_of
+import tenacity
+
+from pipeline.openai_server import OptionalParameters, connect, error_message, refused_parameter, without_key
 from pipeline.schema import LabError
+from pipeline.scoring.judge.cache import Answer, AnswerCache
 from pipeline.scoring.judge.config import JudgeConfig
+from pipeline.scoring.thinking import without_thinking
 
+T = TypeVar("T")
 _LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
-_GIVE_UP_AFTER = 5  # calls in a row without an answer: by then it is the judge, not the question
-_LONGEST_BACKOFF = 30.0  # seconds
+_MOST_FAILURES = 5  # calls in a row without an answer: by then it is the judge, not the question
+_backoff = tenacity.wait_exponential_jitter(initial=0.4, max=30, jitter=0.2)  # seconds
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the judge wrote, and why it stopped (``stop``, ``length``)."""
-
-    text: str
-    finish_reason: str
-
-
 class Unanswered(Exception):
-    """No usable answer came from the judge; the text says why."""
+    """The judge gave no usable answer to one question.
+
+    Args:
+        reason: in words.
+        text: what the judge wrote, if anything.
+    """
+
+    def __init__(self, reason: str, text: str = "") -> None:
+        super().__init__(reason)
+        self.text = text
 
 
-class Cancelled(Exception):
-    """The caller asked to stop before this call was made."""
+class Stopped(Exception):
+    """The judging was stopped before this question was answered."""
 
 
 class JudgeClient:
@@ -70,190 +72,212 @@ class JudgeClient:
         if config.at_openai and not self._key:
             raise LabError("The judge at OpenAI needs a key: set OPENAI_API_KEY, or enter one.")
         self._patience = patience
-        # The package's own retries cannot be cancelled while they sleep and have no bound in total.
+        # The package's own retries cannot be stopped while they sleep, and their total time has no limit.
         self._server = connect(config.base_url, self._key, timeout, max_retries=0)
+        self._optional = OptionalParameters(config.base_url)
         self._cache = AnswerCache(cache_dir)
-        # The old name is known everywhere, and refused aloud by the models that no longer take it; a server
-        # that does not know the new one may pass over it in silence, and write without a limit.
+        # The old name is known everywhere, and the models that no longer take it say so; a server that does
+        # not know the new name may ignore it without a word, and write without a limit.
         self._limit_name = _LIMIT_NAMES[config.at_openai]
         self._lock = threading.Lock()
-        self._unanswered_in_a_row = 0
+        self._failures_in_a_row = 0
 
-    def ask(self, prompt: str, step: str, vote: int, stopped: Callable[[], bool] = lambda: False) -> Answer:
-        """The judge's answer, from the cache where it was paid for before.
+    def ask(
+        self, prompt: str, step: str, vote: int, read: Callable[[str], T], stop: threading.Event
+    ) -> tuple[Answer, T]:
+        """Get the judge's answer, from the cache if it was paid for before, and what is read from it.
 
         Args:
             prompt: one user message.
             step: which call of which method, part of the cache's key.
             vote: index of the vote, so that each is its own answer.
-            stopped: asked before each try and while waiting between tries.
+            read: reads the answer without its thinking; raises ``Unanswered`` if it cannot.
+            stop: once it is set, nothing more is asked.
 
         Raises:
-            Unanswered: this question got no answer; another may.
-            Cancelled: ``stopped`` said so before an answer was paid for.
+            Unanswered: this question got no usable answer; another question may.
+            Stopped: ``stop`` was set before an answer was paid for.
             LabError: no question can be answered (key, model, credit, server).
         """
         config = self.config
         judge = [config.base_url.rstrip("/"), config.model, config.temperature, config.max_tokens]
         key = hashlib.sha256(json.dumps([*judge, step, vote, prompt]).encode()).hexdigest()
         answer = self._cache.get(key)
-        if answer is None:
+        if answer is not None:
             try:
-                answer = self._insist(prompt, stopped)
-            except Unanswered as error:
-                self._count(error)
-                raise
-            self._cache.put(key, f"{config.model}, {step}, vote {vote}", answer)
-            with self._lock:
-                self._unanswered_in_a_row = 0
-        return answer
-
-    def _count(self, error: Unanswered) -> None:
+                return answer, self._read(answer, read)
+            except Unanswered:
+                pass  # an older version kept it: ask again
+        try:
+            answer = self._ask_server(prompt, stop)
+        except Unanswered as error:
+            self._count_failure(error)
+            raise
         with self._lock:
-            self._unanswered_in_a_row += 1
-            hopeless = self._unanswered_in_a_row >= _GIVE_UP_AFTER
-        if hopeless:
+            self._failures_in_a_row = 0
+        value = self._read(answer, read)
+        self._cache.put(key, f"{config.model}, {step}, vote {vote}", answer)
+        return answer, value
+
+    def _read(self, answer: Answer, read: Callable[[str], T]) -> T:
+        if answer.finish_reason == "length":
+            limit = self.config.max_tokens
+            raise Unanswered(f"the judge's answer was cut off at {limit} tokens; allow it more", answer.text)
+        text = without_thinking(answer.text).strip()
+        if not text:
+            thought = "the judge's answer holds its thinking and nothing else"
+            raise Unanswered(thought if answer.text.strip() else "the judge's answer was empty", answer.text)
+        try:
+            return read(text)
+        except Unanswered as error:
+            raise Unanswered(str(error), answer.text) from None
+
+    def _count_failure(self, error: Unanswered) -> None:
+        with self._lock:
+            self._failures_in_a_row += 1
+            too_many = self._failures_in_a_row >= _MOST_FAILURES
+        if too_many:
             raise LabError(
-                f"The judge at {self.config.base_url} left {_GIVE_UP_AFTER} questions in a row unanswered, "
-                f"the last because {error}. Every answer so far is kept; start again when the judge is well."
+                f"The judge at {self.config.base_url} did not answer {_MOST_FAILURES} questions in a row. "
+                f"The last reason: {error}. All answers so far are kept. Resume the evaluation to ask again."
             )
 
-    def _insist(self, prompt: str, stopped: Callable[[], bool]) -> Answer:
-        """One question, asked again while that makes sense."""
+    def _ask_server(self, prompt: str, stop: threading.Event) -> Answer:
+        """Ask one question, several times if the server has passing trouble."""
         import openai
 
-        started, tries = time.monotonic(), 0
-        while True:
-            if stopped():
-                raise Cancelled
-            try:
-                return self._request(prompt)
-            except openai.APIError as error:
-                tries += 1
-                status, words = getattr(error, "status_code", None), words_of(error, self._key)
-                delay = _retry_delay(error, tries)
-                hopeless = self._hopeless(status, error.code, words)
-            # Raised out here, so that no traceback carries the server's own words: they may repeat the key.
-            if hopeless:
-                raise LabError(hopeless)
-            if delay is None:
-                raise Unanswered(f"the judge refused the question ({words})")
-            spent = time.monotonic() - started
-            if spent + delay > self._patience:
-                raise Unanswered(f"the judge gave no answer in {tries} tries over {spent:.0f} s ({words})")
-            _LOG.info("The judge gave no answer (%s); asking again in %.1f s", words, delay)
-            _sleep(delay, stopped)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            wait=_wait,
+            stop=tenacity.stop_before_delay(self._patience),
+            sleep=tenacity.sleep_using_event(stop),
+            before_sleep=self._log_retry,
+            reraise=True,
+        )
+        try:
+            return retrying(self._request, prompt, stop)
+        except openai.APIError as error:
+            failure = self._failure(error, retrying.statistics)
+        # Raised outside the handler, so that no traceback holds the server's words: they may repeat the key.
+        raise failure
 
-    def _request(self, prompt: str) -> Answer:
+    def _request(self, prompt: str, stop: threading.Event) -> Answer:
+        if stop.is_set():
+            raise Stopped
         try:
             response = self._create(prompt)
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise Unanswered("the judge's server sent broken JSON") from None
         try:  # the package does not check what it builds, and gives a page that is no JSON as a string
             choice = response.choices[0]
-            text = str(choice.message.content or choice.message.refusal or "")
+            message = choice.message
+            text, refusal = _text(message.content), getattr(message, "refusal", None)
             finish_reason = str(choice.finish_reason or "")
+            thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
         except (AttributeError, IndexError, KeyError, TypeError):
-            raise Unanswered("the judge's server sent a reply without an answer in it") from None
+            raise Unanswered(
+                f"the judge's server sent a reply without an answer in it{_why(response)}"
+            ) from None
         if finish_reason == "content_filter":
             raise Unanswered("the judge's content filter held the answer back")
-        return Answer(without_key(text, self._key), finish_reason)
+        if not text and refusal:
+            raise Unanswered(f"the judge refused: {self._clean(str(refusal))[:300]}")
+        if not text and thought:
+            text = f"<think>{thought}</think>"  # so that the reader of an unscored vote sees it
+        return Answer(self._clean(text), finish_reason, self._optional.left_out)
 
     def _create(self, prompt: str) -> Any:
-        """One request; where the server does not take the limit's name, the same with the other name."""
+        """Send one request; if the server does not take the limit's name, send the other name."""
         import openai
 
         def create(limit_name: str) -> Any:
-            limit: dict[str, Any] = {limit_name: self.config.max_tokens}
-            return self._server.chat.completions.create(
-                model=self.config.model,
-                messages=[{"role": "user", "content": prompt}],
-                temperature=self.config.temperature,
-                **limit,
+            limit = {limit_name: self.config.max_tokens}
+            return self._optional.send(
+                lambda optional: self._server.chat.completions.create(
+                    model=self.config.model,
+                    messages=[{"role": "user", "content": prompt}],
+                    extra_body={**limit, **optional},
+                ),
+                {"temperature": self.config.temperature},
             )
 
         name = self._limit_name
         try:
             return create(name)
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if name not in error.message:
+        except openai.APIError as error:
+            if refused_parameter(error, [name]) is None:
                 raise
         other = _LIMIT_NAMES[1 - _LIMIT_NAMES.index(name)]
         response = create(other)
         self._limit_name = other
         return response
 
-    def _hopeless(self, status: int | None, code: str | None, words: str) -> str | None:
-        """What to tell the user where no other question would fare better."""
-        where = self.config.base_url
+    def _failure(self, error: Any, tries: dict[str, Any]) -> Exception:
+        """Put the last error into words: ``LabError`` if no other question would get an answer."""
+        where, status = self.config.base_url, getattr(error, "status_code", None)
+        message = error_message(error, self._key)
         if status in (401, 403):
-            return f"The judge at {where} refused the key ({words}). Check OPENAI_API_KEY, or enter another."
+            return LabError(
+                f"The judge at {where} refused the key ({message}). Check OPENAI_API_KEY, or enter another."
+            )
         if status == 404:
-            return (
+            return LabError(
                 f"The judge at {where} knows no model {self.config.model!r}, or that is not the address of "
-                f"an OpenAI-compatible server, which usually ends in /v1 ({words})."
+                f"an OpenAI-compatible server, which usually ends in /v1 ({message})."
             )
-        if status == 402 or code == "insufficient_quota":
-            return f"The judge's account at {where} has no credit left ({words})."
-        return None
+        if status == 402 or error.code == "insufficient_quota":
+            return LabError(f"The judge's account at {where} has no credit left ({message}).")
+        if not _may_pass(error):
+            return Unanswered(f"the judge refused the question ({message})")
+        times, seconds = tries["attempt_number"], tries["delay_since_first_attempt"]
+        return Unanswered(f"the judge gave no answer in {times} tries over {seconds:.0f} s ({message})")
+
+    def _log_retry(self, state: tenacity.RetryCallState) -> None:
+        message = error_message(_error(state), self._key)
+        _LOG.info("The judge gave no answer (%s); asking again in %.1f s", message, state.upcoming_sleep)
+
+    def _clean(self, text: str) -> str:
+        """The text without the key, and as UTF-8 can hold it."""
+        return without_key(text, self._key).encode("utf-8", "replace").decode()
 
 
-class AnswerCache:
-    """Answers on disk, in an SQLite file that several processes may share.
-
-    Raises:
-        LabError: the file cannot be used; better to stop than to buy answers and lose them.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "answers.sqlite"
-        with self._open() as base:
-            base.execute(
-                "CREATE TABLE IF NOT EXISTS answers"
-                " (key TEXT PRIMARY KEY, label TEXT, text TEXT, finish_reason TEXT, created TEXT)"
-            )
-
-    def get(self, key: str) -> Answer | None:
-        """The answer under this key, if it was given before."""
-        with self._open() as base:
-            row = base.execute("SELECT text, finish_reason FROM answers WHERE key = ?", (key,)).fetchone()
-        return Answer(*row) if row else None
-
-    def put(self, key: str, label: str, answer: Answer) -> None:
-        """Keep an answer; it is on the disk when this returns."""
-        row = (key, label, answer.text, answer.finish_reason, datetime.now(UTC).isoformat(timespec="seconds"))
-        with self._open() as base:
-            base.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", row)
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        # One short connection a use: no lock and no lifetime to mind, and a millisecond is nothing to a call.
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._file, timeout=60)) as base, base:
-                yield base
-        except (sqlite3.Error, OSError) as error:
-            raise LabError(f"The judge's answers cannot be kept in {self._file}: {error}") from error
+def _text(content: Any) -> str:
+    """A message's content; some servers send a list of parts, with the thinking in parts of their own."""
+    if isinstance(content, list):
+        return "".join(str(part["text"]) for part in content if part["type"] == "text")
+    return str(content or "")
 
 
-def _retry_delay(error: Any, tries: int) -> float | None:
-    """Seconds to wait before asking again, None where asking again is of no use.
+def _why(response: Any) -> str:
+    """The error that some servers send with status 200, for the end of a sentence."""
+    error = getattr(response, "error", None)
+    message = error.get("message") if isinstance(error, dict) else error
+    return f" ({str(message)[:300]})" if message else ""
 
-    Never less than the server asks for (Retry-After), and longer from try to try.
-    """
+
+def _error(state: tenacity.RetryCallState) -> Any:
+    """What the last try raised."""
+    return state.outcome.exception() if state.outcome else None
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether asking again may help: the connection failed, or the server is busy or broken."""
     import openai
 
     status = getattr(error, "status_code", 0)
-    told = 0.0
-    if status in (408, 409, 429) or status >= 500:
-        told = _retry_after(error.response.headers.get("retry-after") or "")
-    elif not isinstance(error, openai.APIConnectionError):  # which a time-out is too
-        return None
-    return max(told, min(0.5 * 2 ** (tries - 1), _LONGEST_BACKOFF) * random.uniform(0.75, 1.0))
+    if getattr(error, "code", None) == "insufficient_quota":
+        return False
+    return isinstance(error, openai.APIConnectionError) or status in (408, 409, 429) or status >= 500
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next try: longer from try to try, and never less than Retry-After."""
+    headers = getattr(getattr(_error(state), "response", None), "headers", {})
+    return max(_retry_after(headers.get("retry-after") or ""), _backoff(state))
 
 
 def _retry_after(value: str) -> float:
-    """Seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); 0 where it is neither."""
+    """Seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); 0 if it is neither."""
     try:
         seconds = float(value)
     except ValueError:
@@ -262,11 +286,3 @@ def _retry_after(value: str) -> float:
         except ValueError:
             return 0.0
     return 0.0 if math.isnan(seconds) else max(0.0, seconds)
-
-
-def _sleep(seconds: float, stopped: Callable[[], bool]) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        if stopped():
-            raise Cancelled
-        time.sleep(min(left, 0.1))

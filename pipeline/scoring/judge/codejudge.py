@@ -19,41 +19,49 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from statistics import median
 from threading import Event
+from typing import Any, TypeVar
 
 from pipeline.schema import Attempt, Score, Task
-from pipeline.scoring.judge.client import Cancelled, JudgeClient, Unanswered
+from pipeline.scoring.judge.client import JudgeClient, Stopped, Unanswered
 from pipeline.scoring.judge.config import CostEstimate, JudgeConfig, price
-from pipeline.scoring.judge.prompts import opening, summary
+from pipeline.scoring.judge.prompts import first_prompt, summary_prompt
 
-CANCELLED = "cancelled before the judge answered"
+T = TypeVar("T")
 NO_REFERENCE = "there is no reference to judge it against"
 SEVERITIES = {"Negligible": 0, "Small": 5, "Major": 50, "Fatal": 100}
 CHARACTERS_PER_TOKEN = (
     4  # measured 4.0 to 4.1 on these prompts with a 49k vocabulary; only the estimate uses it
 )
 _VERDICT = re.compile(r"\[\[\s*(correct|incorrect)\s*\]\]", re.IGNORECASE)
-_FENCED = re.compile(r"^```[a-z]*[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_JSON_START = re.compile(r"\[(?=\s*[\]{\"])|\{(?=\s*[\"}])")
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One vote: its value from 0 to 1, or why it has none, and the judge's words, call by call."""
+    """One vote: its value from 0 to 1, or why it has none, and the judge's words, call by call.
+
+    Attributes:
+        left_out: parameters that the judge's server refused.
+    """
 
     value: float | None
     reason: str | None
     words: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 class CodeJudge:
     """The scorer. Its metric is named after the judge; values are 1 or 0, for ``taxonomy`` from 0 to 1.
 
     ``Score.details`` holds ``votes`` (each vote as a dict), ``agreement`` (share of the votes that equal the
-    score) and ``flipped`` (whether votes contradict each other).
+    score), ``flipped`` (whether votes contradict each other) and, if the judge's server refused parameters,
+    ``left_out``.
 
     Args:
         client: asks the judge.
@@ -62,8 +70,8 @@ class CodeJudge:
 
     def __init__(self, client: JudgeClient, calls_in_flight: int = 8) -> None:
         self.client = client
-        self.calls_in_flight = calls_in_flight
         self.config = client.config
+        self.calls_in_flight = calls_in_flight
         self.metrics: tuple[str, ...] = (self.config.name,)
 
     def applies_to(self, task: Task) -> bool:
@@ -71,91 +79,90 @@ class CodeJudge:
         return task.reference is not None
 
     def score(
-        self,
-        attempts: Sequence[Attempt],
-        on_result: Callable[[int, Score], None] | None = None,
-        cancel: Event | None = None,
+        self, attempts: Sequence[Attempt], on_result: Callable[[int, Score], None] | None = None
     ) -> list[list[Score]]:
         """Judge each attempt's code; equal ones are asked about once.
 
         Args:
             attempts: what to judge.
             on_result: told each score with its attempt's index as soon as it stands, in this thread.
-            cancel: set it to stop: calls in flight are finished and kept, the rest is unscored.
 
         Raises:
             LabError: the judge can answer nothing (key, model, credit, server). Calls in flight are finished
                 and kept first.
         """
-        asked: dict[str, list[int]] = {}
         scores = [Score(self.config.name, None, NO_REFERENCE)] * len(attempts)
+        rows: dict[str, list[int]] = {}
         for index, attempt in enumerate(attempts):
-            if attempt.task.reference is None:
-                if on_result:
-                    on_result(index, scores[index])
-            else:
-                asked.setdefault(opening(self.config, attempt.task, attempt.code), []).append(index)
-        failed = Event()
+            if attempt.task.reference is not None:
+                prompt = first_prompt(self.config, attempt.task, attempt.code)
+                rows.setdefault(prompt, []).append(index)
+            elif on_result:
+                on_result(index, scores[index])
+        with closing(self._judge(list(rows))) as judged:
+            for prompt, score in judged:
+                for index in rows[prompt]:
+                    scores[index] = score
+                    if on_result:
+                        on_result(index, score)
+        return [[score] for score in scores]
 
-        def stopped() -> bool:
-            return failed.is_set() or (cancel is not None and cancel.is_set())
-
-        def cast(prompt: str, number: int) -> Vote:
-            try:
-                return self._vote(prompt, number, stopped)
-            except BaseException:
-                failed.set()  # here, and not first where the result is read: each call more costs money
-                raise
-
-        votes: dict[str, dict[int, Vote]] = {prompt: {} for prompt in asked}
+    def _judge(self, prompts: Sequence[str]) -> Generator[tuple[str, Score], None, None]:
+        """Cast every vote on every prompt; gives each prompt's score once its last vote is in."""
+        stop = Event()
+        votes: dict[str, dict[int, Vote]] = {prompt: {} for prompt in prompts}
         with ThreadPoolExecutor(self.calls_in_flight, thread_name_prefix="judge") as pool:
             futures = {
-                pool.submit(cast, prompt, vote): (prompt, vote)
-                for prompt in asked
-                for vote in range(self.config.votes)
+                pool.submit(self._vote, prompt, number, stop): (prompt, number)
+                for prompt in prompts
+                for number in range(self.config.votes)
             }
             try:
                 for future in as_completed(futures):
-                    prompt, vote = futures[future]
-                    votes[prompt][vote] = future.result()
+                    (prompt, number), vote = futures[future], future.result()
+                    if vote is None:
+                        continue  # another call failed for good, and its error comes next
+                    votes[prompt][number] = vote
                     if len(votes[prompt]) == self.config.votes:
-                        in_order = [votes[prompt][number] for number in range(self.config.votes)]
-                        for index in asked[prompt]:
-                            scores[index] = combine(self.config.name, in_order)
-                            if on_result:
-                                on_result(index, scores[index])
-            except BaseException:
-                failed.set()  # the pool waits for the calls in flight; those that wait their turn give up
-                raise
-        return [[score] for score in scores]
+                        in_order = [vote for _, vote in sorted(votes[prompt].items())]
+                        yield prompt, combine(self.config.name, in_order)
+            finally:
+                stop.set()  # the pool waits for the calls in flight; those that wait their turn give up
 
-    def _vote(self, prompt: str, vote: int, stopped: Callable[[], bool]) -> Vote:
+    def _vote(self, prompt: str, number: int, stop: Event) -> Vote | None:
+        """One vote; None if the judging was stopped before it."""
         words: list[str] = []
+        left_out: list[str] = []
 
-        def ask(question: str, step: str) -> str:
-            answer = self.client.ask(question, step, vote, stopped)
+        def ask(question: str, step: str, read: Callable[[str], T]) -> T:
+            answer, value = self.client.ask(question, step, number, read, stop)
             words.append(answer.text)
-            if answer.finish_reason == "length":
-                raise Unanswered(f"the judge's answer was cut off at {self.config.max_tokens} tokens")
-            return answer.text
+            left_out.extend(answer.left_out)
+            return value
 
+        method = self.config.method
+        value = reason = None
         try:
-            text = ask(prompt, self.config.method)
-            if self.config.method == "taxonomy":
-                value = taxonomy_score(text)
-            elif self.config.method == "analyze":
-                value = verdict(ask(summary(text), "summarize"))
+            if method == "taxonomy":
+                value = ask(prompt, method, taxonomy_score)
+            elif method == "analyze":
+                analysis = ask(prompt, method, str)
+                value = ask(summary_prompt(analysis), "summarize", verdict)
             else:
-                value = verdict(text)
+                value = ask(prompt, method, verdict)
         except Unanswered as error:
-            return Vote(None, str(error), tuple(words))
-        except Cancelled:
-            return Vote(None, CANCELLED, tuple(words))
-        return Vote(value, None, tuple(words))
+            reason = str(error)
+            words.append(error.text)
+        except Stopped:
+            return None
+        except BaseException:
+            stop.set()  # here, and not first where the result is read: each call more costs money
+            raise
+        return Vote(value, reason, tuple(words), tuple(dict.fromkeys(left_out)))
 
 
 def verdict(text: str) -> float:
-    """1 or 0 from the last bracketed verdict; raises ``Unanswered`` where there is none."""
+    """1 or 0 from the last bracketed verdict; raises ``Unanswered`` if there is none."""
     found = _VERDICT.findall(text)
     if not found:
         raise Unanswered("the judge gave no verdict")
@@ -166,18 +173,11 @@ def taxonomy_score(text: str) -> float:
     """``max(0, 100 - sum of the severities) / 100``, the paper's formula, from the judge's JSON list.
 
     Raises:
-        Unanswered: the answer is not exactly such a list, fenced or bare.
+        Unanswered: the answer holds no such list.
     """
-    fenced = _FENCED.findall(text)
-    try:
-        faults = json.loads(fenced[-1] if fenced else text)
-    except ValueError:
-        raise Unanswered("the judge's answer is no JSON list") from None
-    if not isinstance(faults, list):
-        raise Unanswered("the judge's answer is no JSON list")
     total = 0
-    for fault in faults:
-        if not isinstance(fault, dict) or set(fault) != {"inconsistency", "severity"}:
+    for fault in _last_list(text):
+        if set(fault) != {"inconsistency", "severity"}:
             raise Unanswered("the judge's list holds something else than inconsistencies with a severity")
         severity = str(fault["severity"]).capitalize()
         if severity not in SEVERITIES:
@@ -186,30 +186,64 @@ def taxonomy_score(text: str) -> float:
     return max(0, 100 - total) / 100
 
 
+def _last_list(text: str) -> list[dict[str, Any]]:
+    """The last JSON list of objects in the text, with prose around it or not.
+
+    Prose mentions ``[]`` too. So an empty list counts if it stands alone on its line, or if there is no
+    brace in the text, which every inconsistency has.
+    """
+    found: list[list[dict[str, Any]]] = []
+    for value, start, end in _json_values(text):
+        if isinstance(value, dict) and len(value) == 1:
+            [value] = value.values()  # such as {"inconsistencies": [...]}
+        line = text[text.rfind("\n", 0, start) + 1 :].partition("\n")[0]
+        alone = line.strip() == text[start:end]
+        if not isinstance(value, list) or not all(isinstance(fault, dict) for fault in value):
+            continue
+        if value or alone or "{" not in text:
+            found.append(value)
+    if not found:
+        raise Unanswered("the judge's answer holds no JSON list of inconsistencies")
+    return found[-1]
+
+
+def _json_values(text: str) -> Iterator[tuple[Any, int, int]]:
+    """Every outermost JSON list of objects or strings, and every object, with its start and end."""
+    decoder, place = json.JSONDecoder(strict=False), 0
+    while start := _JSON_START.search(text, place):
+        try:
+            value, place = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            place = start.end()
+        else:
+            yield value, start.start(), place
+
+
 def combine(metric: str, votes: Sequence[Vote]) -> Score:
     """The median of an odd number of votes, if no missing vote could have moved it."""
     values = [vote.value for vote in votes if vote.value is not None]
     missing = len(votes) - len(values)
     low, high = median(values + [0.0] * missing), median(values + [1.0] * missing)
-    details = {"votes": [asdict(vote) for vote in votes], "flipped": len(set(values)) > 1}
+    details: dict[str, Any] = {"votes": [asdict(vote) for vote in votes], "flipped": len(set(values)) > 1}
+    if left_out := sorted({name for vote in votes for name in vote.left_out}):
+        details["left_out"] = left_out
     if low == high:
         return Score(metric, low, None, {**details, "agreement": values.count(low) / len(votes)})
-    reasons = Counter(vote.reason for vote in votes if vote.reason)
-    reason = CANCELLED if CANCELLED in reasons else reasons.most_common(1)[0][0]
-    if len(votes) > 1 and reason != CANCELLED:
+    reason = Counter(vote.reason for vote in votes if vote.reason).most_common(1)[0][0]
+    if len(votes) > 1:
         reason = f"{missing} of {len(votes)} votes are missing and the others do not settle it: {reason}"
     return Score(metric, None, reason, details)
 
 
-def estimate(config: JudgeConfig, answers: Iterable[tuple[Task, str]]) -> CostEstimate:
-    """Estimate what judging takes, from each task and the code that answers it.
+def estimate_cost(config: JudgeConfig, answers: Iterable[tuple[Task, str]]) -> CostEstimate:
+    """Estimate what judging costs, from each task and the code that answers it.
 
     Before there is any code, the references can stand for it.
     """
-    prompts = {opening(config, task, code) for task, code in answers if task.reference is not None}
+    prompts = {first_prompt(config, task, code) for task, code in answers if task.reference is not None}
     calls, sent = len(prompts), sum(map(len, prompts)) / CHARACTERS_PER_TOKEN
     if config.method == "analyze":  # a second call for each, that sends the first one's answer back
-        sent += len(prompts) * (len(summary("")) / CHARACTERS_PER_TOKEN + config.max_tokens)
+        sent += len(prompts) * (len(summary_prompt("")) / CHARACTERS_PER_TOKEN + config.max_tokens)
         calls *= 2
     prompt_tokens, output_tokens = round(sent * config.votes), calls * config.votes * config.max_tokens
     usd, date = price(config, prompt_tokens, output_tokens)

@@ -64,20 +64,22 @@ Answer with a JSON list and nothing else: for each inconsistency one object with
 "inconsistency" (a short sentence) and "severity" (one of the four words), most severe first; [] where there
 is none."""
 
-_OPENINGS: dict[Method, str] = {"naive": _NAIVE, "analyze": _ANALYZE, "taxonomy": _TAXONOMY}
+_FIRST_PROMPTS: dict[Method, str] = {"naive": _NAIVE, "analyze": _ANALYZE, "taxonomy": _TAXONOMY}
 
 
-def opening(config: JudgeConfig, task: Task, code: str) -> str:
+def first_prompt(config: JudgeConfig, task: Task, code: str) -> str:
     """The prompt of a vote's first call: task, reference and code, each fenced as data."""
     parts = [
         f"The task:\n{fence(task.instruction, 'text')}",
         f"A reference that fulfils the task, as other code may too:\n{fence(task.reference or '', 'python')}",
         f"The code to be judged:\n{fence(code, 'python')}",
     ]
-    return _OPENINGS[config.method].format(material="\n\n".join(parts), rules=_RULES, comparing=_COMPARING)
+    return _FIRST_PROMPTS[config.method].format(
+        material="\n\n".join(parts), rules=_RULES, comparing=_COMPARING
+    )
 
 
-def summary(analysis: str) -> str:
+def summary_prompt(analysis: str) -> str:
     """The prompt of ``analyze``'s second call, which sees the analysis and nothing else."""
     return _SUMMARIZE.format(analysis=fence(analysis, "text"))
 
