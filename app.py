@@ -10,6 +10,7 @@ import gradio as gr
 
 from pipeline.settings import Settings
 from training.jobs import Runner, open_runner
+from training.sweep import VERBS
 from ui import about, dataset, theme
 from ui.api import generation, listings
 from ui.callbacks import Page
@@ -43,7 +44,7 @@ def main() -> None:
     """Serve on ``HOST``:``PORT``; model and dataset load meanwhile, and the queue of jobs goes on."""
     try:
         settings = Settings.from_env()
-        lab, runner = Lab(settings), open_runner(settings)
+        lab, runner = Lab(settings), open_runner(settings, VERBS)
         page = build(lab, runner)
         looks = theme.launch()
         page.launch(server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, **looks)

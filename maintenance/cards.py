@@ -13,7 +13,7 @@ from pipeline.evaluation.store import Run, list_runs, load_run
 from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.settings import Settings
-from training import command_line as cli
+from training.command_line import run_verb
 
 _CURVE = "loss.svg"
 
@@ -137,4 +137,4 @@ def draw_curve(losses: Sequence[tuple[int, float]], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(cards))
+    sys.exit(run_verb(cards))

@@ -18,8 +18,8 @@ from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import VARIANTS, LabError, PromptVariant, SamplingParams
 from pipeline.settings import Settings
-from training import command_line as cli
-from training.progress import Reporter
+from training.command_line import run_verb
+from training.jobs.progress import Reporter
 
 
 def ladder(
@@ -120,4 +120,4 @@ def _train(
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(ladder))
+    sys.exit(run_verb(ladder))

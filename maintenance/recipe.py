@@ -20,8 +20,8 @@ from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import Checkpoint, Column, LabError, PromptVariant, Sample, SamplingParams
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
-from training import command_line as cli
-from training.progress import Reporter
+from training.command_line import run_verb
+from training.jobs.progress import Reporter
 
 
 def recipe(
@@ -107,4 +107,4 @@ def _bits(engine: TorchEngine, column: Column, samples: Sequence[Sample]) -> flo
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(recipe))
+    sys.exit(run_verb(recipe))

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder of the packages and ``assets/``; jobs run in it."""
+ASSETS = ROOT / "assets"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

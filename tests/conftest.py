@@ -129,13 +129,14 @@ def serve(settings: Settings) -> Iterator[str]:
     """The whole app on a free port, loading as it does for a user; gives its URL."""
     import app
     from training.jobs import open_runner
+    from training.sweep import VERBS
     from ui import theme
     from ui.lab import Lab
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    lab, runner = Lab(settings), open_runner(settings)
+    lab, runner = Lab(settings), open_runner(settings, VERBS)
     page = app.build(lab, runner)
     _, url, _ = page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **theme.launch())
     lab.start()

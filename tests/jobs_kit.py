@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.settings import ASSETS, Settings
-from tests.verbs import VERBS
+from tests.verbs.count import count
+from tests.verbs.evaluate import evaluate
+from tests.verbs.finetune import finetune
 from training.jobs import Job, Records, Runner
 from training.jobs.local_backend import LocalBackend
+from training.jobs.signature import Verb
+from training.sweep import sweep
 
 ROOT = Path(__file__).resolve().parents[1]
+VERBS: dict[str, Verb] = {"count": count, "finetune": finetune, "evaluate": evaluate, "sweep": sweep}
 T = TypeVar("T")
 
 

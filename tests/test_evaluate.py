@@ -23,7 +23,7 @@ from tests.judge_server import JudgeServer
 from training import command_line as cli
 from training.evaluate import evaluate as verb
 from training.evaluate import original_spelling
-from training.progress import Reporter
+from training.jobs.progress import Reporter
 
 KEY = "sk-very-secret-0123456789"
 QUICK = ("--subset-size", "baseline", "--max-new-tokens", "6", "--temperature", "0")

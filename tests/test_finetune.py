@@ -27,7 +27,8 @@ from training.backends import load
 from training.examples import IGNORED, encode
 from training.finetune import finetune
 from training.jobs import open_runner, processes
-from training.progress import Reporter
+from training.jobs.progress import Reporter
+from training.sweep import VERBS
 from training.trainer import build_trainer
 
 
@@ -120,7 +121,7 @@ def test_a_cpu_trains_in_bf16_only_where_it_computes_that_fast(
 
 def resumed_job(settings: Settings, asked: dict[str, Any]) -> dict[str, Any]:
     """The same as a job, killed with signal 9 once it has saved something, then resumed."""
-    runner = open_runner(settings)
+    runner = open_runner(settings, VERBS)
     runner.start()
     job = runner.submit("finetune", asked)
     work = settings.data_dir / "checkpoints" / "smollm2-135m"

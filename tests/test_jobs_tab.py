@@ -16,11 +16,13 @@ from pipeline.schema import LabError
 from pipeline.settings import Settings
 from tests.jobs_kit import ended, local_runner, settings_in
 from tests.jobs_page import page_of
-from training.jobs import Job, Runner
+from training.jobs import Job, Records, Runner
 from training.jobs.limits import may_launch, require_launch
+from training.jobs.local_backend import LocalBackend
+from training.jobs.signature import Verb, job_parameters
 from training.jobs.time_estimate import estimate
-from training.jobs.verbs import form_fields, load
-from ui.api.jobs import Api
+from training.sweep import VERBS
+from ui.api.jobs import submission
 from ui.jobs import html as jobs_view
 from ui.jobs import sweep_grid as jobs_sweep
 from ui.jobs.preview import preview
@@ -106,9 +108,9 @@ def test_the_form_shows_the_very_command_that_will_run(runner: Runner) -> None:
 
 def test_a_form_that_makes_no_sense_says_why_before_it_is_sent(runner: Runner) -> None:
     lab = Lab(runner.settings)
-    assert "subset-size" in preview(lab, runner, "finetune", {"subset_size": None, "prompt": "regular"})
+    assert "Training samples must be" in preview(lab, runner, "finetune", {"subset_size": None})
     assert "no checkpoint" in preview(lab, runner, "evaluate", {"subset_size": "123"})
-    assert "is no size" in preview(lab, runner, "sweep", {"sizes": "<b>"})
+    assert "Training-set sizes must be" in preview(lab, runner, "sweep", {"sizes": "<b>"})
     assert "<b>" not in preview(lab, runner, "sweep", {"sizes": "<b>"})
 
 
@@ -152,15 +154,13 @@ def test_a_form_warns_of_a_gpu_that_is_missing_or_that_the_comparison_holds(
     assert (words in shown) if words else ("warning" not in shown)
 
 
-def test_the_api_takes_all_that_the_verbs_take() -> None:
-    for kind, endpoint in (
-        ("finetune", Api.submit_finetune),
-        ("evaluate", Api.submit_evaluation),
-        ("sweep", Api.submit_sweep),
-    ):
-        asked = {field.name: field.default for field in form_fields(load(kind)) if not field.required}
-        taken = inspect.signature(endpoint).parameters
-        assert {name: taken[name].default or None for name in asked} == asked
+@pytest.mark.parametrize(("kind", "verb"), VERBS.items())
+def test_a_submission_takes_the_parameters_of_its_verb_and_a_token(
+    tmp_path: Path, kind: str, verb: Verb
+) -> None:
+    runner = Runner(settings_in(tmp_path), Records(tmp_path), LocalBackend(Records(tmp_path)), VERBS)
+    taken = inspect.signature(submission(runner, kind)).parameters
+    assert list(taken) == [*(parameter.name for parameter in job_parameters(verb)), "token"]
 
 
 def test_an_estimate_says_whether_it_is_rough_or_measured_here(runner: Runner) -> None:

@@ -14,9 +14,8 @@ from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from tests.jobs_kit import ended, local_runner, settings_in
-from training import jobs
 from training.jobs import Runner
-from training.jobs.sweep_plan import plan
+from training.jobs.sweep_plan import plan_sweep
 from training.sweep import sweep
 
 ASKED = {"sizes": "200,100", "prompts": "regular,augmented", "seeds": "42,43", "samples": 3}
@@ -49,7 +48,7 @@ def made(runner: Runner) -> set[str]:
 
 
 def test_a_plan_is_every_combination_each_fine_tune_before_its_evaluation(tmp_path: Path) -> None:
-    steps = plan(settings_in(tmp_path), {**DEFAULTS, **ASKED})
+    steps = plan_sweep(settings_in(tmp_path), {**DEFAULTS, **ASKED})
     assert len(steps) == 16
     for index, step in enumerate(steps):
         if step.kind == "evaluate":
@@ -62,7 +61,7 @@ def test_a_plan_is_every_combination_each_fine_tune_before_its_evaluation(tmp_pa
 
 
 def test_the_baseline_is_evaluated_once_a_variant_and_never_trained(tmp_path: Path) -> None:
-    steps = plan(settings_in(tmp_path), {**DEFAULTS, **ASKED, "sizes": "baseline"})
+    steps = plan_sweep(settings_in(tmp_path), {**DEFAULTS, **ASKED, "sizes": "baseline"})
     assert [(step.kind, step.arguments["prompt"]) for step in steps] == [
         ("evaluate", "regular"),
         ("evaluate", "augmented"),
@@ -72,22 +71,22 @@ def test_the_baseline_is_evaluated_once_a_variant_and_never_trained(tmp_path: Pa
 def test_a_run_whose_samples_are_damaged_counts_as_missing(runner: Runner) -> None:
     ended(runner, runner.submit("evaluate", {"subset_size": "baseline", "samples": 3}))
     asked = {**DEFAULTS, "sizes": "baseline"}
-    assert plan(runner.settings, asked) == []
+    assert plan_sweep(runner.settings, asked) == []
     (folder,) = list_runs(runner.settings)
     (folder / "items.jsonl.gz").write_bytes(b"no gzip")
-    assert [step.kind for step in plan(runner.settings, asked)] == ["evaluate"]
+    assert [step.kind for step in plan_sweep(runner.settings, asked)] == ["evaluate"]
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"sizes": "many"}, "'many' is no size"),
-        ({"sizes": "0"}, "'0' is no size"),
-        ({"sizes": ","}, "at least one of its sizes"),
-        ({"prompts": "formal"}, "no prompt variant 'formal'"),
-        ({"seeds": "x"}, "'x' is no seed"),
+        ({"sizes": "many"}, "sizes must be .* not 'many'"),
+        ({"sizes": "0"}, "sizes must be .* not '0'"),
+        ({"sizes": ","}, "sizes must name at least a size"),
+        ({"prompts": "formal"}, "prompts must be .* not 'formal'"),
+        ({"seeds": "x"}, "seeds must be .* not 'x'"),
         ({"family": "gpt-5"}, "no model family"),
-        ({"sizes": "200,99999999"}, "Subset size must be from"),
+        ({"sizes": "200,99999999"}, "sizes must be .* from 1 to 100,000, not '99999999'"),
     ],
 )
 def test_a_sweep_that_makes_no_sense_is_refused_before_anything_is_queued(
@@ -123,8 +122,11 @@ def test_only_what_is_missing_is_run_again(runner: Runner) -> None:
 def test_a_checkpoint_that_was_trained_otherwise_does_not_count_as_there(runner: Runner) -> None:
     asked = {"sizes": "100", "prompts": "regular", "samples": 3}
     ended(runner, runner.submit("sweep", {**asked, "max_steps": 1}), 60)
-    assert [step.kind for step in plan(runner.settings, {**DEFAULTS, **asked})] == ["finetune", "evaluate"]
-    assert plan(runner.settings, {**DEFAULTS, **asked, "max_steps": 1}) == []
+    assert [step.kind for step in plan_sweep(runner.settings, {**DEFAULTS, **asked})] == [
+        "finetune",
+        "evaluate",
+    ]
+    assert plan_sweep(runner.settings, {**DEFAULTS, **asked, "max_steps": 1}) == []
 
 
 def test_a_failed_member_stops_its_own_evaluation_only(runner: Runner) -> None:
@@ -169,7 +171,7 @@ def test_the_command_line_runs_the_same_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runner = local_runner(tmp_path)
-    monkeypatch.setattr(jobs, "open_runner", lambda settings: runner)
+    monkeypatch.setattr("training.sweep.open_runner", lambda settings, verbs: runner)
     result = sweep("100", prompts="regular", samples=3)
     assert result["jobs"] == 2
     assert [sorted(found) for found in result["results"]] == [

@@ -18,7 +18,7 @@ from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.settings import Settings
 from training.backends import load
 from training.examples import encode_all
-from training.progress import Reporter
+from training.jobs.progress import Reporter
 from training.trainer import build_trainer
 
 SAMPLES, STEPS = 48, 24

@@ -11,11 +11,11 @@ from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
-Backend = Literal["auto", "unsloth", "peft"]
+TrainingBackend = Literal["auto", "unsloth", "peft"]
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def choose(backend: Backend, family: Family) -> Literal["unsloth", "peft"]:
+def choose(backend: TrainingBackend, family: Family) -> Literal["unsloth", "peft"]:
     """Take Unsloth where it can run and the model is large enough to gain from it, else PEFT.
 
     On the embedded 135M model Unsloth's compile time alone is longer than PEFT's whole training.

@@ -10,30 +10,31 @@ from typing import Any, Literal
 
 from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summarize
 from pipeline.evaluation.store import Run, runs_dir
-from pipeline.models.checkpoints import checkpoint_name, get_column
+from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import LabError, PromptVariant, SamplingParams
 from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig, self_judging_warning
 from pipeline.settings import Settings
-from training import command_line as cli
-from training.progress import Reporter
+from training.command_line import run_verb
+from training.jobs.arguments import NewTokens, Samples, Seed, Size, Temperature, Votes, column_key
+from training.jobs.progress import Reporter
 
 JudgeChoice = Literal["none", "naive", "analyze", "taxonomy"]
 SuiteChoice = Literal["none", "packages", "metrics", "humaneval"]
 
 
 def evaluate(
-    subset_size: str,
+    subset_size: Size,
     prompt: PromptVariant = "regular",
     family: str = DEFAULT_FAMILY,
-    samples: int = 200,
+    samples: Samples = 200,
     judge: JudgeChoice = "none",
     judge_model: str = "gpt-4o",
-    votes: int = 1,
-    temperature: float = 0.1,
-    max_new_tokens: int | None = None,
-    seed: int = 42,
-    training_seed: int = 42,
+    votes: Votes = 1,
+    temperature: Temperature = 0.1,
+    max_new_tokens: NewTokens | None = None,
+    seed: Seed = 42,
+    training_seed: Seed = 42,
     resume: bool = False,
     output: Path | None = None,
     suite: SuiteChoice = "none",
@@ -65,10 +66,10 @@ def evaluate(
     settings = Settings.from_env()
     report = Reporter()
     chosen = get_family(settings, family)
-    column = get_column(settings, chosen, _column_key(subset_size, prompt, training_seed))
+    column = get_column(settings, chosen, column_key(subset_size, prompt, training_seed))
     plan = EvaluationPlan(
         samples=samples,
-        sampling=SamplingParams(float(temperature), 0.1, max_new_tokens or chosen.max_new_tokens, seed),
+        sampling=SamplingParams(temperature, 0.1, max_new_tokens or chosen.max_new_tokens, seed),
         judge=_judge(settings, judge, judge_model, votes),
         resume=resume,
         root=output or runs_dir(settings),
@@ -82,15 +83,6 @@ def evaluate(
         print(line)
     _say_unscored(run)
     return result
-
-
-def _column_key(subset_size: str, prompt: PromptVariant, training_seed: int) -> str:
-    if subset_size == "baseline":
-        return f"baseline/{prompt}"
-    digits = subset_size.replace(",", "").replace("_", "")
-    if not digits.isdigit():
-        raise LabError(f"The subset size is 'baseline' or a number such as 1000, not {subset_size!r}.")
-    return checkpoint_name(int(digits), prompt, training_seed).replace(f"-{prompt}", "", 1) + f"/{prompt}"
 
 
 def _judge(settings: Settings, method: JudgeChoice, model: str, votes: int) -> JudgeConfig | None:
@@ -175,7 +167,7 @@ def original_spelling(argv: Sequence[str]) -> list[str]:
 
 def main() -> int:
     """Run the verb from the command line."""
-    return cli.run(evaluate, original_spelling(sys.argv[1:]))
+    return run_verb(evaluate, original_spelling(sys.argv[1:]))
 
 
 if __name__ == "__main__":

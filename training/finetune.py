@@ -19,21 +19,22 @@ from pipeline.models.weights import best_dtype
 from pipeline.schema import LabError, PromptVariant, counted
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
-from training import command_line as cli
-from training.backends import Backend, choose, load
+from training.backends import TrainingBackend, choose, load
+from training.command_line import run_verb
 from training.examples import encode_all
-from training.progress import Reporter
+from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSize
+from training.jobs.progress import Reporter
 
 
 def finetune(
-    subset_size: int,
-    prompt: PromptVariant,
+    subset_size: SubsetSize,
+    prompt: PromptVariant = "regular",
     family: str = DEFAULT_FAMILY,
-    epochs: int = 3,
-    seed: int = 42,
-    max_steps: int | None = None,
-    learning_rate: float | None = None,
-    backend: Backend = "auto",
+    epochs: Epochs = 3,
+    seed: Seed = 42,
+    max_steps: Steps | None = None,
+    learning_rate: LearningRate | None = None,
+    backend: TrainingBackend = "auto",
     resume: bool = False,
     output: Path | None = None,
 ) -> dict[str, Any]:
@@ -57,8 +58,6 @@ def finetune(
     Raises:
         LabError: arguments, data or machine do not allow it; said in words.
     """
-    if subset_size < 1 or epochs < 1 or (max_steps is not None and max_steps < 1):
-        raise LabError("Subset size, epochs and steps must be at least 1.")
     # One GPU for a training: transformers would spread batches over all there are, as 4-bit models cannot.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     settings = Settings.from_env()
@@ -166,4 +165,4 @@ def _command(
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(finetune))
+    sys.exit(run_verb(finetune))

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from training import command_line as cli
-from training.progress import Reporter
+from training.command_line import run_verb
+from training.evaluate import evaluate
+from training.finetune import finetune
+from training.jobs import Job, Runner, open_runner
+from training.jobs.arguments import Epochs, Prompts, Samples, Seeds, Sizes, Steps
+from training.jobs.progress import Reporter
+from training.jobs.signature import Verb
+
+_LOOK_EVERY = 1.0  # seconds
 
 
 def sweep(
-    sizes: str,
-    prompts: str = "regular,augmented",
-    seeds: str = "42",
+    sizes: Sizes,
+    prompts: Prompts = "regular,augmented",
+    seeds: Seeds = "42",
     family: str = DEFAULT_FAMILY,
-    epochs: int = 3,
-    max_steps: int | None = None,
-    samples: int = 200,
+    epochs: Epochs = 3,
+    max_steps: Steps | None = None,
+    samples: Samples = 200,
     judge: Literal["none", "naive", "analyze", "taxonomy"] = "none",
     judge_model: str = "gpt-4o",
 ) -> dict[str, Any]:
@@ -32,7 +40,7 @@ def sweep(
     Args:
         sizes: training-set sizes with commas between them; baseline evaluates the base model too
         prompts: prompt variants with commas between them
-        seeds: training seeds with commas between them; several show how much chance there is in training
+        seeds: training seeds with commas between them; several show how much results vary by chance
         family: model family
         epochs: passes over each subset
         max_steps: stop each training after this many steps, for a trial
@@ -41,35 +49,26 @@ def sweep(
         judge_model: model that judges
 
     Returns:
-        The sweep's id, how many jobs it took, and what each of them found.
+        The sweep's id, its number of jobs, and the result of each of them.
 
     Raises:
-        LabError: arguments make no sense, or a member did not succeed.
+        LabError: there is no such family, or a member did not succeed.
     """
     arguments = dict(locals())
-    from training.jobs import open_runner
-
     settings = Settings.from_env()
-    runner = open_runner(settings)
-    report = Reporter()
+    runner = open_runner(settings, VERBS)
     # The key stays with this process: its jobs are started from here, not by an app that has none.
     local = judge != "none" and runner.backend.name == "local"
     job = runner.submit("sweep", arguments, secrets={"OPENAI_API_KEY": settings.judge_key} if local else None)
     runner.start()
-    told: tuple[float, str] | None = None
     try:
-        while (job := runner.status(job.id)).active:
-            if (job.progress, job.message) != told:
-                report(job.progress, job.message or "queued")
-                told = (job.progress, job.message)
-            time.sleep(1)
+        job = _wait(runner, job, Reporter())
     except KeyboardInterrupt:
         runner.cancel(job.id)
         raise
     finally:
         runner.close()
     members = runner.list(sweep=job.id)
-    report(1.0, job.message)
     if job.state != "succeeded":
         reasons = [
             f"{' '.join(one.command[2:])}: {one.reason}" for one in members if one.state != "succeeded"
@@ -82,5 +81,21 @@ def sweep(
     }
 
 
+def _wait(runner: Runner, job: Job, report: Reporter) -> Job:
+    """Report each change until the sweep has ended."""
+    reported: tuple[float, str] | None = None
+    while (job := runner.status(job.id)).active:
+        if (job.progress, job.message) != reported:
+            report(job.progress, job.message or "queued")
+            reported = (job.progress, job.message)
+        time.sleep(_LOOK_EVERY)
+    report(1.0, job.message)
+    return job
+
+
+VERBS: Mapping[str, Verb] = {"finetune": finetune, "evaluate": evaluate, "sweep": sweep}
+"""Every verb by its kind of job."""
+
+
 if __name__ == "__main__":
-    sys.exit(cli.run(sweep))
+    sys.exit(run_verb(sweep))

@@ -17,7 +17,7 @@ from trl import SFTConfig, SFTTrainer
 
 from pipeline.models.families import Family
 from pipeline.models.weights import best_dtype
-from training.progress import Reporter
+from training.jobs.progress import Reporter
 
 _SAVES = 10  # a killed training loses at most a tenth of its steps
 

@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import load
 from training.examples import encode_all
-from training.progress import Reporter
+from training.jobs.progress import Reporter
 
 STEPS, WARM = 30, 12
 # Rows a step: samples of the embedded model, packed rows of the 8B one.

@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.schema import LabError
-from tests.jobs_kit import ROOT, ended, local_runner, settings_in, until
+from tests.jobs_kit import ROOT, VERBS, ended, local_runner, settings_in, until
 from tests.test_sweep import made
-from tests.verbs import VERBS
 from training.jobs import Records, Runner, open_runner, processes
 from training.jobs.ray_backend import RayBackend
 
@@ -167,8 +166,8 @@ def test_no_key_is_in_what_the_cluster_tells_of_its_jobs_or_in_our_records(
 def test_a_wrong_token_fails_the_job_with_that_reason(cluster: Cluster, tmp_path: Path) -> None:
     """In a process of its own: Ray reads its token once."""
     code = (
-        "import time; from pathlib import Path; from tests.jobs_kit import settings_in\n"
-        "from tests.verbs import VERBS; from training.jobs import open_runner\n"
+        "import time; from pathlib import Path; from tests.jobs_kit import VERBS, settings_in\n"
+        "from training.jobs import open_runner\n"
         f"runner = open_runner(settings_in(Path({str(tmp_path)!r}), ray_address={cluster.address!r}, "
         f"share_url={str(tmp_path / 'share')!r}), VERBS)\n"
         "job = runner.submit('count', {'to': 2})\n"

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from training import command_line as cli
-from training.progress import Reporter
+from training.command_line import run_verb
+from training.jobs.progress import Reporter
 
 
 def count(
@@ -57,4 +57,4 @@ def count(
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(count))
+    sys.exit(run_verb(count))

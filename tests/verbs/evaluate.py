@@ -10,13 +10,13 @@ from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import Attempt, Completion, PromptVariant, SamplingParams, Score, Task
 from pipeline.settings import Settings
-from training import command_line as cli
-from training.jobs.limits import column_key
-from training.progress import Reporter
+from training.command_line import run_verb
+from training.jobs.arguments import Size, column_key
+from training.jobs.progress import Reporter
 
 
 def evaluate(
-    subset_size: str,
+    subset_size: Size,
     prompt: PromptVariant = "regular",
     family: str = DEFAULT_FAMILY,
     samples: int = 200,
@@ -32,7 +32,7 @@ def evaluate(
     """Write a run of the checkpoint; raises LabError where there is none."""
     settings, report = Settings.from_env(), Reporter()
     chosen = get_family(settings, family)
-    column = get_column(settings, chosen, column_key(locals()))
+    column = get_column(settings, chosen, column_key(subset_size, prompt, training_seed))
     ids = tuple(f"sample-{number}" for number in range(samples))
     config = RunConfig(
         id=f"{family}_{column.key.replace('/', '-')}",
@@ -60,4 +60,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(evaluate))
+    sys.exit(run_verb(evaluate))

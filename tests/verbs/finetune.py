@@ -12,15 +12,16 @@ from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, finger
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import LabError, PromptVariant
 from pipeline.settings import Settings
-from training import command_line as cli
-from training.progress import Reporter
+from training.command_line import run_verb
+from training.jobs.arguments import Epochs, SubsetSize
+from training.jobs.progress import Reporter
 
 
 def finetune(
-    subset_size: int,
-    prompt: PromptVariant,
+    subset_size: SubsetSize,
+    prompt: PromptVariant = "regular",
     family: str = DEFAULT_FAMILY,
-    epochs: int = 3,
+    epochs: Epochs = 3,
     seed: int = 42,
     max_steps: int | None = None,
     learning_rate: float | None = None,
@@ -51,4 +52,4 @@ def finetune(
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(finetune))
+    sys.exit(run_verb(finetune))

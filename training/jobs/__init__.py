@@ -9,18 +9,18 @@ from collections.abc import Mapping
 
 from pipeline.settings import Settings
 from training.jobs.local_backend import LocalBackend
-from training.jobs.records import ACTIVE, Job, Records, State
-from training.jobs.runner import Backend, Runner
-from training.jobs.verbs import VERBS
-from training.progress import in_time
+from training.jobs.progress import in_time
+from training.jobs.records import ACTIVE, Job, JobState, Records
+from training.jobs.runner import JobBackend, Runner
+from training.jobs.signature import Verb
 
-__all__ = ["ACTIVE", "Job", "Records", "Runner", "State", "in_time", "open_runner"]
+__all__ = ["ACTIVE", "Job", "JobState", "Records", "Runner", "in_time", "open_runner"]
 
 
-def open_runner(settings: Settings, verbs: Mapping[str, str] = VERBS) -> Runner:
+def open_runner(settings: Settings, verbs: Mapping[str, Verb]) -> Runner:
     """The queue of this data folder, on the Ray cluster at ``RAY_ADDRESS`` if there is one, else here."""
     records = Records(settings.data_dir / "jobs")
-    backend: Backend
+    backend: JobBackend
     if settings.ray_address:
         from training.jobs.ray_backend import RayBackend
 

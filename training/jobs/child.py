@@ -19,12 +19,12 @@ from typing import Any
 
 import psutil
 
+from pipeline.settings import ROOT
 from training.jobs import job_files as files
 from training.jobs import processes
 from training.jobs.processes import Identity
+from training.jobs.progress import FILE_VARIABLE
 from training.jobs.records import Job, Records
-from training.jobs.verbs import ROOT
-from training.progress import FILE_VARIABLE
 
 _LOOK_EVERY = 0.3  # seconds
 _SIGN_OF_LIFE = 10.0  # seconds

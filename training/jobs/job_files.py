@@ -64,7 +64,7 @@ def last_progress(folder: Path) -> dict[str, Any]:
 
 
 def is_report(line: str) -> bool:
-    """Whether a line of a log is a report of ``training.progress``."""
+    """Whether a line of a log is a report of ``training.jobs.progress``."""
     return line.startswith('{"time": ')
 
 

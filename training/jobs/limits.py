@@ -1,4 +1,4 @@
-"""Who may launch jobs, and how much may be asked for. The one place that decides it, for page and API."""
+"""Who may launch jobs, and what a job must have before it is queued; the same for page and API."""
 
 from __future__ import annotations
 
@@ -11,21 +11,10 @@ from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
+from training.jobs.arguments import BASELINE, column_key
 
-MOST_ACTIVE = 500
+MAX_ACTIVE = 500
 """Jobs that wait or run at the same time; a sweep of 10 sizes, 2 variants and 3 seeds has 120."""
-_RANGES = {
-    "subset_size": (1, 20_000),
-    "epochs": (1, 20),
-    "max_steps": (1, 100_000),
-    "samples": (1, 2_000),
-    "votes": (1, 15),
-    "max_new_tokens": (1, 4_096),
-    "temperature": (0, 2),
-    "learning_rate": (1e-7, 1e-1),
-    "seed": (0, 2**31 - 1),
-    "training_seed": (0, 2**31 - 1),
-}
 
 
 def jobs_are_on(settings: Settings) -> bool:
@@ -38,20 +27,18 @@ def may_launch(settings: Settings, token: str | None) -> bool:
     if settings.private:
         return True
     return bool(settings.jobs_token) and hmac.compare_digest(
-        (token or "").encode(), str(settings.jobs_token).encode()
+        (token or "").encode("utf-8", "replace"), str(settings.jobs_token).encode()
     )
 
 
 def require_launch(settings: Settings, token: str | None) -> None:
-    """Raise ``LabError`` that says what is missing, unless the caller may launch, cancel and delete jobs."""
+    """Raise ``LabError`` unless the caller may launch, cancel and delete jobs."""
     if may_launch(settings, token):
         return
     if settings.jobs_token:
-        raise LabError(
-            "Jobs on this server need its jobs token (RCL_JOBS_TOKEN), and the one given is not it."
-        )
+        raise LabError("Jobs on this server need its jobs token (RCL_JOBS_TOKEN), and this is not it.")
     raise LabError(
-        "Jobs are off on this server, since others can reach it. Whoever runs it can set RCL_JOBS_TOKEN "
+        "Jobs are off on this server, because others can reach it. Whoever runs it can set RCL_JOBS_TOKEN "
         "and give that token to those who may launch jobs."
     )
 
@@ -62,44 +49,27 @@ def check(settings: Settings, kind: str, arguments: Mapping[str, Any], trained_b
     Args:
         settings: of the app.
         kind: the verb.
-        arguments: all of its arguments.
-        trained_before: whether a job that comes before it makes the checkpoint that it evaluates.
+        arguments: all of its arguments, validated.
+        trained_before: whether an earlier job trains the checkpoint that this one evaluates.
     """
-    for name, (low, high) in _RANGES.items():
-        value = arguments.get(name)
-        if isinstance(value, int | float) and not low <= value <= high:
-            raise LabError(
-                f"{name.replace('_', ' ').capitalize()} must be from {low:,} to {high:,}, not {value:,}."
-            )
     if arguments.get("judge", "none") != "none":
         JudgeConfig(arguments["judge"], arguments["judge_model"], votes=arguments.get("votes", 1))
     if "family" not in arguments:
         return
     family = get_family(settings, arguments["family"])
     if kind == "evaluate" and not trained_before:
-        get_column(settings, family, column_key(arguments))
+        get_column(settings, family, evaluated_column(arguments))
 
 
-def column_key(arguments: Mapping[str, Any]) -> str:
-    """Key of the column that an evaluation evaluates, such as ``1000-seed43/augmented``."""
-    size = str(arguments["subset_size"])
-    if size == "baseline":
-        return f"baseline/{arguments['prompt']}"
-    name = checkpoint_name(_number(size), arguments["prompt"], arguments.get("training_seed", 42))
-    return f"{name.replace('-' + arguments['prompt'], '', 1)}/{arguments['prompt']}"
+def evaluated_column(arguments: Mapping[str, Any]) -> str:
+    """Key of the column that an evaluation with these arguments evaluates."""
+    return column_key(arguments["subset_size"], arguments["prompt"], arguments["training_seed"])
 
 
 def checkpoint_of(kind: str, arguments: Mapping[str, Any]) -> str | None:
     """Where the adapter that an evaluation evaluates lies below the data folder, if it was made here."""
-    if kind != "evaluate" or arguments.get("subset_size") == "baseline":
+    if kind != "evaluate" or arguments["subset_size"] == BASELINE:
         return None
-    size = _number(str(arguments["subset_size"]))
-    name = checkpoint_name(size, arguments["prompt"], arguments.get("training_seed", 42))
+    size = int(arguments["subset_size"])
+    name = checkpoint_name(size, arguments["prompt"], arguments["training_seed"])
     return f"checkpoints/{arguments['family']}/{name}"
-
-
-def _number(size: str) -> int:
-    digits = size.replace(",", "").replace("_", "")
-    if not (digits.isascii() and digits.isdigit()):
-        raise LabError(f"The subset size is 'baseline' or a number such as 1000, not {size!r}.")
-    return int(digits)

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 from pipeline.schema import LabError
+from pipeline.settings import ROOT
 from training.jobs import job_files as files
 from training.jobs import processes
 from training.jobs.processes import Identity
 from training.jobs.records import Job, Records
-from training.jobs.verbs import ROOT
 
 _SILENT = 120.0
 """Seconds without a sign of life after which a job of another machine or container counts as gone."""

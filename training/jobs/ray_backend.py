@@ -16,12 +16,11 @@ from urllib.parse import urlsplit
 
 from pipeline.models.families import Gguf, get_family
 from pipeline.schema import LabError
-from pipeline.settings import Settings
+from pipeline.settings import ROOT, Settings
 from training.jobs import job_files as files
 from training.jobs import share
 from training.jobs.limits import checkpoint_of
 from training.jobs.records import Job, Records
-from training.jobs.verbs import ROOT
 
 _CPUS = 2
 _SENT = ("pipeline", "training", "assets")

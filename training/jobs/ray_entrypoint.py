@@ -18,7 +18,7 @@ from pipeline.schema import LabError
 from pipeline.settings import Settings
 from training.jobs import job_files as files
 from training.jobs import share
-from training.progress import FILE_VARIABLE
+from training.jobs.progress import FILE_VARIABLE
 
 
 def main(url: str, needs: str | None, command: Sequence[str]) -> int:

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from training.jobs.processes import Identity
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
-ACTIVE: tuple[State, ...] = ("queued", "running")
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
+ACTIVE: tuple[JobState, ...] = ("queued", "running")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -69,7 +69,7 @@ class Job:
     command: tuple[str, ...]
     key: str
     backend: str = "local"
-    state: State = "queued"
+    state: JobState = "queued"
     owner: str = ""
     sweep: str | None = None
     needs: str | None = None
@@ -185,7 +185,7 @@ class Records:
         with self._open() as db:
             return next(iter(_select(db, "id = ?", [job_id])), None)
 
-    def list(self, states: Sequence[State] = (), sweep: str | None = None) -> list[Job]:
+    def list(self, states: Sequence[JobState] = (), sweep: str | None = None) -> list[Job]:
         """Jobs, newest first: all, or those in one of the states, or of one sweep."""
         where = "1"
         values: list[Any] = []

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 from training.jobs import job_files as files
-from training.jobs.limits import MOST_ACTIVE, check
+from training.jobs.limits import MAX_ACTIVE, check
 from training.jobs.processes import Identity
-from training.jobs.records import ACTIVE, Job, Records, State, work_key
-from training.jobs.sweep_plan import settle, submit_sweep
-from training.jobs.verbs import VERBS, can_resume, clean, command, load
+from training.jobs.records import ACTIVE, Job, JobState, Records, work_key
+from training.jobs.signature import Verb, command, parameters, validate
+from training.jobs.sweep_plan import NOTHING_MISSING, plan_sweep, settle
 
 _log = logging.getLogger(__name__)
 _TICK = 0.5  # seconds
@@ -29,7 +29,7 @@ _OF_AN_ATTEMPT = (
 )
 
 
-class Backend(Protocol):
+class JobBackend(Protocol):
     """Where jobs run."""
 
     name: str
@@ -73,9 +73,9 @@ class Runner:
     """
 
     def __init__(
-        self, settings: Settings, records: Records, backend: Backend, verbs: Mapping[str, str] = VERBS
+        self, settings: Settings, records: Records, backend: JobBackend, verbs: Mapping[str, Verb]
     ) -> None:
-        """``verbs`` names the module of each kind of job."""
+        """``verbs`` holds the function of each kind of job."""
         self.settings = settings
         self.records = records
         self.backend = backend
@@ -105,45 +105,68 @@ class Runner:
         Raises:
             LabError: the arguments make no sense, or the queue is full.
         """
-        if kind == "sweep":
-            return submit_sweep(self, arguments, owner, secrets)
         job = self.prepare(kind, arguments, owner)
-        return self.add([job], {job.id: secrets or {}})[0]
+        jobs = [job] if kind != "sweep" else self._with_members(job)
+        return self._add(jobs, secrets or {})[0]
+
+    def verb(self, kind: str) -> Verb:
+        """The function of a kind of job; raises ``LabError`` that lists the kinds there are."""
+        if kind not in self.verbs:
+            raise LabError(f"There is no kind of job {kind!r}. There are: {', '.join(self.verbs)}.")
+        return self.verbs[kind]
+
+    def can_resume(self, kind: str) -> bool:
+        """Whether jobs of this kind go on from what was done before they stopped."""
+        return kind == "sweep" or any(one.name == "resume" for one in parameters(self.verb(kind)))
 
     def prepare(
         self, kind: str, arguments: Mapping[str, Any], owner: str = "", needs: str | None = None
     ) -> Job:
         """A checked job that is not queued yet."""
-        cleaned = clean(load(kind, self.verbs), arguments)
-        check(self.settings, kind, cleaned, trained_before=needs is not None)
-        told = {
-            name: value if isinstance(value, int | float | None) else str(value)
-            for name, value in cleaned.items()
+        verb = self.verb(kind)
+        values = validate(verb, arguments)
+        check(self.settings, kind, values, trained_before=needs is not None)
+        values = {
+            name: value if isinstance(value, int | float | None) else str(value)  # a path has no JSON
+            for name, value in values.items()
         }
         return Job(
             id=uuid.uuid4().hex[:12],
             kind=kind,
-            arguments=told,
-            command=() if kind == "sweep" else tuple(command(kind, told, self.verbs)),
-            key=work_key(kind, told),
+            arguments=values,
+            command=() if kind == "sweep" else tuple(command(verb, values)),
+            key=work_key(kind, values),
             backend=self.backend.name,
             owner=owner or getpass.getuser(),
             needs=needs,
         )
 
-    def add(self, jobs: Sequence[Job], secrets: Mapping[str, Mapping[str, str]]) -> list[Job]:
-        """Queue prepared jobs, all or none; ``secrets`` by the id of their job. See ``Records.add``."""
-        held = {job_id: {k: v for k, v in values.items() if v} for job_id, values in secrets.items()}
-        held = {job_id: values for job_id, values in held.items() if values}
+    def _with_members(self, sweep: Job) -> list[Job]:
+        """A sweep and the jobs that it still misses; one that misses nothing has succeeded."""
+        members: list[Job] = []
+        for step in plan_sweep(self.settings, sweep.arguments):
+            needs = members[step.after].id if step.after is not None else None
+            member = self.prepare(step.kind, step.arguments, sweep.owner, needs)
+            members.append(replace(member, sweep=sweep.id))
+        if not members:
+            now = time.time()
+            done = replace(sweep, state="succeeded", progress=1.0, message=NOTHING_MISSING, finished=now)
+            return [done]
+        return [sweep, *members]
+
+    def _add(self, jobs: Sequence[Job], secrets: Mapping[str, str]) -> list[Job]:
+        """Queue prepared jobs, all or none; see ``Records.add``."""
+        secrets = {name: value for name, value in secrets.items() if value}
+        held = {job.id: secrets for job in jobs if secrets and _needs_secrets(job)}
         for job in jobs:
             self.backend.check(job, held.get(job.id, {}))
         jobs = [replace(job, **self._held_here()) if job.id in held else job for job in jobs]
         self._secrets |= held  # before the jobs can be claimed
         try:
-            added = self.records.add(jobs, MOST_ACTIVE)
+            added = self.records.add(jobs, MAX_ACTIVE)
         except OverflowError as count:
             raise LabError(
-                f"With this, {count} jobs would wait or run, and {MOST_ACTIVE} may. Cancel some, or wait."
+                f"With this, {count} jobs would wait or run; at most {MAX_ACTIVE} may. Cancel some, or wait."
             ) from count
         for unused in held.keys() - {job.id for job in added}:
             del self._secrets[unused]
@@ -165,7 +188,7 @@ class Runner:
         """Every report of the job so far, for its curve."""
         return files.progress(self.records.folder(self.status(job_id).id))
 
-    def list(self, states: Sequence[State] = (), sweep: str | None = None) -> list[Job]:
+    def list(self, states: Sequence[JobState] = (), sweep: str | None = None) -> list[Job]:
         """Jobs, newest first."""
         return self.records.list(states, sweep)
 
@@ -188,13 +211,13 @@ class Runner:
         if job.kind == "sweep":
             return self.submit("sweep", job.arguments, job.owner, secrets)
         arguments = dict(job.arguments)
-        if can_resume(load(job.kind, self.verbs)):
+        if self.can_resume(job.kind):
             arguments["resume"] = resume
         elif resume:
             raise LabError("This kind of job cannot resume; retry it.")
-        changes = {"arguments": arguments, "command": command(job.kind, arguments, self.verbs)}
+        changes = {"arguments": arguments, "command": command(self.verb(job.kind), arguments)}
         held_up = [one for one in self.list(("failed",)) if one.needs == job.id and one.exit_code is None]
-        keys = {one.id: secrets or {} for one in (job, *held_up) if one.kind != "finetune"}  # that needs none
+        keys = {one.id: secrets or {} for one in (job, *held_up) if _needs_secrets(one)}
         for one in (job, *held_up):
             self.backend.check(one, keys.get(one.id, {}))
         self._requeue(job, keys.get(job.id, {}), **changes)
@@ -275,7 +298,7 @@ class Runner:
             )
             self._end(job, "failed", reason)
 
-    def _end(self, job: Job, state: State, reason: str) -> None:
+    def _end(self, job: Job, state: JobState, reason: str) -> None:
         self.records.update(job, state=state, reason=reason, finished=time.time())
 
     def _requeue(self, job: Job, secrets: Mapping[str, str], **changes: Any) -> None:
@@ -293,3 +316,8 @@ class Runner:
 
     def _held_here(self) -> dict[str, Any]:
         return {"host": self._me.host, "pid": self._me.pid, "pid_started": self._me.started}
+
+
+def _needs_secrets(job: Job) -> bool:
+    """Whether the job gets the secrets of its submission; the only secret there is is a judge's key."""
+    return job.kind not in ("sweep", "finetune")

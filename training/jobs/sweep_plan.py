@@ -8,25 +8,22 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.evaluation.store import Run, RunConfig, list_runs, load_config, load_run
 from pipeline.models.checkpoints import checkpoint_name, get_column, list_checkpoints
 from pipeline.models.families import Family, get_family
-from pipeline.schema import VARIANTS, Checkpoint, LabError, PromptVariant, SamplingParams
+from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError, SamplingParams
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
-from training.jobs.limits import column_key
-from training.jobs.records import Job, Records
+from training.jobs.arguments import BASELINE, parse_prompts, parse_seeds, parse_sizes
+from training.jobs.limits import evaluated_column
+from training.jobs.records import Records
 
-if TYPE_CHECKING:
-    from training.jobs.runner import Runner
-
-
-_NOTHING = "nothing was missing"
+NOTHING_MISSING = "nothing was missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +35,21 @@ class Step:
     after: int | None = None
 
 
-def plan(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
+def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
     """The jobs of a sweep that are still missing, in the order in which they are queued.
 
     Every step resumes, so one that was interrupted before goes on and repeats nothing.
 
+    Args:
+        settings: where checkpoints and runs are.
+        arguments: of the sweep, validated.
+
     Raises:
-        LabError: a size, variant or seed makes no sense.
+        LabError: there is no such family.
     """
     family = get_family(settings, arguments["family"])
-    sizes, prompts, seeds = _lists(arguments)
+    sizes, seeds = parse_sizes(arguments["sizes"]), parse_seeds(arguments["seeds"])
+    prompts = parse_prompts(arguments["prompts"])
     training = {name: arguments[name] for name in ("epochs", "max_steps")}
     scoring = {name: arguments[name] for name in ("samples", "judge", "judge_model")}
     known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}
@@ -57,36 +59,20 @@ def plan(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
         if size == 0 and seed != seeds[0]:
             continue  # the baseline has no training seed
         common = {"family": family.name, "prompt": prompt, "resume": True}
-        checkpoint = known.get(checkpoint_name(size, prompt, seed) if size else "baseline")
+        checkpoint = known.get(checkpoint_name(size, prompt, seed) if size else BASELINE)
         trained = None
         if size and not _trained(checkpoint, training):
             trained = len(steps)
             steps.append(Step("finetune", {**common, "subset_size": size, "seed": seed, **training}))
         wanted = {
             **common,
-            "subset_size": str(size or "baseline"),
-            "training_seed": seed if size else 42,
+            "subset_size": str(size or BASELINE),
+            "training_seed": seed if size else DEFAULT_SEED,
             **scoring,
         }
         if trained is not None or checkpoint is None or not _evaluated(configs, family, checkpoint, wanted):
             steps.append(Step("evaluate", wanted, trained))
     return steps
-
-
-def submit_sweep(
-    runner: Runner, arguments: Mapping[str, Any], owner: str = "", secrets: Mapping[str, str] | None = None
-) -> Job:
-    """Queue a sweep and its members; the same sweep that still runs is returned instead."""
-    sweep = runner.prepare("sweep", arguments, owner)
-    members: list[Job] = []
-    for step in plan(runner.settings, sweep.arguments):
-        needs = members[step.after].id if step.after is not None else None
-        member = runner.prepare(step.kind, step.arguments, sweep.owner, needs)
-        members.append(replace(member, sweep=sweep.id))
-    if not members:
-        sweep = replace(sweep, state="succeeded", progress=1.0, message=_NOTHING, finished=time.time())
-    held = {member.id: secrets or {} for member in members if member.kind == "evaluate"}
-    return runner.add([sweep, *members], held)[0]
 
 
 def settle(records: Records, sweep_id: str) -> None:
@@ -96,10 +82,10 @@ def settle(records: Records, sweep_id: str) -> None:
         return
     states = Counter(job.state for job in members)
     done = len(members) - states["queued"] - states["running"]
-    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     changes: dict[str, Any] = {
         "progress": sum(job.progress if job.active else 1.0 for job in members) / len(members),
-        "message": f"{done} of {len(members)} done ({told})",
+        "message": f"{done} of {len(members)} done ({counts})",
         "reason": None,
     }
     bad = [state for state in ("failed", "interrupted", "cancelled") if states[state]]
@@ -107,37 +93,13 @@ def settle(records: Records, sweep_id: str) -> None:
         changes["state"] = "running" if states["running"] or done else "queued"
     else:
         changes["state"] = bad[0] if bad else "succeeded"
-        changes["reason"] = f"Of {len(members)} jobs: {told}." if bad else None
+        changes["reason"] = f"Of {len(members)} jobs: {counts}." if bad else None
     if all(getattr(sweep, name) == value for name, value in changes.items()):
         return
     changes["started"] = min((job.started for job in members if job.started), default=None)
     changes["finished"] = time.time() if done == len(members) else None
     with suppress(sqlite3.IntegrityError):  # the same sweep was asked for again meanwhile: that one shows it
         records.update(sweep, **changes)
-
-
-def _lists(arguments: Mapping[str, Any]) -> tuple[list[int], list[PromptVariant], list[int]]:
-    """Sizes (0 for the baseline), prompt variants and seeds, each once, in their order."""
-    words = {
-        name: list(dict.fromkeys(word.strip() for word in str(arguments[name]).split(",") if word.strip()))
-        for name in ("sizes", "prompts", "seeds")
-    }
-    for name, found in words.items():
-        if not found:
-            raise LabError(f"A sweep needs at least one of its {name}.")
-    strange = [word for word in words["prompts"] if word not in VARIANTS]
-    if strange:
-        raise LabError(f"There is no prompt variant {strange[0]!r}. There are: {', '.join(VARIANTS)}.")
-    sizes = [0 if word == "baseline" else _number(word, "size") for word in words["sizes"]]
-    prompts = [variant for word in words["prompts"] for variant in VARIANTS if variant == word]
-    return sizes, prompts, [_number(word, "seed") for word in words["seeds"]]
-
-
-def _number(word: str, what: str) -> int:
-    if not word.isascii() or not word.isdigit() or (what == "size" and int(word) == 0):
-        hint = "such as 200,1000, or baseline" if what == "size" else "such as 42,43,44"
-        raise LabError(f"{word!r} is no {what}. Give numbers with commas between them, {hint}.")
-    return int(word)
 
 
 def _trained(checkpoint: Checkpoint | None, training: Mapping[str, Any]) -> bool:
@@ -154,7 +116,7 @@ def _trained(checkpoint: Checkpoint | None, training: Mapping[str, Any]) -> bool
 def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
     """Whether there is a complete run of just what an evaluation with these arguments would make."""
     family = get_family(settings, arguments["family"])
-    column = get_column(settings, family, column_key(arguments))
+    column = get_column(settings, family, evaluated_column(arguments))
     return _evaluated(_configs(settings, family), family, column.checkpoint, arguments)
 
 
@@ -172,8 +134,8 @@ def _evaluated(
 ) -> bool:
     """Whether one of the runs is complete and of these very weights, as it is asked for now."""
     most = wanted.get("max_new_tokens") or family.max_new_tokens
-    decoding = SamplingParams(wanted.get("temperature", 0.1), 0.1, most, wanted.get("seed", 42))
-    asked = (column_key(wanted), checkpoint.fingerprint, wanted["samples"], decoding)
+    decoding = SamplingParams(wanted.get("temperature", 0.1), 0.1, most, wanted.get("seed", DEFAULT_SEED))
+    asked = (evaluated_column(wanted), checkpoint.fingerprint, wanted["samples"], decoding)
     for folder, config in configs.items():
         if (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == asked:
             with suppress(LabError, OSError, EOFError):  # a damaged one is made again

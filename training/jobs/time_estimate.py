@@ -20,14 +20,14 @@ _READY = 0.015  # the fraction from which on a verb does its real work, not gett
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TimeEstimate:
     """Seconds, None where nothing is known, and the basis in words."""
 
     seconds: float | None
     basis: str
 
 
-def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> Estimate:
+def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> TimeEstimate:
     """From past jobs of the same kind and family here, else from a rough figure, else unknown."""
     past = [job for job in runner.list(("succeeded",)) if _alike(job, kind, arguments, runner.backend.name)][
         :5
@@ -37,23 +37,24 @@ def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> Estimat
     if paces:
         ready, each = (statistics.median(part) for part in zip(*paces, strict=True))
         jobs = f"the last {len(paces)} jobs" if len(paces) > 1 else "the last job"
-        return Estimate(ready + each * amount, f"from {jobs} of this kind here")
+        return TimeEstimate(ready + each * amount, f"from {jobs} of this kind here")
     rough = _ROUGH.get((kind, str(arguments.get("family"))))
     if rough is None or runner.backend.name != "local":
-        return Estimate(None, "no job of this kind has finished here yet")
-    return Estimate(
+        return TimeEstimate(None, "no job of this kind has finished here yet")
+    return TimeEstimate(
         rough[0] + rough[1] * amount, "a rough figure for 2 CPU cores; no such job has finished here yet"
     )
 
 
-def estimate_steps(runner: Runner, steps: Sequence[Step]) -> Estimate:
+def estimate_steps(runner: Runner, steps: Sequence[Step]) -> TimeEstimate:
     """A sweep's jobs one after another, spread over the places that there are."""
     each = [estimate(runner, step.kind, step.arguments) for step in steps]
     if not each or any(one.seconds is None for one in each):
-        return Estimate(None, next((one.basis for one in each if one.seconds is None), "nothing is missing"))
+        unknown = (one.basis for one in each if one.seconds is None)
+        return TimeEstimate(None, next(unknown, "nothing is missing"))
     bases = sorted({one.basis for one in each})
     places = len(runner.backend.slots) if None not in runner.backend.slots else 1
-    return Estimate(sum(one.seconds or 0 for one in each) / places, "; ".join(bases))
+    return TimeEstimate(sum(one.seconds or 0 for one in each) / places, "; ".join(bases))
 
 
 def units(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> int:

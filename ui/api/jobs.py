@@ -3,22 +3,24 @@
 No ``from __future__ import annotations`` here: Gradio reads the types as they stand.
 """
 
+import inspect
+from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
 import gradio as gr
 
-from pipeline.models.families import DEFAULT_FAMILY
-from pipeline.schema import PromptVariant
-from training.jobs import Job, Runner
+from training.jobs import Job, JobState, Runner
 from training.jobs.limits import require_launch
+from training.jobs.signature import Parameter, job_parameters, summary
 from ui.api.endpoint import endpoint, publish
 from ui.jobs.html import command_line
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
-Wanted = Literal["", "queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
-Backend = Literal["auto", "unsloth", "peft"]
-Judge = Literal["none", "naive", "analyze", "taxonomy"]
-Suite = Literal["none", "packages", "metrics", "humaneval"]
+_SUBMISSIONS = {"finetune": "submit_finetune", "evaluate": "submit_evaluation", "sweep": "submit_sweep"}
+"""The endpoint that submits each kind of job."""
+_DEFAULTS = {("evaluate", "subset_size"): "baseline"}
+"""Defaults of the endpoints where the verb has none."""
+_EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_TOKEN = inspect.Parameter("token", _EITHER, default="", annotation=str)
 
 
 class JobRow(TypedDict):
@@ -26,7 +28,7 @@ class JobRow(TypedDict):
 
     id: str
     kind: str
-    state: State
+    state: JobState
     arguments: dict[str, Any]
     command: str
     progress: float
@@ -60,122 +62,14 @@ def row(job: Job) -> JobRow:
     return JobRow(command=command_line(job.command), **values)  # type: ignore[typeddict-item]
 
 
-_LEFT_OUT = ("max_steps", "learning_rate", "max_new_tokens")
-"""Numbers that may be left out: 0 stands for that, since a number's field in Gradio is never empty."""
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """A verb's arguments, out of an endpoint's."""
-    given = {name: value for name, value in values.items() if name not in ("self", "token")}
-    return {name: (value or None) if name in _LEFT_OUT else value for name, value in given.items()}
-
-
 class Api:
     """The endpoints' functions."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
 
-    def _submit(self, token: str, kind: str, arguments: dict[str, Any]) -> JobRow:
-        require_launch(self.runner.settings, token)
-        return row(self.runner.submit(kind, arguments, owner="API"))
-
     @endpoint
-    def submit_finetune(
-        self,
-        subset_size: int,
-        prompt: PromptVariant = "regular",
-        family: str = DEFAULT_FAMILY,
-        epochs: int = 3,
-        seed: int = 42,
-        max_steps: int = 0,
-        learning_rate: float = 0,
-        backend: Backend = "auto",
-        token: str = "",
-    ) -> JobRow:
-        """Queue a fine-tune; the same one that already waits or runs is returned instead.
-
-        Args:
-            subset_size: number of training samples
-            prompt: prompt variant to train under
-            family: model family
-            epochs: passes over the subset
-            seed: training seed
-            max_steps: stop after this many optimizer steps, 0 for none
-            learning_rate: peak learning rate, 0 for the family's own
-            backend: auto takes Unsloth on a GPU for large models, else PEFT
-            token: the server's jobs token, where it asks for one
-        """
-        return self._submit(token, "finetune", _given(locals()))
-
-    @endpoint
-    def submit_evaluation(
-        self,
-        subset_size: str = "baseline",
-        prompt: PromptVariant = "regular",
-        family: str = DEFAULT_FAMILY,
-        samples: int = 200,
-        judge: Judge = "none",
-        judge_model: str = "gpt-4o",
-        votes: int = 1,
-        temperature: float = 0.1,
-        max_new_tokens: int = 0,
-        seed: int = 42,
-        training_seed: int = 42,
-        suite: Suite = "none",
-        token: str = "",
-    ) -> JobRow:
-        """Queue an evaluation. A judge's key comes from the server's own environment.
-
-        Args:
-            subset_size: baseline, or the number of samples that the checkpoint was trained on
-            prompt: prompt variant
-            family: model family
-            samples: number of test samples
-            judge: CodeJudge method
-            judge_model: model that judges
-            votes: how often each answer is judged, an odd number
-            temperature: of generation; 0 is greedy
-            max_new_tokens: most tokens of an answer, 0 for the family's own
-            seed: of the sampling
-            training_seed: which checkpoint, where a size was trained with several seeds
-            suite: take the samples of a test suite, and execute what is written for them
-            token: the server's jobs token, where it asks for one
-        """
-        return self._submit(token, "evaluate", _given(locals()))
-
-    @endpoint
-    def submit_sweep(
-        self,
-        sizes: str,
-        prompts: str = "regular,augmented",
-        seeds: str = "42",
-        family: str = DEFAULT_FAMILY,
-        epochs: int = 3,
-        max_steps: int = 0,
-        samples: int = 200,
-        judge: Judge = "none",
-        judge_model: str = "gpt-4o",
-        token: str = "",
-    ) -> JobRow:
-        """Queue every fine-tune and evaluation of sizes, prompt variants and seeds that is still missing.
-
-        Args:
-            sizes: training-set sizes with commas between them; baseline evaluates the base model too
-            prompts: prompt variants with commas between them
-            seeds: training seeds with commas between them
-            family: model family
-            epochs: passes over each subset
-            max_steps: stop each training after this many optimizer steps, 0 for none
-            samples: number of test samples of each evaluation
-            judge: CodeJudge method
-            judge_model: model that judges
-            token: the server's jobs token, where it asks for one
-        """
-        return self._submit(token, "sweep", _given(locals()))
-
-    @endpoint
-    def jobs(self, state: Wanted = "", limit: int = 100) -> list[JobRow]:
+    def jobs(self, state: JobState | Literal[""] = "", limit: int = 100) -> list[JobRow]:
         """The queue and what has ended, newest first.
 
         Args:
@@ -212,10 +106,57 @@ class Api:
         return row(self.runner.cancel(job_id))
 
 
+def submission(runner: Runner, kind: str) -> Callable[..., JobRow]:
+    """The function that submits a kind of job; its parameters are the verb's, and a token.
+
+    A field in Gradio's API page always has a value, so where the verb takes None the endpoint takes 0, or an
+    empty text.
+    """
+    verb = runner.verb(kind)
+    parameters = job_parameters(verb)
+    signature = inspect.Signature(
+        [*(_api_parameter(kind, parameter) for parameter in parameters), _TOKEN], return_annotation=JobRow
+    )
+
+    def submit(*values: Any, **named: Any) -> JobRow:
+        call = signature.bind(*values, **named)
+        call.apply_defaults()
+        arguments = dict(call.arguments)
+        require_launch(runner.settings, arguments.pop(_TOKEN.name))
+        for parameter in parameters:
+            if parameter.optional and arguments[parameter.name] in (0, ""):
+                arguments[parameter.name] = None
+        return row(runner.submit(kind, arguments, owner="API"))
+
+    lines = [f"    {one.name}: {one.help}{_not_set(one)}" for one in parameters]
+    lines.append(f"    {_TOKEN.name}: the server's jobs token, where it asks for one")
+    submit.__name__ = _SUBMISSIONS[kind]
+    submit.__doc__ = "\n".join([f"Queue a job. {summary(verb)}", "", "Args:", *lines])
+    submit.__signature__ = signature  # type: ignore[attr-defined]
+    submit.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    return submit
+
+
+def _api_parameter(kind: str, parameter: Parameter) -> inspect.Parameter:
+    default = parameter.default
+    if parameter.required:
+        default = _DEFAULTS.get((kind, parameter.name), inspect.Parameter.empty)
+    elif default is None:
+        default = parameter.kind()
+    hint = Literal[parameter.choices] if parameter.choices else parameter.kind
+    return inspect.Parameter(parameter.name, _EITHER, default=default, annotation=hint)
+
+
+def _not_set(parameter: Parameter) -> str:
+    if not parameter.optional:
+        return ""
+    return "; empty if not set" if parameter.kind is str else "; 0 if not set"
+
+
 def add(runner: Runner, page: gr.Blocks) -> None:
     """Publish the endpoints; before any other event of the page, see ``publish``."""
     api = Api(runner)
-    for function in (api.submit_finetune, api.submit_evaluation, api.submit_sweep):
-        publish(page, function)
+    for kind in _SUBMISSIONS:
+        publish(page, submission(runner, kind))
     for function in (api.jobs, api.job, api.cancel_job):
         publish(page, function)

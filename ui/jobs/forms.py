@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,10 @@ import gradio as gr
 
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import DEFAULT_FAMILY, get_family, load_families
-from pipeline.schema import VARIANTS, LabError
+from pipeline.schema import VARIANTS, FieldError, LabError
 from pipeline.settings import Settings
-from training.jobs.verbs import Field, form_fields, load
-from ui.callbacks import QUIET
+from training.jobs.signature import Parameter, Verb, job_parameters
+from ui.callbacks import QUIET, in_form_words
 
 _FIRST = {
     "finetune": ("family", "subset_size", "prompt", "epochs"),
@@ -81,21 +82,17 @@ class Form:
 
     def read(self, values: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Arguments and secrets from the components' values, in the order of ``inputs``."""
-        arguments = {name: _as_argument(value) for name, value in zip(self.fields, values, strict=False)}
+        arguments = {
+            name: ",".join(value) if isinstance(value, list) else value
+            for name, value in zip(self.fields, values, strict=False)
+        }
         key = str(values[-1] or "").strip() if self.key else ""
         return arguments, {"OPENAI_API_KEY": key} if key else {}
 
 
-def _as_argument(value: Any) -> Any:
-    """As one would type it: lists with commas, and none of the spaces beside them."""
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
-    return ",".join(map(str, value)) if isinstance(value, list) else value
-
-
-def build(settings: Settings, kind: str, verbs: Mapping[str, str]) -> Form:
+def build(settings: Settings, kind: str, verb: Verb) -> Form:
     """Lay out the form: what matters first, then the rest folded away."""
-    fields = {field.name: field for field in form_fields(load(kind, verbs))}
+    fields = {field.name: field for field in job_parameters(verb)}
     gr.HTML(f'<p class="note">{_PURPOSE.get(kind, "")}</p>', padding=False)
     first = [name for name in _FIRST.get(kind, tuple(fields)) if name in fields]
     made = {name: _component(settings, kind, fields[name]) for name in first}
@@ -115,9 +112,23 @@ def build(settings: Settings, kind: str, verbs: Mapping[str, str]) -> Form:
     return Form(kind, made, key)
 
 
-def _component(settings: Settings, kind: str, field: Field) -> Any:
-    plain = field.name.replace("_", " ").capitalize()
-    label = _LABELS.get((kind, field.name), _LABELS.get(field.name, plain))
+@contextmanager
+def labelled(kind: str) -> Iterator[None]:
+    """Name a wrong argument as the form labels its field."""
+    try:
+        yield
+    except FieldError as error:
+        label = _label(kind, error.field)
+        raise LabError(in_form_words(error, {error.field: label})) from error
+
+
+def _label(kind: str, name: str) -> str:
+    plain = name.replace("_", " ").capitalize()
+    return _LABELS.get((kind, name), _LABELS.get(name, plain))
+
+
+def _component(settings: Settings, kind: str, field: Parameter) -> Any:
+    label = _label(kind, field.name)
     info = _INFO.get((kind, field.name), _INFO.get(field.name, field.help[:1].upper() + field.help[1:]))
     common: dict[str, Any] = {"label": label, "info": info}
     start = _START.get((kind, field.name), field.default)
@@ -133,10 +144,10 @@ def _component(settings: Settings, kind: str, field: Field) -> Any:
         return gr.Radio(_options(field.choices), value=start or field.choices[0], label=label, info=shown)
     if field.kind is bool:
         return gr.Checkbox(value=bool(start), **common)
-    if field.kind in (int, float) and start is not None:
-        return gr.Number(start, precision=0 if field.kind is int else None, **common)
-    # Also numbers that may be left out: an empty number field would read 0.
-    return gr.Textbox("" if start is None else str(start), placeholder="left out", **common)
+    if field.kind in (int, float) and not field.optional:
+        return gr.Number(start, **common)  # its precision would round 8.5 to 8 without a word
+    # Also optional numbers: they can be left empty here.
+    return gr.Textbox("" if start is None else str(start), placeholder="not set", **common)
 
 
 def _options(values: Sequence[Any]) -> list[tuple[str, Any]]:

@@ -11,7 +11,6 @@ import gradio as gr
 
 from training.jobs import Job, Runner
 from training.jobs.limits import jobs_are_on
-from training.jobs.verbs import can_resume, load
 from ui.jobs import html as jobs_view
 from ui.jobs import sweep_grid as jobs_sweep
 
@@ -121,13 +120,12 @@ def possible(runner: Runner, job: Job) -> dict[str, bool]:
     """Which of the buttons make sense."""
     ended_badly = job.state in ("failed", "cancelled", "interrupted")
     done, allowed = job.state == "succeeded", jobs_are_on(runner.settings)
-    resumable = job.kind == "sweep" or can_resume(load(job.kind, runner.verbs))
     return {
         "compare": done and job.kind == "finetune",
         "evaluate": done and job.kind == "finetune" and allowed,
         "results": done and job.kind in ("evaluate", "sweep"),
         "cancel": job.active and job.cancelled_at is None and allowed,
-        "resume": ended_badly and resumable and allowed,
+        "resume": ended_badly and runner.can_resume(job.kind) and allowed,
         "retry": ended_badly and job.kind != "sweep" and allowed,
         "delete": not job.active and allowed,
     }

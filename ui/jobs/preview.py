@@ -14,10 +14,11 @@ from pipeline.schema import LabError, counted
 from pipeline.settings import Settings
 from training.jobs import Runner, in_time
 from training.jobs.local_backend import gpu_memory_in_use, visible_gpus
-from training.jobs.sweep_plan import Step, evaluated, plan
-from training.jobs.time_estimate import Estimate, estimate, estimate_steps, units
-from training.jobs.verbs import command
+from training.jobs.signature import command
+from training.jobs.sweep_plan import Step, evaluated, plan_sweep
+from training.jobs.time_estimate import TimeEstimate, estimate, estimate_steps, units
 from ui.jobs import html as jobs_view
+from ui.jobs.forms import labelled
 from ui.lab import Lab
 from ui.markup import escape
 
@@ -25,15 +26,16 @@ _WORDS = {"finetune": "fine-tune", "evaluate": "evaluation"}
 
 
 def preview(
-    lab: Lab, runner: Runner, kind: str, given: Mapping[str, Any], secrets: Mapping[str, str] | None = None
+    lab: Lab, runner: Runner, kind: str, values: Mapping[str, Any], secrets: Mapping[str, str] | None = None
 ) -> str:
     """The exact command with an estimate of time and money, or what is wrong with the form, in words."""
     try:
-        asked = runner.prepare(kind, given)
-        arguments = asked.arguments
-        steps = plan(lab.settings, arguments) if kind == "sweep" else [Step(kind, arguments)]
+        with labelled(kind):
+            job = runner.prepare(kind, values)
+        arguments = job.arguments
+        steps = plan_sweep(lab.settings, arguments) if kind == "sweep" else [Step(kind, arguments)]
         for step in steps:
-            runner.backend.check(replace(asked, kind=step.kind, arguments=step.arguments), secrets or {})
+            runner.backend.check(replace(job, kind=step.kind, arguments=step.arguments), secrets or {})
     except LabError as error:
         return f'<p class="problem" role="status">{escape(error)}</p>'
     if kind == "sweep":
@@ -44,7 +46,7 @@ def preview(
     lines = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
     warnings = [*_there_already(lab.settings, kind, arguments), *_about_gpus(runner, steps)]
     lines += "".join(f'<p class="note warning">{escape(warning)}</p>' for warning in warnings)
-    return jobs_view.command(command(kind, arguments, runner.verbs)) + lines
+    return jobs_view.command(command(runner.verb(kind), arguments)) + lines
 
 
 def _plan_in_words(steps: list[Step]) -> str:
@@ -55,7 +57,7 @@ def _plan_in_words(steps: list[Step]) -> str:
     return f"{counted(len(steps), 'job')}: {' and '.join(parts)}. What is there already is left out."
 
 
-def _time(found: Estimate, amount: int = 0, kind: str = "") -> str:
+def _time(found: TimeEstimate, amount: int = 0, kind: str = "") -> str:
     unit = {"finetune": "training step", "evaluate": "test sample"}.get(kind)
     work = f" for {counted(amount, unit)}" if unit else ""
     if found.seconds is None:

@@ -90,7 +90,7 @@ def _standing(runner: Runner) -> str:
 
 
 def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> tuple[Form, gr.Button]:
-    form = jobs_forms.build(lab.settings, kind, runner.verbs)
+    form = jobs_forms.build(lab.settings, kind, runner.verb(kind))
     shown = gr.HTML(elem_classes="preview")
     start = gr.Button(
         f"Start {_FORMS[kind].lower()}", variant="primary", interactive=jobs_are_on(runner.settings)
@@ -123,7 +123,8 @@ def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox,
         arguments, secrets = form.read(values)
         require_launch(runner.settings, token)
         began = time.time()
-        job = runner.submit(form.kind, arguments, owner=_who(request), secrets=secrets)
+        with jobs_forms.labelled(form.kind):
+            job = runner.submit(form.kind, arguments, owner=_who(request), secrets=secrets)
         if job.created < began:
             inform("The same work waits or runs already: it is opened here, and nothing was added.")
         elif job.state == "succeeded":

@@ -1,0 +1,90 @@
+"""Types of the verbs' arguments with their bounds: the one place that decides how much may be asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Interval
+from pydantic import AfterValidator
+
+from pipeline.models.checkpoints import checkpoint_name
+from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant
+
+BASELINE = "baseline"
+MAX_SUBSET = 100_000
+MAX_SEED = 2**31 - 1
+
+SubsetSize = Annotated[int, Interval(ge=1, le=MAX_SUBSET)]
+Epochs = Annotated[int, Interval(ge=1, le=100)]
+Steps = Annotated[int, Interval(ge=1, le=1_000_000)]
+LearningRate = Annotated[float, Interval(ge=1e-7, le=0.1)]
+Seed = Annotated[int, Interval(ge=0, le=MAX_SEED)]
+Samples = Annotated[int, Interval(ge=1, le=10_000)]
+Votes = Annotated[int, Interval(ge=1, le=15)]
+Temperature = Annotated[float, Interval(ge=0, le=2)]
+NewTokens = Annotated[int, Interval(ge=1, le=4_096)]
+
+
+def parse_size(text: str) -> int:
+    """Number of training samples in ``1000``, ``10,000`` or ``10_000``; 0 for ``baseline``.
+
+    Raises:
+        ValueError: it is neither, or out of bounds.
+    """
+    if text == BASELINE:
+        return 0
+    return _number(text.replace(",", "").replace("_", ""), text, "'baseline' or a number", 1, MAX_SUBSET)
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Each size once, in order; 0 for ``baseline``. Raises ``ValueError`` as ``parse_size`` does."""
+    words = _words(text, "a size")
+    what = "sizes with commas between them, such as baseline,200,1000; each 'baseline' or a number"
+    return [0 if word == BASELINE else _number(word, word, what, 1, MAX_SUBSET) for word in words]
+
+
+def parse_prompts(text: str) -> list[PromptVariant]:
+    """Each prompt variant once, in order; raises ``ValueError`` for an unknown one."""
+    words = _words(text, "a prompt variant")
+    for word in words:
+        if word not in VARIANTS:
+            raise ValueError(f"must be some of {', '.join(VARIANTS)}, with commas between them, not {word!r}")
+    return [variant for word in words for variant in VARIANTS if variant == word]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Each seed once, in order; raises ``ValueError`` where one is not a seed."""
+    what = "seeds with commas between them, such as 42,43; each a number"
+    return [_number(word, word, what, 0, MAX_SEED) for word in _words(text, "a seed")]
+
+
+def _words(text: str, what: str) -> list[str]:
+    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
+        raise ValueError(f"must name at least {what}")
+    return words
+
+
+def _number(digits: str, text: str, what: str, low: int, high: int) -> int:
+    # isdigit alone also takes digits such as ², which int does not read.
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 12 and low <= int(digits) <= high):
+        raise ValueError(f"must be {what} from {low:,} to {high:,}, not {text!r}")
+    return int(digits)
+
+
+def _list(numbers: list[int]) -> str:
+    return ",".join(str(number or BASELINE) for number in numbers)
+
+
+Size = Annotated[str, AfterValidator(lambda text: str(parse_size(text) or BASELINE))]
+"""``baseline``, or a number of training samples."""
+Sizes = Annotated[str, AfterValidator(lambda text: _list(parse_sizes(text)))]
+Prompts = Annotated[str, AfterValidator(lambda text: ",".join(parse_prompts(text)))]
+Seeds = Annotated[str, AfterValidator(lambda text: ",".join(map(str, parse_seeds(text))))]
+
+
+def column_key(subset_size: str, prompt: PromptVariant, training_seed: int = DEFAULT_SEED) -> str:
+    """Key of the column that an evaluation evaluates, such as ``1000-seed43/augmented``."""
+    size = parse_size(subset_size)
+    name = checkpoint_name(size, prompt, training_seed) if size else BASELINE
+    return f"{name.replace(f'-{prompt}', '', 1)}/{prompt}"
