@@ -27,6 +27,7 @@ def evaluate(
     max_new_tokens: int | None = None,
     seed: int = 42,
     training_seed: int = 42,
+    suite: Literal["none", "humaneval"] = "none",
     resume: bool = False,
 ) -> dict[str, Any]:
     """Write a run of the checkpoint; raises LabError where there is none."""
