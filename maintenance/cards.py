@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.evaluation.evaluate import summarize
 from pipeline.evaluation.store import Run, list_runs, load_run
-from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.settings import Settings
 from training.command_line import run_verb
 

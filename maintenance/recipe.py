@@ -15,8 +15,9 @@ from pipeline.data.load import load_dataset
 from pipeline.generation import Request
 from pipeline.generation.prompts import context_around
 from pipeline.generation.torch_engine import TorchEngine, load_engine
-from pipeline.models.checkpoints import SIZES, checkpoint_name, fingerprint
+from pipeline.models.checkpoints import SIZES, checkpoint_name
 from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.schema import Checkpoint, Column, LabError, PromptVariant, Sample, SamplingParams
 from pipeline.settings import Settings
 from pipeline.versions import package_versions

@@ -72,6 +72,7 @@ class Checkpoint:
         hub_id: where it is published, if it is.
         fingerprint: hash of its adapter files, or a merged model's commit on the hub; empty for the baseline
             and before a download.
+        problem: why its files cannot be used, in words; empty if they can.
     """
 
     family: str
@@ -82,11 +83,12 @@ class Checkpoint:
     path: Path | None = None
     hub_id: str | None = None
     fingerprint: str = ""
+    problem: str = ""
 
     @property
     def is_baseline(self) -> bool:
         """Whether this is the bare base model."""
-        return self.subset_size == 0
+        return self.name == "baseline"
 
     @property
     def is_merged(self) -> bool:

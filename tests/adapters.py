@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -11,11 +12,16 @@ from transformers import AutoModelForCausalLM
 from training.backends import TARGETS
 
 
-def write_random_adapters(base: Path, folders: list[Path], rank: int = 8, strength: float = 0.05) -> None:
-    """Save one adapter a folder, each from its own seed, strong enough to change greedy text."""
+def write_random_adapters(
+    base: Path, folders: list[Path], rank: int = 8, strength: float = 0.05, **options: Any
+) -> None:
+    """Save one adapter a folder, each from its own seed, strong enough to change greedy text.
+
+    ``options`` are further fields of PEFT's ``LoraConfig``.
+    """
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
-    peft_model = get_peft_model(model, config)
+    fields = {"lora_alpha": 2 * rank, "target_modules": TARGETS, "task_type": "CAUSAL_LM", **options}
+    peft_model = get_peft_model(model, LoraConfig(r=rank, **fields))
     for seed, folder in enumerate(folders):
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in peft_model.named_parameters():

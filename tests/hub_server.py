@@ -43,6 +43,8 @@ def serve_hub(repositories: Mapping[str, Path], gated: frozenset[str] = frozense
                 about = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings}
                 listing = json.dumps(tree if rest[:1] == ["tree"] else about).encode()
                 return self.send(200, listing, body, {"Content-Type": "application/json"})
+            if not (folder / rest[-1]).is_file():
+                return self.send(404, b"{}", body, {"X-Error-Code": "EntryNotFound"})
             content = (folder / rest[-1]).read_bytes()
             etag = hashlib.sha256(content).hexdigest()
             return self.send(200, content, body, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})

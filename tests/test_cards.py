@@ -9,8 +9,9 @@ import pytest
 
 from maintenance.cards import card, draw_curve
 from pipeline.evaluation.store import Run, list_runs, load_run
-from pipeline.models.checkpoints import SIZES, fingerprint
+from pipeline.models.checkpoints import SIZES
 from pipeline.models.families import Family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.schema import VARIANTS
 from pipeline.settings import Settings
 

@@ -19,8 +19,8 @@ from pipeline.generation.bucketing import bucket_by_length
 from pipeline.generation.sampling import pick, uniform_draws
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine
-from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import Family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import base_model_dir
 from pipeline.schema import Checkpoint, Column, Context, LabError, SamplingParams
 from pipeline.settings import Settings
@@ -175,7 +175,8 @@ def test_a_damaged_adapter_is_refused_in_words(
     (bad / "adapter_config.json").write_bytes((good.path / "adapter_config.json").read_bytes())
     weights = (good.path / "adapter_model.safetensors").read_bytes()
     (bad / "adapter_model.safetensors").write_bytes(weights[: len(weights) // 2])
-    column = Column(replace(good, name="1000-regular", path=bad, fingerprint="bad"), "regular")
+    checkpoint = replace(good, name="1000-regular", path=bad, fingerprint=fingerprint(bad))
+    column = Column(checkpoint, "regular")
     with pytest.raises(LabError, match="1000-regular is damaged"):
         list(engine.stream([request_for(column, requests_[0].prompt)], GREEDY))
 
@@ -193,7 +194,8 @@ def test_an_adapter_that_changes_nothing_is_refused(
     tensors = load_file(good.path / "adapter_model.safetensors")
     zeroed = {name: t * (0 if "lora_B" in name else 1) for name, t in tensors.items()}
     save_file(zeroed, idle / "adapter_model.safetensors")
-    column = Column(replace(good, name="100-regular", path=idle, fingerprint="idle"), "regular")
+    checkpoint = replace(good, name="100-regular", path=idle, fingerprint=fingerprint(idle))
+    column = Column(checkpoint, "regular")
     with pytest.raises(LabError, match="changes nothing"):
         list(engine.stream([request_for(column, "x")], GREEDY))
 

@@ -166,6 +166,8 @@ def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training
     )
     assert completions[0].fingerprint == resumed["fingerprint"]
 
+    config = json.loads((Path(resumed["path"]) / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == family.base_names[0]
     record = json.loads((Path(resumed["path"]) / "checkpoint.json").read_text())
     assert record["dataset_fingerprint"]
     assert [step for step, _ in record["loss"]] == [1, 2, 3]

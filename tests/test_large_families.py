@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from pipeline.generation.torch_engine import TorchEngine, load_engine, load_model
-from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import Family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import base_model_dir
 from pipeline.schema import Checkpoint, Column, SamplingParams
 from pipeline.settings import Settings
@@ -117,8 +117,9 @@ def test_a_4_bit_base_is_unpacked_to_the_very_weights_where_there_is_room(
     from bitsandbytes.functional import dequantize_4bit
     from transformers import AutoTokenizer
 
-    write_random_adapters(Path(base_model_dir(short, family)), [tmp_path / "200-regular"])
-    large = replace(family, base=str(four_bit))
+    base = Path(base_model_dir(short, family))
+    write_random_adapters(base, [tmp_path / "200-regular"])
+    large = replace(family, base=str(four_bit), base_names=(str(base),))
     column = column_of(large, tmp_path / "200-regular")
     engines: list[TorchEngine] = []
     for room in (True, False):

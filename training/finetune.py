@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.load import load_dataset
-from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, fingerprint
+from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import best_dtype
 from pipeline.schema import LabError, PromptVariant, counted
 from pipeline.settings import Settings
@@ -108,7 +109,7 @@ def finetune(
         "command": _command(subset_size, prompt, chosen, epochs, seed, max_steps, learning_rate, kind),
         "loss": losses,
     }
-    _save(model, record, work, target)
+    _save(model, chosen.base_names[0], record, work, target)
     report(1.0, f"saved {target.name}")
     return {
         "checkpoint": target.name,
@@ -120,14 +121,16 @@ def finetune(
     }
 
 
-def _save(model: Any, record: dict[str, Any], work: Path, target: Path) -> None:
+def _save(model: Any, base: str, record: dict[str, Any], work: Path, target: Path) -> None:
     """Write the adapter in bf16 beside its record, then put the whole folder in its place at once."""
     import torch
     from safetensors.torch import load_file, save_file
 
     final = work / "final"
     try:
-        model.save_pretrained(final)
+        # Not the folder of this machine: whoever gets the adapter finds its base model by this name.
+        model.active_peft_config.base_model_name_or_path = base
+        model.save_pretrained(final, save_embedding_layers=False)
         weights = final / "adapter_model.safetensors"
         save_file({name: tensor.to(torch.bfloat16) for name, tensor in load_file(weights).items()}, weights)
         (final / "README.md").unlink(missing_ok=True)  # PEFT's template of a model card, unfilled

@@ -8,27 +8,39 @@ many adapters there are, where a loop over adapters launches two for each.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.models.families import Family
+from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_fingerprint
+from pipeline.models.lora_settings import LoraSettings, parse_lora_settings
 from pipeline.schema import Checkpoint, LabError
+
+_PREFIX = "base_model.model."  # of every tensor that PEFT saves
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter's matrices by module name: A [r, in], and B [out, r] with its scaling multiplied in."""
+    """A LoRA adapter's matrices by module name: A [r, in], and B [out, r] with its scaling multiplied in.
 
+    Attributes:
+        fingerprint: of the content that was read; two adapters of one name differ in it.
+        name: of the checkpoint, for messages.
+    """
+
+    fingerprint: str
     name: str
-    rank: int
-    matrices: dict[str, tuple[Tensor, Tensor]]
+    matrices: Mapping[str, tuple[Tensor, Tensor]]
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of its layers."""
+        return max(len(a) for a, _ in self.matrices.values())
 
 
 class Routing:
@@ -74,16 +86,17 @@ class AdapterStack:
 
     def assign(self, rows: Sequence[Adapter | None], dtype: torch.dtype, device: torch.device) -> None:
         """Give each row of the next batches its adapter; None is the bare model."""
-        adapters = list({adapter.name: adapter for adapter in rows if adapter}.values())
-        names = tuple(adapter.name for adapter in adapters)
-        if names != self._stacked:
+        adapters = list({adapter.fingerprint: adapter for adapter in rows if adapter}.values())
+        stacked = tuple(adapter.fingerprint for adapter in adapters)
+        if stacked != self._stacked:
+            self._stacked = None  # if memory runs out half-way, the next call begins again
             self._stack(adapters, dtype, device)
-            self._stacked = names
+            self._stacked = stacked
         if not adapters:
             self.routing.mask = None
             return
         owner = torch.tensor([i for i, adapter in enumerate(adapters) for _ in range(adapter.rank)])
-        row = torch.tensor([names.index(adapter.name) if adapter else -1 for adapter in rows])
+        row = torch.tensor([stacked.index(adapter.fingerprint) if adapter else -1 for adapter in rows])
         self.routing.mask = (row[:, None] == owner[None, :]).to(device, dtype)[:, None, :]
 
     @contextmanager
@@ -106,66 +119,91 @@ class AdapterStack:
             if not any(name in adapter.matrices for adapter in adapters):
                 layer.a = layer.b = None
                 continue
-            size_in, size_out = layer.base.in_features, layer.base.out_features
-            pairs = [
-                # Zeros where only other adapters have this layer: the mask's ranks are the same everywhere.
-                adapter.matrices.get(name)
-                or (torch.zeros(adapter.rank, size_in), torch.zeros(size_out, adapter.rank))
-                for adapter in adapters
-            ]
-            layer.a = torch.cat([a for a, _ in pairs]).to(device, dtype)
-            layer.b = torch.cat([b for _, b in pairs], dim=1).to(device, dtype)
+            # Zeros where an adapter has a lower rank here, or nothing: the mask is the same in all layers.
+            ranks = sum(adapter.rank for adapter in adapters)
+            a, b = torch.zeros(ranks, layer.base.in_features), torch.zeros(layer.base.out_features, ranks)
+            start = 0
+            for adapter in adapters:
+                if name in adapter.matrices:
+                    own_a, own_b = adapter.matrices[name]
+                    a[start : start + len(own_a)] = own_a
+                    b[:, start : start + len(own_a)] = own_b
+                start += adapter.rank
+            layer.a, layer.b = a.to(device, dtype), b.to(device, dtype)
 
 
-def read_adapter(checkpoint: Checkpoint, layers: dict[str, StackedLinear]) -> Adapter:
-    """Read a PEFT LoRA folder for the layers of this base model.
+def read_adapter(checkpoint: Checkpoint, family: Family, layers: Mapping[str, StackedLinear]) -> Adapter:
+    """Read a PEFT LoRA folder for the layers of the family's base model.
 
     Raises:
-        LabError: the files are damaged, of another kind than plain LoRA, or of another base model.
+        LabError: the files are damaged or have changed since the checkpoint was listed, or the adapter is of
+            another kind than plain LoRA, or of another base model.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    folder = checkpoint.path
-    if folder is None:
-        raise LabError(f"Checkpoint {checkpoint.name} has not been downloaded.")
+    name, folder = checkpoint.name, checkpoint.path
+    if checkpoint.problem or folder is None:
+        raise LabError(checkpoint.problem or f"Checkpoint {name} has not been downloaded.")
     try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "adapter_model.safetensors")
-        rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise LabError(f"Checkpoint {checkpoint.name} is damaged and cannot be used: {error}") from error
-    if config.get("use_dora") or config.get("modules_to_save") or config.get("rank_pattern"):
+        files = {each: (folder / each).read_bytes() for each in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)}
+        settings = parse_lora_settings(name, files[ADAPTER_CONFIG], family)
+        tensors = load(files[ADAPTER_WEIGHTS])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise LabError(f"Checkpoint {name} is damaged and cannot be used: {error}") from error
+    if adapter_fingerprint(files) != checkpoint.fingerprint:
+        raise LabError(f"The files of checkpoint {name} have just been replaced. Choose it again.")
+    matrices = {
+        module: _matrices(checkpoint, settings, module, tensors, layers)
+        for module in _modules(checkpoint, settings, tensors, layers)
+    }
+    return Adapter(checkpoint.fingerprint, name, matrices)
+
+
+def _modules(
+    checkpoint: Checkpoint,
+    settings: LoraSettings,
+    tensors: Mapping[str, Tensor],
+    layers: Mapping[str, StackedLinear],
+) -> list[str]:
+    """The layers that the adapter changes: those that its settings name, if the file has exactly these."""
+    modules = [module for module in layers if settings.targets(module)]
+    expected = {key for module in modules for key in _keys(module)}
+    if foreign := sorted(set(tensors) - expected):
         raise LabError(
-            f"Checkpoint {checkpoint.name} is not a plain LoRA adapter, which is what can be compared here."
+            f"Checkpoint {checkpoint.name} cannot be used here: only LoRA on the linear layers that its "
+            f"target_modules name can be applied, and it also holds {foreign[0].removeprefix(_PREFIX)}."
         )
-    scaling = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    matrices: dict[str, tuple[Tensor, Tensor]] = {}
-    for key, a in tensors.items():
-        name, found, _ = key.removeprefix("base_model.model.").partition(".lora_A.")
-        if not found:
-            continue
-        b = tensors.get(key.replace(".lora_A.", ".lora_B."))
-        layer = layers.get(name)
-        if b is None or layer is None or not _fits(layer.base, a, b, rank):
-            raise LabError(
-                f"Checkpoint {checkpoint.name} does not fit the base model of {checkpoint.family}: {name}."
-            )
-        matrices[name] = (a.float(), b.float() * scaling)
-    if not matrices:
-        raise LabError(f"Checkpoint {checkpoint.name} holds no LoRA weights.")
-    if set(matrices) != _complete(layers, matrices):
-        raise LabError(f"Checkpoint {checkpoint.name} is damaged: some of its layers are missing.")
-    if any(not torch.isfinite(m).all() for pair in matrices.values() for m in pair):
-        raise LabError(f"Checkpoint {checkpoint.name} is damaged: it holds values that are not finite.")
-    return Adapter(checkpoint.name, rank, matrices)
+    if missing := sorted(expected - set(tensors)):
+        raise LabError(
+            f"Checkpoint {checkpoint.name} is damaged: it has no {missing[0].removeprefix(_PREFIX)}."
+        )
+    if not modules:
+        raise LabError(f"Checkpoint {checkpoint.name} holds no LoRA weights for {checkpoint.family}.")
+    return modules
 
 
-def _fits(base: Any, a: Tensor, b: Tensor, rank: int) -> bool:
-    return tuple(a.shape) == (rank, base.in_features) and tuple(b.shape) == (base.out_features, rank)
+def _keys(module: str) -> tuple[str, str]:
+    return f"{_PREFIX}{module}.lora_A.weight", f"{_PREFIX}{module}.lora_B.weight"
 
 
-def _complete(layers: dict[str, StackedLinear], matrices: dict[str, Any]) -> set[str]:
-    """Every layer of the kinds (``q_proj``, ...) that the adapter has."""
-    kinds = {name.rpartition(".")[2] for name in matrices}
-    return {name for name in layers if name.rpartition(".")[2] in kinds}
+def _matrices(
+    checkpoint: Checkpoint,
+    settings: LoraSettings,
+    module: str,
+    tensors: Mapping[str, Tensor],
+    layers: Mapping[str, StackedLinear],
+) -> tuple[Tensor, Tensor]:
+    a, b = (tensors[key].float() for key in _keys(module))
+    rank, base = settings.rank(module), layers[module].base
+    if a.shape != (rank, base.in_features) or b.shape != (base.out_features, rank):
+        raise LabError(
+            f"Checkpoint {checkpoint.name} does not fit the base model of {checkpoint.family}: {module}."
+        )
+    b = b * settings.scaling(module)
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise LabError(
+            f"Checkpoint {checkpoint.name} cannot be used: it holds values that are not finite. Its training "
+            "went wrong."
+        )
+    return a, b

@@ -233,7 +233,7 @@ class TorchEngine:
         # By fingerprint, so that one trained again under the same name is read again.
         key = checkpoint.fingerprint
         if key not in self._adapters:
-            adapter = read_adapter(checkpoint, self.stack.layers)
+            adapter = read_adapter(checkpoint, self.family, self.stack.layers)
             self.prove(adapter)
             self._adapters[key] = adapter
         return self._adapters[key]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.models.families import Family
+from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PUBLISHED, fingerprint
+from pipeline.models.lora_settings import parse_lora_settings
+from pipeline.models.model_files import check_model, check_weights
 from pipeline.schema import DEFAULT_SEED, VARIANTS, Checkpoint, Column, LabError, PromptVariant
 from pipeline.settings import Settings
 
 SIZES = (100, 200, 500, 1000, 1500, 5000, 10000)
-_NAME = re.compile(r"(?P<size>\d+)-(?P<variant>regular|augmented)(?:-seed(?P<seed>\d+))?")
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-PUBLISHED = "published.json"
-"""What a checkpoint from the hub has beside its files: its ``hub_id`` and ``commit``."""
+_NAME = re.compile(r"(?P<size>\d+)-(?P<variant>regular|augmented)(?:-seed(?P<seed>\d+))?", re.ASCII)
+_MARKS = (ADAPTER_CONFIG, PUBLISHED)  # a checkpoint's folder has one of them
 
 
 def checkpoint_name(size: int, variant: PromptVariant, seed: int) -> str:
@@ -35,18 +34,20 @@ def published_dir(settings: Settings, family: Family) -> Path:
 
 
 def list_checkpoints(settings: Settings, family: Family) -> list[Checkpoint]:
-    """The baseline, then every adapter by size, variant and seed; read anew at each call.
+    """The baseline, then every adapter by size, variant and seed; the folders are read at each call.
 
     One that was trained here takes the place of the shipped one of its name, and that the published one's.
+    One whose files cannot be used is listed with its ``problem``.
     """
-    found = {name: _checkpoint(family, name, hub_id=hub_id) for name, hub_id in family.published.items()}
+    checkpoints = {name: _checkpoint(family, name, hub_id=id_) for name, id_ in family.published.items()}
     shipped = settings.assets / "checkpoints" / family.name
     for root in (published_dir(settings, family), shipped, checkpoints_dir(settings, family)):
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            known = any((folder / name).is_file() for name in (_ADAPTER_FILES[0], PUBLISHED))
-            if _NAME.fullmatch(folder.name) and known:
-                found[folder.name] = _checkpoint(family, folder.name, path=folder)
-    order = sorted(found.values(), key=lambda c: (c.subset_size, VARIANTS.index(c.variant), c.seed or 0))
+            if _NAME.fullmatch(folder.name) and any((folder / name).is_file() for name in _MARKS):
+                checkpoints[folder.name] = read_checkpoint(family, folder)
+    order = sorted(
+        checkpoints.values(), key=lambda c: (c.subset_size, VARIANTS.index(c.variant), c.seed or 0)
+    )
     return [Checkpoint(family.name, "baseline"), *order]
 
 
@@ -56,30 +57,41 @@ def _checkpoint(family: Family, name: str, path: Path | None = None, hub_id: str
         raise LabError(f"{name!r} is no checkpoint name; one looks like 1000-regular.")
     variant: PromptVariant = "regular" if match["variant"] == "regular" else "augmented"
     seed = int(match["seed"]) if match["seed"] else DEFAULT_SEED
-    print_ = fingerprint(path) if path else ""
-    return Checkpoint(family.name, name, int(match["size"]), variant, seed, path, hub_id, print_)
+    return Checkpoint(family.name, name, int(match["size"]), variant, seed, path, hub_id)
 
 
-def fingerprint(folder: Path) -> str:
-    """First 12 hex digits of the SHA-256 over the adapter's files, or of a merged model's commit on the hub.
+def read_checkpoint(family: Family, folder: Path) -> Checkpoint:
+    """The checkpoint in a folder of that name, with the ``problem`` of its files if they have one."""
+    checkpoint = _checkpoint(family, folder.name, path=folder)
+    try:
+        checkpoint = replace(checkpoint, fingerprint=fingerprint(folder))
+        _check_files(checkpoint, family)
+    except LabError as error:
+        return replace(checkpoint, problem=str(error))
+    except (OSError, ValueError) as error:
+        words = f"Checkpoint {folder.name} is damaged and cannot be used: {error}. Its folder is {folder}."
+        return replace(checkpoint, problem=words)
+    return checkpoint
 
-    Empty where there are neither.
+
+def _check_files(checkpoint: Checkpoint, family: Family) -> None:
+    """Check what can be seen without the model; the engine checks the weights themselves.
+
+    Raises:
+        LabError, OSError, ValueError: the checkpoint cannot be used.
     """
-    files = [folder / name for name in _ADAPTER_FILES if (folder / name).is_file()]
-    if files:
-        return _digest(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
-    note = folder / PUBLISHED
-    commit: str = json.loads(note.read_text(encoding="utf-8"))["commit"] if note.is_file() else ""
-    return commit[:12]
-
-
-@lru_cache(maxsize=1_000)  # every click in the list of checkpoints asks for all of them
-def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Of files as they are at a time and size; what is written anew is read anew."""
-    digest = hashlib.sha256()
-    for file, _, _ in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
+    name, folder = checkpoint.name, checkpoint.path
+    assert folder is not None
+    if name.startswith("0"):
+        raise LabError(
+            f"{name} is no checkpoint name: it starts with the number of training samples, which is at least "
+            f"1. Rename the folder {folder}."
+        )
+    if checkpoint.is_merged:
+        check_model(folder)
+    else:
+        parse_lora_settings(name, (folder / ADAPTER_CONFIG).read_bytes(), family)
+        check_weights(folder / ADAPTER_WEIGHTS)
 
 
 def columns(settings: Settings, family: Family) -> dict[str, Column]:

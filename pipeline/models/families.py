@@ -34,6 +34,7 @@ class Family:
         batch_size: samples in an optimizer step, or rows of ``sequence_length`` tokens where it packs.
         packing: whether training fills rows with whole samples, which do not attend to each other.
         base: the base model: a file of an installed package, or a hub id.
+        base_names: what adapters may call the base model, as hub ids; the first is what ours call it.
         templates: prompt templates by variant, instead of the protocol's.
         published: hub ids by checkpoint name.
     """
@@ -49,6 +50,7 @@ class Family:
     batch_size: int
     packing: bool
     base: Gguf | str
+    base_names: tuple[str, ...]
     templates: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,6 +58,11 @@ class Family:
     def embedded(self) -> bool:
         """Whether the base comes with the app and runs on a CPU."""
         return isinstance(self.base, Gguf)
+
+
+def base_folder(family: str, base: Gguf) -> str:
+    """The name of the folder that keeps the converted base model."""
+    return f"{family}-{base.sha256[:12]}"
 
 
 def load_families(settings: Settings) -> dict[str, Family]:
@@ -86,6 +93,7 @@ def _family(name: str, row: dict[str, Any]) -> Family:
         batch_size=row["training"]["batch_size"],
         packing=row["training"].get("packing", False),
         base=Gguf(**base["gguf"]) if "gguf" in base else base["hub_id"],
+        base_names=tuple(row.get("base_names") or [(base.get("gguf") or base)["hub_id"]]),
         templates=row.get("templates", {}),
         published=row.get("published", {}),
     )

@@ -9,12 +9,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.models.checkpoints import PUBLISHED, fingerprint, published_dir
+from pipeline.models.checkpoints import published_dir, read_checkpoint
 from pipeline.models.families import Family
+from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PUBLISHED
 from pipeline.schema import Checkpoint, LabError, Progress
 from pipeline.settings import Settings
 
-_ADAPTER = ["adapter_config.json", "adapter_model.safetensors"]
+_ADAPTER = [ADAPTER_CONFIG, ADAPTER_WEIGHTS]
 _MERGED = ["config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json"]
 
 
@@ -25,16 +26,24 @@ def fetch(
 
     Raises:
         LabError: the hub has no such repository, asks for a login, is out of reach, or holds neither an
-            adapter nor a merged model in safetensors.
+            adapter nor a merged model in safetensors; or the files cannot be used.
     """
-    if checkpoint.path or not checkpoint.hub_id:
-        return checkpoint
-    target = published_dir(settings, family) / checkpoint.name
+    if not checkpoint.path and checkpoint.hub_id:
+        checkpoint = _fetch(settings, family, checkpoint.name, checkpoint.hub_id, progress)
+    if checkpoint.problem:
+        raise LabError(checkpoint.problem)
+    return checkpoint
+
+
+def _fetch(
+    settings: Settings, family: Family, name: str, hub_id: str, progress: Progress | None
+) -> Checkpoint:
+    target = published_dir(settings, family) / name
     if not (target / PUBLISHED).is_file():
         if progress:
-            progress(0.0, f"downloading {checkpoint.hub_id}")
-        _download(checkpoint.hub_id, target)
-    return replace(checkpoint, path=target, fingerprint=fingerprint(target))
+            progress(0.0, f"downloading {hub_id}")
+        _download(hub_id, target)
+    return replace(read_checkpoint(family, target), hub_id=hub_id)
 
 
 def _download(hub_id: str, target: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.models.families import Family, Gguf
+from pipeline.models.families import Family, Gguf, base_folder
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
@@ -35,7 +35,7 @@ def base_model_dir(settings: Settings, family: Family, progress: Progress | None
     """
     if not isinstance(family.base, Gguf):
         return family.base
-    target = settings.data_dir / "models" / f"{family.name}-{family.base.sha256[:12]}"
+    target = settings.data_dir / "models" / base_folder(family.name, family.base)
     if not (target / "config.json").exists():
         say = progress or (lambda fraction, message: None)
         say(0.0, "Looking for the base model")

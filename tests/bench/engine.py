@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM
 
 from pipeline.generation.tokenization import encode_prompt
 from pipeline.generation.torch_engine import load_engine
-from pipeline.models.checkpoints import fingerprint
 from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import base_model_dir
 from pipeline.schema import Checkpoint, Column, Context, SamplingParams
 from pipeline.settings import Settings

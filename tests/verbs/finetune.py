@@ -8,8 +8,9 @@ import sys
 import time
 from typing import Any, Literal
 
-from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, fingerprint
+from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir
 from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.schema import LabError, PromptVariant
 from pipeline.settings import Settings
 from training.command_line import run_verb

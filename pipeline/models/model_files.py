@@ -1,0 +1,59 @@
+"""Whether the files of a model are whole, as far as it can be seen without loading it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """Read a JSON file; a byte order mark in front, as some editors write it, is skipped.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or not an object.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file.name} is unreadable: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} is unreadable: it holds no object")
+    return content
+
+
+def check_weights(file: Path) -> None:
+    """Check that a safetensors file is as long as its header says.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is cut off, or no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"{file.name} is cut off or no safetensors file: {error}") from error
+
+
+def check_model(folder: Path) -> dict[str, Any]:
+    """Check the configuration and the weights of a whole model, and return its ``config.json``.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+        ValueError: a file is damaged.
+    """
+    config = read_json_object(folder / "config.json")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(read_json_object(index).get("weight_map", {}).values()))
+    else:
+        names = ["model.safetensors"]
+    for name in names:
+        check_weights(folder / name)
+    if (folder / "generation_config.json").is_file():
+        read_json_object(folder / "generation_config.json")
+    return config

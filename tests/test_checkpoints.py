@@ -1,0 +1,173 @@
+"""The registry of checkpoints: fingerprints that follow the content, and bad folders beside good ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.models.checkpoints import checkpoints_dir, columns, list_checkpoints, published_dir
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.fingerprints import fingerprint
+from pipeline.models.hub import fetch
+from pipeline.schema import Checkpoint, LabError
+from pipeline.settings import Settings
+
+FILES = ("adapter_config.json", "adapter_model.safetensors")
+SHIPPED = {
+    "200-regular": "516a6a9c808c",
+    "200-augmented": "7579313f470e",
+    "500-regular": "9dc1138bd9d0",
+    "500-augmented": "c315233b7d03",
+    "1000-regular": "18ada2c915c4",
+    "1000-augmented": "561d0344472c",
+    "5000-regular": "b7349eb6bf91",
+    "5000-augmented": "39f65304f243",
+    "10000-regular": "06550c271f6e",
+    "10000-augmented": "9e7696815bdd",
+}
+"""What the stored runs of the first release call them."""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+def embedded(own: Settings) -> Family:
+    return get_family(own, DEFAULT_FAMILY)
+
+
+def copy_shipped(settings: Settings, family: Family, name: str, source: str = "200-regular") -> Path:
+    folder = checkpoints_dir(settings, family) / name
+    shutil.copytree(settings.assets / "checkpoints" / family.name / source, folder)
+    return folder
+
+
+def listed(settings: Settings, family: Family) -> dict[str, Checkpoint]:
+    return {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}
+
+
+def test_shipped_adapters_keep_the_fingerprints_of_their_stored_runs(own: Settings, embedded: Family) -> None:
+    found = listed(own, embedded)
+    assert {name: found[name].fingerprint for name in SHIPPED} == SHIPPED
+
+
+def test_a_shipped_adapter_names_its_base_as_the_hub_does(own: Settings, embedded: Family) -> None:
+    for checkpoint in list_checkpoints(own, embedded)[1:]:
+        assert checkpoint.path is not None
+        config = json.loads((checkpoint.path / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_file_rewritten_at_the_same_size_and_time_gets_another_fingerprint(
+    tmp_path: Path, name: str
+) -> None:
+    for each in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / each).write_bytes(b"one")
+    before, stat = fingerprint(tmp_path), (tmp_path / name).stat()
+    (tmp_path / name).write_bytes(b"two")
+    os.utime(tmp_path / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert fingerprint(tmp_path) != before
+
+
+def test_another_file_moved_into_the_place_of_an_old_one_gets_another_fingerprint(tmp_path: Path) -> None:
+    """As an unpacked archive does it: all of its files bear one time."""
+    for folder, content in (("one", b"1"), ("two", b"2")):
+        (tmp_path / folder).mkdir()
+        for name in FILES:
+            (tmp_path / folder / name).write_bytes(content)
+            os.utime(tmp_path / folder / name, (1_000_000_000, 1_000_000_000))
+    first = fingerprint(tmp_path / "one")
+    shutil.rmtree(tmp_path / "one")
+    (tmp_path / "two").rename(tmp_path / "one")
+    assert fingerprint(tmp_path / "one") != first
+
+
+def break_name(folder: Path) -> None:
+    folder.rename(folder.with_name("0-regular"))
+
+
+def break_config(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{")
+
+
+def break_encoding(folder: Path) -> None:
+    (folder / "adapter_config.json").write_bytes(b"\xff\xfe{\x00}\x00")
+
+
+def empty_config(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("[]")
+
+
+def drop_weights(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").unlink()
+
+
+def cut_weights(folder: Path) -> None:
+    weights = folder / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+
+def break_commit(folder: Path) -> None:
+    drop_weights(folder)
+    (folder / "adapter_config.json").unlink()
+    (folder / "published.json").write_text("{")
+
+
+def cut_merged(folder: Path) -> None:
+    break_commit(folder)
+    (folder / "published.json").write_text('{"commit": "c0ffee"}')
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"\0" * 100)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (break_name, "0-regular is no checkpoint name"),
+        (break_config, "adapter_config.json is unreadable"),
+        (break_encoding, "adapter_config.json is unreadable"),
+        (empty_config, "adapter_config.json is unreadable"),
+        (drop_weights, "No such file"),
+        (cut_weights, "adapter_model.safetensors is cut off"),
+        (break_commit, "published.json is unreadable"),
+        (cut_merged, "model.safetensors is cut off"),
+    ],
+)
+def test_a_bad_folder_is_listed_with_its_reason_and_all_others_work(
+    own: Settings, embedded: Family, damage: Callable[[Path], None], words: str
+) -> None:
+    damage(copy_shipped(own, embedded, "300-regular"))
+    good = copy_shipped(own, embedded, "400-regular").name
+    found = listed(own, embedded)
+    (bad,) = (checkpoint for checkpoint in found.values() if checkpoint.problem)
+    assert bad.name in ("300-regular", "0-regular")
+    assert words in bad.problem
+    assert not bad.is_baseline
+    assert {good, *SHIPPED} < set(found)
+    assert "400/regular" in columns(own, embedded)
+
+
+def test_a_byte_order_mark_in_a_config_does_no_harm(own: Settings, embedded: Family) -> None:
+    config = copy_shipped(own, embedded, "300-regular") / "adapter_config.json"
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
+    assert not listed(own, embedded)["300-regular"].problem
+
+
+def test_a_bad_folder_of_a_published_checkpoint_says_so_instead_of_being_used(
+    own: Settings, embedded: Family
+) -> None:
+    family = replace(embedded, published={"300-regular": "lab/adapter"})
+    folder = published_dir(own, family) / "300-regular"
+    folder.mkdir(parents=True)
+    (folder / "published.json").write_text("{")
+    with pytest.raises(LabError, match=r"published\.json is unreadable"):
+        fetch(own, family, listed(own, family)["300-regular"])
