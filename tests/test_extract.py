@@ -1,5 +1,8 @@
 """The code in a completion."""
 
+import re
+import time
+
 import pytest
 
 from pipeline.scoring.extract import extract_code
@@ -7,7 +10,11 @@ from pipeline.scoring.extract import extract_code
 CODE = "def f(x):\n    return x"
 
 
-@pytest.mark.parametrize("tag", ["", "python", "Python", "py", "python3", 'python title="a.py"'])
+TAGS = ["", "python", "Python", "PYTHON", "py", "py3", "python3", "python3.11", "py3.12", "ipython"]
+TAGS += ['python title="a.py"', "python:a.py", "python,linenos", "{python}", "{.python .numberLines}"]
+
+
+@pytest.mark.parametrize("tag", TAGS)
 def test_the_first_fenced_python_block_is_the_code(tag):
     assert extract_code(f"Here it is:\n\n```{tag}\n{CODE}\n```\nIt returns x.\n```\nx = 1\n```") == CODE
 
@@ -61,3 +68,170 @@ def test_where_there_is_nothing_to_extract_the_code_is_empty(text):
 def test_nul_bytes_and_100_kb_pass_through():
     text = "x = 1\0\n" * 15_000
     assert extract_code(text) == text.rstrip()
+
+
+@pytest.mark.parametrize("tag", ["bash", "pycon", "python-repl", "json", "pytb", "cython", "text"])
+def test_a_block_that_is_not_plain_python_is_passed_over(tag):
+    assert extract_code(f"```{tag}\nother\n```\n\n```python\n{CODE}\n```") == CODE
+
+
+# Strings: followed by token, inside blocks only
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        'The docstring starts with """ as usual:',
+        "Put ''' around it:",
+        'Here: """',
+        'It\'s the """ that matters.\n\nSo:',
+        "Use ''' or \"\"\" for docstrings:\n",
+    ],
+)
+def test_quotes_in_prose_hide_no_block(prose):
+    assert extract_code(f"{prose}\n```python\n{CODE}\n```\nDone.") == CODE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '# a docstring starts with """',
+        'x = \'"""\'',
+        "x = \"'''\"",
+        'x = "it is \\" \\"\\"\\" quoted"',
+        'x = \'\\\\\'  # """',
+        '"""One line."""  # and """',
+        "x = '''a \"\"\" b'''",
+        'x = """a \\""" b"""',
+        "x = 'never closed",
+        'print("it\'s")',
+    ],
+)
+def test_quotes_in_comments_and_strings_hide_no_closing_fence(line):
+    code = f"def f():\n    {line}\n    return 1"
+    assert extract_code(f'```python\n{code}\n```\nIt returns 1, see """.\n') == code
+
+
+@pytest.mark.parametrize("fences", [("```", "```"), ("```python", "```"), ("~~~", "~~~"), ("````", "````")])
+@pytest.mark.parametrize("quotes", ['"""', "'''"])
+def test_a_fenced_example_in_a_string_belongs_to_the_code_at_any_indentation(quotes, fences):
+    example = f"{fences[0]}\nexample()\n{fences[1]}"
+    for code in (
+        f"def f():\n    {quotes}Example:\n\n{example}\n    {quotes}\n    return 1",
+        f"PROMPT = {quotes}\n{example}\n{quotes}\nx = 1",
+        f"{quotes}Module.\n\n{example}\n\n{example}\n{quotes}\n",
+    ):
+        assert extract_code(f"Here:\n```python\n{code}\n```\nDone.") == code.strip()
+        assert extract_code(code) == code.strip()
+
+
+def test_a_string_that_is_never_closed_does_not_swallow_what_follows_the_block():
+    code = 'def f():\n    """Return x.\n    return x'
+    assert extract_code(f"```python\n{code}\n```\nIt returns x.") == code
+    more = f'```python\n{code}\n```\nOr:\n```python\ndef g():\n    """Return y."""\n```\n'
+    assert extract_code(more) == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'def f():\n    """Return',
+        "def f(a, b=(1,",
+        "x = 'abc",
+        'def f():\n    """Example:\n\n    ```python\n    >>> f()',
+        'def f():\n    """Example:\n\n    ```\n    >>> f()',
+        'def f():\n    """Example:\n\n    ```python\n    >>> f()\n    ```\n\n    And m',
+        'PROMPT = """\n```python\nx\n```\nm',
+    ],
+)
+def test_code_that_was_cut_off_is_the_code_so_far(code):
+    assert extract_code(f"Here:\n```python\n{code}") == code
+    assert extract_code(f"import x\n{code}") == f"import x\n{code}"
+
+
+# Fences
+
+
+@pytest.mark.parametrize("marks", ["```", "````", "~~~", "~~~~~"])
+@pytest.mark.parametrize("indent", ["", "  ", "    ", "\t", "- ", "12. ", "> ", "> - "])
+def test_a_block_may_stand_in_a_list_or_quote_with_any_fence(marks, indent):
+    inside = re.sub(r"[^ >\t]", " ", indent)
+    body = "".join(f"{inside}{line}\n" for line in [*CODE.split("\n"), marks, "Done."])
+    assert extract_code(f"Like this:\n\n{indent}{marks}python\n{body}") == CODE
+
+
+def test_a_block_inside_a_markdown_block_is_the_code():
+    for outer in ("```", "````"):
+        text = f"{outer}markdown\nHere:\n```python\n{CODE}\n```\nDone.\n{outer}"
+        assert extract_code(text) == CODE
+
+
+@pytest.mark.parametrize(
+    "behind", ["", "\n", "It returns x.\n", "\n```\n\n```\n", "1\n```\n", "python\nf(1)\n```"]
+)
+def test_code_that_is_closed_and_not_opened_is_the_code(behind):
+    assert extract_code(f"{CODE}\n```{behind}") == CODE
+
+
+def test_a_statement_before_a_block_is_not_the_code():
+    assert extract_code(f"import math\n\n```\n{CODE}\n```") == CODE
+
+
+def test_a_fence_that_is_opened_twice_is_opened_once():
+    assert extract_code(f"```\n```python\n{CODE}\n```\n```") == CODE
+
+
+def test_a_block_that_is_not_closed_ends_where_the_next_one_begins():
+    assert extract_code(f"```python\n{CODE}\n\n```bash\npip install x\n```") == CODE
+
+
+def test_line_ends_of_windows_change_nothing():
+    text = 'Say """:\n\n- ```python3.11\n  def f(x):\n      """```"""\n      return x\n  ```\nDone.'
+    assert extract_code(text.replace("\n", "\r\n")) == extract_code(text)
+
+
+# Thinking
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        "<think>\nMaybe:\n```python\nx = 1\n```\n</think>\n",
+        "<think>Maybe:\n```python\nx = 1\n</think>",
+        "Sure.\n<think>\n```\nx = 1\n```\n</think>\n",
+        "\n<THINKING>\n~~~\nx = 1\n~~~\n</THINKING>\n",
+        "Maybe:\n```python\nx = 1\n```\nNo.\n</think>\n",  # the prompt's template opened the thinking
+        "[THINK]```python\nx = 1\n```[/THINK]\n",
+        "<think>a</think>\n<think>\n```python\nx = 1\n```\n</think>\n",
+    ],
+)
+def test_a_draft_in_the_thinking_is_not_the_answer(thinking):
+    assert extract_code(f"{thinking}\nHere:\n```python\n{CODE}\n```\n") == CODE
+    assert extract_code(f"{thinking}\n{CODE}\n").endswith(CODE)
+
+
+def test_thinking_that_was_cut_off_holds_no_code():
+    assert extract_code("<think>\nMaybe:\n```python\nx = 1\n```\nOr") == ""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'PROMPT = """\n<think>\n{reasoning}\n</think>\n"""\nx = 1',
+        'def f(text):\n    return text.split("</think>")[1]',
+        'def f(text):\n    """Drop it.\n    </think>\n    """\n    return text',
+    ],
+)
+def test_tags_of_thinking_in_code_are_code(code):
+    assert extract_code(code) == code
+    assert extract_code(f"Here:\n```python\n{code}\n```\nDone.") == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["```\n" * 20_000, '"""\n```\n' * 10_000, "```python\n" * 10_000, "'''`" * 20_000, "<think>" * 9999],
+)
+def test_100_kb_of_fences_and_quotes_take_less_than_two_seconds(text):
+    started = time.monotonic()
+    extract_code(text)
+    assert time.monotonic() - started < 2

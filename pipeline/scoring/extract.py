@@ -1,22 +1,29 @@
 """The code in a completion.
 
-One rule for every column, whoever wrote it: the first fenced block whose language tag is empty or Python, up
-to its closing fence or the end of the text; without such a block, the whole text. Fences are Markdown's
-(CommonMark 0.31, section 4.5). One that stands inside a triple-quoted string belongs to the code, as in a
-docstring with an example. Line ends become line feeds; leading blank lines and trailing white space go.
+One rule for every column, whoever wrote it: a completion that is Python as far as it goes, or up to its
+first fence if it defines something there, is the code as a whole. Otherwise the code is the first block
+outside the model's thinking whose language tag is empty or Python, up to its closing fence or the end of the
+text; without such a block, all text but the thinking. A fence inside a triple-quoted string of the block
+belongs to the code, as in a docstring with an example. Line ends become line feeds; leading blank lines and
+trailing white space go.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import takewhile
+
+from pipeline.scoring.fences import Fence, parse_fence
+from pipeline.scoring.syntax import LongString, defines_something, is_python_so_far, long_strings
+from pipeline.scoring.thinking import without_thinking
 
 RULE = (
     "The code in a completion is its first fenced block marked as Python or not marked at all, up to the "
-    "closing fence or the end of the text; without such a block it is the whole text."
+    "closing fence or the end of the text; without such a block it is the whole text. Thinking is left out."
 )
-_PYTHON = frozenset({"", "python", "python3", "py", "py3"})
-_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<marks>`{3,}|~{3,})[ \t]*(?P<tag>[^\s`]*)[^`]*")
-_TRIPLE_QUOTES = re.compile(r'"""|\'\'\'')
+_PYTHON = re.compile(r"\{?\.?(?:i?python|py)[\d.]*(?:[:,;={}].*)?", re.IGNORECASE)
+_MARKDOWN = frozenset({"markdown", "md"})
 
 
 def normalize_line_ends(text: str) -> str:
@@ -25,28 +32,78 @@ def normalize_line_ends(text: str) -> str:
 
 
 def extract_code(text: str) -> str:
-    """The code in a completion, by the module's rule; empty where there is none."""
+    """The code in a completion, by the module's rule; empty if there is none."""
     text = normalize_line_ends(text)
-    block: list[str] | None = None  # the lines of a Python block that is open
-    opening: re.Match[str] | None = None
-    in_string = False
-    for line in text.split("\n"):
-        fence = None if in_string else _FENCE.fullmatch(line)
-        if opening is None and fence:
-            opening, block = fence, [] if fence["tag"].lower() in _PYTHON else None
-        elif opening and fence and _closes(fence, opening):
-            if block is not None:
-                break
-            opening = None
-        else:
-            in_string ^= len(_TRIPLE_QUOTES.findall(line)) % 2 == 1
-            if opening and block is not None:
-                block.append(line.removeprefix(opening["indent"]))
-    return _trim(text if block is None else "\n".join(block))
+    if is_python_so_far(text):
+        return _trim(text)
+    answer = without_thinking(text)
+    lines = answer.split("\n")
+    head = "\n".join(takewhile(lambda line: parse_fence(line) is None, lines))
+    if defines_something(head):  # some models open no block, and close it
+        return _trim(head)
+    block = _first_python_block(lines)
+    return _trim(answer if block is None else "\n".join(block))
 
 
-def _closes(fence: re.Match[str], opening: re.Match[str]) -> bool:
-    return fence["marks"].startswith(opening["marks"]) and not fence["tag"]
+def _first_python_block(lines: Sequence[str]) -> list[str] | None:
+    """The lines of the first block that is Python by its tag, or has none."""
+    other: Fence | None = None  # what opened the block in another language
+    for number, line in enumerate(lines):
+        fence = parse_fence(line)
+        if fence is None:
+            continue
+        if other:
+            other = None if fence.closes(other) else other
+        elif not fence.tag or _PYTHON.fullmatch(fence.tag):
+            if not _opens_at_once(lines, number + 1):
+                return _block(lines[number + 1 :], fence)
+        elif fence.tag.lower() not in _MARKDOWN:  # a block that holds others is read as if it were none
+            other = fence
+    return None
+
+
+def _opens_at_once(lines: Sequence[str], start: int) -> bool:
+    """Whether the next line opens a block with a tag: some models write two opening fences."""
+    fence = parse_fence(lines[start]) if start < len(lines) else None
+    return fence is not None and fence.tag != ""
+
+
+def _block(lines: Sequence[str], opening: Fence) -> list[str]:
+    """The lines of the block that ``opening`` began, up to what ends it."""
+    code = [opening.strip_indent(line) for line in lines]
+    fences = {number: fence for number, line in enumerate(code) if (fence := opening.same_kind(line))}
+    strings = long_strings("\n".join(code)) if fences else []
+    for number in fences:
+        string = next((one for one in strings if one.first < number <= one.last), None)
+        if string is None or _ends_block(number, fences, string):
+            return code[:number]
+    return code
+
+
+def _ends_block(number: int, fences: dict[int, Fence], string: LongString) -> bool:
+    """Whether a fence ends the block although, read token by token, it stands in a string.
+
+    It does not in a string with an example. It does if the string was never meant to go on: it is not
+    closed, or only by quotes of the text or the blocks behind.
+    """
+    fence = fences[number]
+    if fence.tag or len(fence.indent.expandtabs(4)) > 3:  # CommonMark: a closing fence has up to 3 spaces
+        return False
+    inside = [fences[line] for line in fences if string.first < line <= string.last]
+    if string.closed and _pair_up(inside):
+        return False
+    before = [fences[line] for line in takewhile(lambda line: line < number, fences) if line > string.first]
+    return _pair_up(before)  # else it closes an example in the string
+
+
+def _pair_up(fences: Sequence[Fence]) -> bool:
+    """Whether each fence is opened and closed."""
+    is_open = False
+    for fence in fences:
+        if is_open and fence.tag:
+            return False
+        is_open = not is_open
+    return not is_open
 
 
 def _trim(code: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 _FENCE = re.compile(
     r"(?P<indent>[ \t]*(?:>[ \t]?|(?:[-*+]|\d{1,9}[.)])[ \t]+)*)"  # quotes and list items may hold a block
@@ -16,9 +17,9 @@ class Fence:
     """A line that opens or closes a code block.
 
     Attributes:
-        indent: what stands before it; a list item's marker counts as spaces.
+        indent: what stands before it.
         marks: its backticks or tildes.
-        tag: the language, empty where none is named.
+        tag: the language, empty if none is named.
     """
 
     indent: str
@@ -27,10 +28,22 @@ class Fence:
 
     def closes(self, opening: Fence) -> bool:
         """Whether it ends the block that ``opening`` began."""
-        return self.marks.startswith(opening.marks) and not self.tag and not self.indent.strip(" \t>")
+        return self.marks.startswith(opening.marks) and not self.tag
+
+    def same_kind(self, line: str) -> Fence | None:
+        """The fence in a line of this block if it is of the same marks, and as many; else None."""
+        fence = parse_fence(line)
+        return fence if fence and fence.marks.startswith(self.marks) and not fence.indent.strip() else None
+
+    def strip_indent(self, line: str) -> str:
+        """A line of this block without the indent of its container: quote marks and a list item's spaces."""
+        shared = takewhile(
+            lambda pair: pair[0] == pair[1], zip(re.sub(r"[^\s>]", " ", self.indent), line, strict=False)
+        )
+        return line[len(list(shared)) :]
 
 
 def parse_fence(line: str) -> Fence | None:
-    """The fence in this line, None where it is none."""
+    """The fence in this line, None if it is none."""
     found = _FENCE.fullmatch(line)
     return Fence(found["indent"], found["marks"], found["tag"]) if found else None

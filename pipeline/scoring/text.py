@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
-import warnings
 from collections.abc import Sequence
 
 from pipeline.schema import Attempt, Score, Task
 from pipeline.scoring.extract import normalize_line_ends
+from pipeline.scoring.syntax import parse
 
 CHRF, EDIT_SIMILARITY, PARSES, SAME_SIGNATURE = "chrF", "edit similarity", "parses", "same signature"
 _HEADER = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w", re.MULTILINE)
@@ -71,7 +70,7 @@ def edit_similarity(code: str, reference: str) -> float:
 def parses(code: str) -> Score:
     """1 where Python's parser takes the code and finds a statement in it, else 0."""
     try:
-        tree = _parse(code)
+        tree = parse(code)
     except (RecursionError, MemoryError):
         return Score(PARSES, None, "it is nested too deeply for Python's parser to say")
     except (SyntaxError, ValueError) as error:
@@ -100,7 +99,7 @@ def signature(code: str) -> str | None:
         header = "\n".join(lines[:end])
         for whole in (f"{header}\n pass", header):  # the body follows, or stands on the same line
             try:
-                node = _parse(whole).body[0]
+                node = parse(whole).body[0]
             except (SyntaxError, ValueError, RecursionError, MemoryError, IndexError):
                 continue
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -115,14 +114,3 @@ def _parameters(arguments: ast.arguments) -> list[str]:
     double_star = ["**" + arguments.kwarg.arg] if arguments.kwarg else []
     positional = [a.arg for a in [*arguments.posonlyargs, *arguments.args]]
     return [*positional, *star, *(a.arg for a in arguments.kwonlyargs), *double_star]
-
-
-def _parse(code: str) -> ast.Module:
-    """Parse code that may have been cut out of an indented block, with or without its first indentation."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes are the model's business, not the log's
-        try:
-            return ast.parse(textwrap.dedent(code))
-        except IndentationError:
-            first, newline, rest = code.lstrip(" \t").partition("\n")
-            return ast.parse(first + newline + textwrap.dedent(rest))
