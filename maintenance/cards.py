@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.evaluate import summarize
-from pipeline.evaluation.store import Run, list_runs, load_run
+from pipeline.evaluation.runs import Run
+from pipeline.evaluation.store import list_runs, load_run
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.settings import Settings

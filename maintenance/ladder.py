@@ -12,7 +12,8 @@ from typing import Any
 
 from maintenance.cards import cards
 from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns
-from pipeline.evaluation.store import Run, pack_run, runs_dir
+from pipeline.evaluation.runs import Run
+from pipeline.evaluation.store import pack_run, runs_dir
 from pipeline.generation import open_engine
 from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, columns
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family

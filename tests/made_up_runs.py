@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.evaluation.store import Run, RunConfig, append_attempts, create_run, load_run, runs_dir
+from pipeline.evaluation.runs import Run, RunConfig
+from pipeline.evaluation.store import append_attempts, create_run, load_run, runs_dir
 from pipeline.models.checkpoints import checkpoint_name
 from pipeline.schema import Attempt, Completion, PromptVariant, SamplingParams, Score, Task
 from pipeline.scoring.judge.config import JudgeConfig

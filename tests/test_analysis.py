@@ -461,7 +461,8 @@ def test_the_library_reads_what_was_written_since(own):
 def test_a_damaged_run_is_named_and_hides_no_other(own):
     good, bad = make_run(own, 0), make_run(own, 200)
     (bad.path / "run.json").write_text("{")
-    runs, unreadable = RunCache(own).runs()
+    cache = RunCache(own)
+    runs, unreadable = cache.runs(), cache.problems()
     assert [run.config.id for run in runs] == [good.config.id]
     assert bad.config.id in unreadable[0]
 

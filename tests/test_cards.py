@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from maintenance.cards import card, draw_curve
-from pipeline.evaluation.store import Run, list_runs, load_run
+from pipeline.evaluation.runs import Run
+from pipeline.evaluation.store import list_runs, load_run
 from pipeline.models.checkpoints import SIZES
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import fingerprint

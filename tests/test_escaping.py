@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.analysis import Setup, analyze, find_setups, samples
 from pipeline.analysis.reported import Reported
-from pipeline.evaluation.store import Run
+from pipeline.evaluation.runs import Run
 from pipeline.schema import Attempt, Completion, Score, Task
 from tests.made_up_runs import make_run
 from training.jobs import Job

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summarize
-from pipeline.evaluation.store import Run, runs_dir
+from pipeline.evaluation.runs import Run
+from pipeline.evaluation.store import runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import LabError, PromptVariant, SamplingParams

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.analysis.analyze import Analysis, analyze
 from pipeline.analysis.setups import Setup, find_setups
-from pipeline.evaluation.store import Run, list_runs, load_run
+from pipeline.evaluation.runs import Run
+from pipeline.evaluation.store import list_runs, load_run
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 
@@ -25,17 +26,21 @@ class RunCache:
         self._runs: dict[Path, tuple[_Stamp, Run | str]] = {}
         self._analyses: dict[tuple[object, ...], Analysis] = {}
 
-    def runs(self) -> tuple[list[Run], list[str]]:
-        """Every run that can be read, and for each of the others why not."""
-        with self._lock:
-            folders = list_runs(self._settings)
-            self._runs = {folder: self._read(folder) for folder in folders}
-            found = [run for _, run in self._runs.values()]
-        return [run for run in found if isinstance(run, Run)], [run for run in found if isinstance(run, str)]
+    def runs(self) -> list[Run]:
+        """Every run that can be read."""
+        return [run for run in self._read_all() if isinstance(run, Run)]
+
+    def problems(self) -> list[str]:
+        """What cannot be read, each in a sentence: whole runs, and lines of runs."""
+        return [
+            each if isinstance(each, str) else f"{each.path.name}: {each.unreadable}."
+            for each in self._read_all()
+            if isinstance(each, str) or each.unreadable
+        ]
 
     def setups(self) -> list[Setup]:
         """The set-ups that have anything to show, the one with the most runs first."""
-        return find_setups(run for run in self.runs()[0] if run.attempts)
+        return find_setups(run for run in self.runs() if run.attempts)
 
     def setup(self, key: str) -> Setup:
         """One set-up, the first one for an empty key; raises ``LabError`` that lists those there are."""
@@ -60,14 +65,20 @@ class RunCache:
                 self._analyses.pop(next(iter(self._analyses)))
         return found
 
+    def _read_all(self) -> list[Run | str]:
+        with self._lock:
+            folders = [folder for folder in list_runs(self._settings) if folder.exists()]
+            self._runs = {folder: self._read(folder) for folder in folders}
+            return [run for _, run in self._runs.values()]
+
     def _read(self, folder: Path) -> tuple[_Stamp, Run | str]:
         stamp = _stamp(folder)
         if folder in self._runs and self._runs[folder][0] == stamp:
             return self._runs[folder]
         try:
             return stamp, load_run(folder)
-        except (LabError, OSError, EOFError) as error:  # the last two where a packed run is damaged
-            return stamp, f"{folder.name}: {error}"
+        except LabError as error:
+            return stamp, str(error)
 
 
 def _stamp(folder: Path) -> _Stamp:

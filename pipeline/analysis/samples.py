@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from pipeline.analysis.setups import Setup, score_table
-from pipeline.evaluation.store import Run
+from pipeline.evaluation.runs import Run
 from pipeline.schema import VARIANTS, Attempt
 from pipeline.scoring import metric_of
 from pipeline.stats import is_binary

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from pipeline.evaluation.store import Run, RunConfig
+from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.schema import VARIANTS, Attempt, PromptVariant, SamplingParams
 
 

@@ -14,20 +14,13 @@ from typing import Any
 from pipeline.data.dataset import Dataset
 from pipeline.data.load import load_dataset
 from pipeline.evaluation.attempts import complete, has_values, render
-from pipeline.evaluation.store import (
-    Run,
-    RunConfig,
-    add_judge,
-    append_attempts,
-    create_run,
-    load_run,
-)
+from pipeline.evaluation.runs import Run, RunConfig, repeat_command
+from pipeline.evaluation.store import add_judge, append_attempts, create_run, has_run, load_run
 from pipeline.evaluation.tasks import task_from_sample
 from pipeline.generation import Engine, open_engine
 from pipeline.models.families import Family
 from pipeline.models.hub import fetch
 from pipeline.schema import (
-    DEFAULT_SEED,
     Attempt,
     Column,
     LabError,
@@ -162,16 +155,7 @@ def run_config(
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     sampling, checkpoint = plan.sampling, column.checkpoint
     style = "greedy" if sampling.temperature == 0 else f"t{sampling.temperature:g}"
-    suite = f"--suite {plan.suite} " if plan.suite else ""
-    command = (
-        f"python -m training.evaluate --family {family.name} "
-        f"--subset-size {checkpoint.subset_size or 'baseline'} --prompt {column.variant} "
-        f"{suite}--samples {len(ids)} --temperature {sampling.temperature:g} "
-        f"--max-new-tokens {sampling.max_new_tokens} --seed {sampling.seed}"
-    )
-    if checkpoint.seed not in (None, DEFAULT_SEED):
-        command += f" --training-seed {checkpoint.seed}"
-    return RunConfig(
+    config = RunConfig(
         id=f"{family.name}_{column.key.replace('/', '-')}_{style}_{digest}",
         family=family.name,
         checkpoint=checkpoint.name,
@@ -186,8 +170,8 @@ def run_config(
         decoding=sampling,
         versions=package_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command,
     )
+    return replace(config, command=repeat_command(config))
 
 
 def _create(root: Path, config: RunConfig) -> None:
@@ -199,7 +183,7 @@ def _create(root: Path, config: RunConfig) -> None:
 
 def _rows(columns: Sequence[Column], folders: Sequence[Path], samples: Sequence[Sample]) -> list[_Row]:
     """Every sample of every column, as far as it is stored; a sample's columns share a batch."""
-    stored = [load_run(folder).attempts if folder.exists() else {} for folder in folders]
+    stored = [load_run(folder).attempts if has_run(folder) else {} for folder in folders]
     rows = []
     for sample in samples:
         task = task_from_sample(sample)

@@ -3,100 +3,82 @@
 Lines are only ever appended, each flushed to the disk before the next piece of work starts, so a run that
 was killed resumes where it stood. A later line about a sample replaces what an earlier one said of the
 same metric. Shipped runs have their items gzipped (``items.jsonl.gz``).
+
+Files that cannot be read are refused in words, lines that cannot be read are counted; fields that this
+version does not know are kept when a file is rewritten.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs this one up to Python 3.11
+
+from pipeline.evaluation.runs import Run, RunConfig, repeat_command
 from pipeline.files import write_atomically
-from pipeline.schema import (
-    Attempt,
-    Checkpoint,
-    Column,
-    Completion,
-    Context,
-    LabError,
-    PromptVariant,
-    SamplingParams,
-    Score,
-    Task,
-)
+from pipeline.json_files import check_format, parse_object, plain, validate
+from pipeline.schema import Attempt, Column, Completion, Context, LabError, Score, Task, counted
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
 
+FORMAT = 2
+"""Of ``run.json`` and ``items.jsonl``, in the field ``schema``.
+
+1: up to version 0.1, without that field; a completion repeated its column, and judges were not stored.
+"""
 _RUN, _ITEMS = "run.json", "items.jsonl"
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that a run's numbers depend on.
+class _Vote(TypedDict, total=False):
+    value: float | None
+    reason: str | None
+    words: list[str]
 
-    Attributes:
-        id: folder name, made from what follows, so that the same evaluation finds itself again.
-        checkpoint: name, such as ``1000-regular``; ``column`` is the key that charts and the API use.
-        sample_ids: the test samples, in order.
-        judges: settings of every CodeJudge that judged it, by metric name; never a key.
-        versions: of the packages that matter.
-        created: UTC, ISO 8601.
-        command: what reproduces it.
-    """
 
-    id: str
-    family: str
-    checkpoint: str
-    column: str
-    fingerprint: str
-    subset_size: int
-    variant: PromptVariant
-    training_seed: int | None
-    dataset: str
-    dataset_fingerprint: str
-    sample_ids: tuple[str, ...]
-    decoding: SamplingParams
-    judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    engine: str = ""
-    created: str = ""
-    command: str = ""
+class _Details(TypedDict, total=False):
+    """The details of scores that results are made of; others are kept as they are."""
 
-    @property
-    def as_column(self) -> Column:
-        """The checkpoint and prompt variant that were evaluated."""
-        checkpoint = Checkpoint(
-            self.family,
-            self.checkpoint,
-            self.subset_size,
-            self.variant if self.subset_size else None,
-            self.training_seed,
-            fingerprint=self.fingerprint,
-        )
-        return Column(checkpoint, self.variant)
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    votes: list[_Vote]
+    flipped: bool
+    windows: int
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run and its attempts by sample id."""
+class _Score:
+    metric: str
+    value: float | None
+    reason: str | None = None
+    details: _Details = field(default_factory=_Details)
 
-    config: RunConfig
-    attempts: Mapping[str, Attempt]
-    path: Path
 
-    @property
-    def complete(self) -> bool:
-        """Whether every sample was attempted."""
-        return all(sample in self.attempts for sample in self.config.sample_ids)
+@dataclass(frozen=True)
+class _Line:
+    """A line of ``items.jsonl``; instruction and reference let results be read where the dataset is not."""
 
-    def scores(self, metric: str) -> list[Score]:
-        """Every attempt's score by this metric; attempts that were not scored with it are left out."""
-        return [attempt.scores[metric] for attempt in self.attempts.values() if metric in attempt.scores]
+    sample_id: str
+    instruction: str
+    reference: str | None
+    repo: str
+    completion: Completion | None
+    code: str
+    trimmed: str
+    scores: Mapping[str, _Score]
+    error: str = ""
+
+
+_AS_CONFIG, _AS_LINE = TypeAdapter(RunConfig), TypeAdapter(_Line)
 
 
 def runs_dir(settings: Settings) -> Path:
@@ -105,86 +87,171 @@ def runs_dir(settings: Settings) -> Path:
 
 
 def create_run(root: Path, config: RunConfig) -> Path:
-    """Make the run's folder, or find it again; returns it. The first config stays."""
+    """Make the run's folder, or find it again and bring it to today's format; the first config stays.
+
+    Raises:
+        LabError: there is such a run, and it cannot be read.
+        OSError: the folder cannot be written.
+    """
     folder = root / config.id
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / _RUN).exists():
-        _write_config(folder, config)
+    if has_run(folder):
+        _write(folder, _read_config(folder))
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{config.id}.", dir=root))
+    try:
+        _write(part, asdict(config))
+        part.chmod(0o755)
+        if folder.is_dir():  # left behind without a config
+            (part / _RUN).replace(folder / _RUN)
+        else:
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
+def has_run(folder: Path) -> bool:
+    """Whether a run was begun there; it may not be readable."""
+    return (folder / _RUN).exists()
+
+
 def add_judge(folder: Path, judge: JudgeConfig) -> None:
-    """Record in the run's config that this judge judged it, and how to do that again."""
-    config = load_config(folder)
-    if judge.name in config.judges:
+    """Record in the run's config that this judge judged it, and how to do that again.
+
+    Raises:
+        LabError: a judge of the same name, with other settings, has judged some of the run already.
+    """
+    run = load_run(folder)
+    settings, old = asdict(judge), run.config.judges.get(judge.name)
+    if old == settings:
         return
-    words = f"--judge {judge.method} --judge-model {judge.model}"
-    if judge.votes > 1:
-        words += f" --votes {judge.votes}"
-    first = config.command.partition(" && ")[0].partition(" --judge ")[0]
-    command = f"{config.command} && {first} --resume {words}" if config.judges else f"{first} {words}"
-    _write_config(
-        folder, replace(config, judges={**config.judges, judge.name: asdict(judge)}, command=command)
-    )
-
-
-def _write_config(folder: Path, config: RunConfig) -> None:
-    write_atomically(folder / _RUN, json.dumps(asdict(config), indent=1))
+    if old and any(score.value is not None for score in run.scores(judge.name)):
+        changes = [
+            f"{name} was {old.get(name)!r}, now {value!r}"
+            for name, value in settings.items()
+            if old.get(name) != value
+        ]
+        raise LabError(
+            f"{judge.name} has judged a part of this run with other settings ({'; '.join(changes)}). Judge "
+            "the rest with the settings of then, or evaluate without --resume."
+        )
+    judges = {**run.config.judges, judge.name: settings}
+    command = repeat_command(replace(run.config, judges=judges))
+    _write(folder, {**_read_config(folder), "judges": judges, "command": command})
 
 
 def append_attempts(folder: Path, attempts: Iterable[Attempt]) -> None:
     """Append the attempts to the file, and wait until they are on the disk."""
-    text = "".join(_as_line(attempt) for attempt in attempts)
-    file = folder / _ITEMS
-    with file.open("ab") as out:
-        if out.tell() and not _ends_line(file):
-            out.write(b"\n")  # a killed writer left half a line; close it so that only that one is lost
-        out.write(text.encode())
-        out.flush()
-        os.fsync(out.fileno())
+    text = "".join(_to_line(attempt) for attempt in attempts)
+    with (folder / _ITEMS).open("a+b") as file:
+        _end_last_line(file)
+        file.write(text.encode(errors="replace"))  # half a surrogate pair has no bytes
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_config(folder: Path) -> RunConfig:
-    """Read what a run did, without its attempts. Raises ``LabError`` if there is no readable run."""
+    """Read what a run did, without its attempts.
+
+    Raises:
+        LabError: there is no readable run, or a newer version wrote it.
+    """
+    raw = _read_config(folder)
     try:
-        raw = json.loads((folder / _RUN).read_text(encoding="utf-8"))
-        raw.pop("judge", None)  # up to version 0.1 always empty
-        return RunConfig(
-            **{**raw, "sample_ids": tuple(raw["sample_ids"]), "decoding": SamplingParams(**raw["decoding"])}
-        )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise LabError(f"{folder.name} is no readable run: {error}") from error
+        config = validate(_AS_CONFIG, json.dumps(raw, allow_nan=False).encode())
+        if config.subset_size < 0:
+            raise ValueError(f"subset_size: {config.subset_size} is below 0")
+        if not config.sample_ids:
+            raise ValueError("sample_ids: there are none")
+    except ValueError as error:
+        raise LabError(f"{folder.name}: {_RUN} cannot be read: {error}") from error
+    return config
 
 
 def load_run(folder: Path) -> Run:
-    """Read a run; half-written lines are skipped. Raises ``LabError`` if there is no readable run."""
+    """Read a run. Lines that cannot be read are left out and counted.
+
+    Raises:
+        LabError: there is no readable run, or a newer version wrote it.
+    """
     config = load_config(folder)
+    column = config.as_column
     attempts: dict[str, Attempt] = {}
-    for attempt in _read_attempts(folder, config.as_column):
+    faults = []
+    for number, line in _numbered_lines(folder):
+        try:
+            attempt = _from_line(line, column)
+        except ValueError as error:
+            faults.append(f"line {number}: {error}")
+            continue
         sample_id = attempt.task.sample_id or ""
         old = attempts.get(sample_id)
         attempts[sample_id] = replace(attempt, scores={**old.scores, **attempt.scores}) if old else attempt
-    return Run(config, attempts, folder)
+    return Run(config, attempts, folder, _unreadable(faults))
 
 
 def pack_run(folder: Path, root: Path) -> Path:
-    """Copy a run below ``root`` with one gzipped line a sample, as runs are shipped; returns its folder."""
+    """Copy a run below ``root`` with one gzipped line a sample, as runs are shipped; returns its folder.
+
+    Raises:
+        LabError: the run, or a line of it, cannot be read.
+    """
     run = load_run(folder)
+    if run.unreadable:
+        raise LabError(f"{folder.name}: {run.unreadable}.")
+    merged: dict[str, dict[str, Any]] = {}
+    for _, line in _numbered_lines(folder):
+        raw = parse_object(line)
+        old = merged.get(raw["sample_id"], {})
+        merged[raw["sample_id"]] = {**old, **raw, "scores": {**old.get("scores", {}), **raw["scores"]}}
     target = root / run.config.id
-    lines = "".join(_as_line(attempt) for attempt in run.attempts.values())
-    write_atomically(target / (_ITEMS + ".gz"), gzip.compress(lines.encode(), 9, mtime=0))
-    write_atomically(target / _RUN, (folder / _RUN).read_bytes())
+    text = "".join(json.dumps(plain(line), ensure_ascii=False) + "\n" for line in merged.values())
+    write_atomically(target / (_ITEMS + ".gz"), gzip.compress(text.encode(errors="replace"), 9, mtime=0))
+    _write(target, _read_config(folder))
     return target
 
 
 def list_runs(settings: Settings) -> list[Path]:
-    """Folders of every run: those shipped, then those of this machine."""
-    roots = (settings.assets / "results", runs_dir(settings))
-    return [file.parent for root in roots for file in sorted(root.glob(f"*/{_RUN}"))]
+    """Folders of every run: those shipped, then those of this machine.
+
+    Some may not be readable. A place of runs that cannot be listed stands for itself, so that reading it
+    says why.
+    """
+    folders: list[Path] = []
+    for root in (settings.assets / "results", runs_dir(settings)):
+        try:
+            found = sorted(root.iterdir())
+        except FileNotFoundError:
+            continue
+        except OSError:
+            folders.append(root)
+            continue
+        folders += [each for each in found if each.is_dir() and not each.name.startswith(".")]
+    return folders
 
 
-def _as_line(attempt: Attempt) -> str:
-    """One line of ``items.jsonl``; instruction and reference let results be read where the dataset is not."""
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Return ``run.json`` in today's format, with the fields that this version does not know."""
+    try:
+        raw = parse_object((folder / _RUN).read_bytes())
+    except FileNotFoundError:
+        raise LabError(f"{folder.name}: there is no {_RUN}, so it is not known what was evaluated.") from None
+    except (OSError, ValueError) as error:
+        raise LabError(f"{folder.name}: {_RUN} cannot be read: {error}") from error
+    stored = raw.pop("schema", 1)
+    check_format(f"{folder.name}: {_RUN}", stored, FORMAT)
+    if stored == 1:
+        raw.pop("judge", None)  # it was always empty
+        raw.setdefault("judges", {})
+    return raw
+
+
+def _write(folder: Path, config: Mapping[str, Any]) -> None:
+    write_atomically(folder / _RUN, json.dumps({"schema": FORMAT, **config}, indent=1))
+
+
+def _to_line(attempt: Attempt) -> str:
     task = attempt.task
     line = {
         "sample_id": task.sample_id,
@@ -194,37 +261,82 @@ def _as_line(attempt: Attempt) -> str:
         "completion": asdict(attempt.completion) if attempt.completion else None,
         "code": attempt.code,
         "trimmed": attempt.trimmed,
-        "scores": {name: asdict(score) for name, score in attempt.scores.items()},
+        "scores": {name: asdict(_finite(score)) for name, score in attempt.scores.items()},
         "error": attempt.error,
     }
-    return json.dumps(line, ensure_ascii=False) + "\n"
+    return json.dumps(plain(line), ensure_ascii=False) + "\n"
 
 
-def _read_attempts(folder: Path, column: Column) -> Iterator[Attempt]:
-    packed = folder / (_ITEMS + ".gz")
-    parts = [gzip.decompress(packed.read_bytes())] if packed.exists() else []
-    if (folder / _ITEMS).exists():
-        parts.append((folder / _ITEMS).read_bytes())
-    for line in b"\n".join(parts).split(b"\n"):
-        with suppress(ValueError, TypeError, KeyError):
-            yield _from_line(json.loads(line), column)
-
-
-def _from_line(line: dict[str, Any], column: Column) -> Attempt:
-    written = line["completion"]
+def _from_line(text: bytes, column: Column) -> Attempt:
+    line = validate(_AS_LINE, text)
+    if line.completion and not math.isfinite(line.completion.seconds + line.completion.seconds_to_first):
+        raise ValueError("completion.seconds: it is not finite")
     return Attempt(
-        task=Task(line["instruction"], Context(), line["reference"], line["sample_id"], line["repo"]),
+        task=Task(line.instruction, Context(), line.reference, line.sample_id, line.repo),
         column=column,
-        trimmed=line["trimmed"],
-        # Up to version 0.1 a completion repeated its run's column.
-        completion=Completion(**{k: v for k, v in written.items() if k != "column"}) if written else None,
-        code=line["code"],
-        scores={name: Score(**score) for name, score in line["scores"].items()},
-        error=line.get("error", ""),
+        trimmed=line.trimmed,
+        completion=line.completion,
+        code=line.code,
+        scores={
+            name: _finite(Score(score.metric, score.value, score.reason, score.details))
+            for name, score in line.scores.items()
+        },
+        error=line.error,
     )
 
 
-def _ends_line(file: Path) -> bool:
-    with file.open("rb") as lines:
-        lines.seek(-1, os.SEEK_END)
-        return lines.read(1) == b"\n"
+def _finite(score: Score) -> Score:
+    """Return the score, unscored if its value is no number that JSON has."""
+    if score.value is None or math.isfinite(score.value):
+        return score
+    return replace(score, value=None, reason=f"the metric gave {score.value}, which is not a finite number")
+
+
+def _numbered_lines(folder: Path) -> list[tuple[int, bytes]]:
+    """Return the lines that hold something, numbered from 1; a last one that is not whole is left out."""
+    try:
+        packed = folder / (_ITEMS + ".gz")
+        parts = [gzip.decompress(packed.read_bytes())] if packed.exists() else []
+        if (folder / _ITEMS).exists():
+            parts.append((folder / _ITEMS).read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise LabError(f"{folder.name}: its samples cannot be read: {error}") from error
+    *lines, last = b"\n".join(parts).split(b"\n")
+    if _is_whole(last):
+        lines.append(last)  # otherwise it is being written, or its writer was killed
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return bool(parse_object(line))
+    except ValueError:
+        return False
+
+
+def _end_last_line(file: BinaryIO) -> None:
+    """Make the file end with a line end: a killed writer left half a line, which says nothing and is cut off.
+
+    A file that lacks nothing but its last line end gets that.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        return
+    file.seek(size - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    last = file.read().rpartition(b"\n")[2]
+    if _is_whole(last):
+        file.write(b"\n")
+    else:
+        file.truncate(size - len(last))
+
+
+def _unreadable(faults: list[str]) -> str:
+    if not faults:
+        return ""
+    return (
+        f"{counted(len(faults), 'line')} of its samples cannot be read ({faults[0]}). What "
+        f"{'it' if len(faults) == 1 else 'they'} held counts as missing"
+    )

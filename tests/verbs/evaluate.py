@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, Literal
 
-from pipeline.evaluation.store import RunConfig, append_attempts, create_run, runs_dir
+from pipeline.evaluation.runs import RunConfig
+from pipeline.evaluation.store import append_attempts, create_run, runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import Attempt, Completion, PromptVariant, SamplingParams, Score, Task

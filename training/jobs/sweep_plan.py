@@ -13,7 +13,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.store import Run, RunConfig, list_runs, load_config, load_run
+from pipeline.evaluation.runs import Run, RunConfig
+from pipeline.evaluation.store import list_runs, load_config, load_run
 from pipeline.models.checkpoints import checkpoint_name, get_column, list_checkpoints
 from pipeline.models.families import Family, get_family
 from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError, SamplingParams
@@ -138,7 +139,7 @@ def _evaluated(
     asked = (evaluated_column(wanted), checkpoint.fingerprint, wanted["samples"], decoding)
     for folder, config in configs.items():
         if (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == asked:
-            with suppress(LabError, OSError, EOFError):  # a damaged one is made again
+            with suppress(LabError):  # a damaged one is made again
                 run = load_run(folder)
                 if run.complete and (wanted["judge"] == "none" or _judged(run, wanted)):
                     return True

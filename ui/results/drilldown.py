@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.analysis import Setup
 from pipeline.analysis.samples import attempts_at
-from pipeline.evaluation.store import Run
+from pipeline.evaluation.runs import Run
 from pipeline.schema import Attempt, LabError, Score, counted
 from pipeline.scoring import metric_of
 from ui import markup, numbers

@@ -59,7 +59,7 @@ class View:
         threshold: float | None = None,
     ) -> dict[str, Any]:
         """Updates of the tab's parts by name; what is not there any more gives way to the first there is."""
-        runs, unreadable = self.library.runs()
+        runs, unreadable = self.library.runs(), self.library.problems()
         setups = self.library.setups()
         if not setups:
             problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
@@ -165,7 +165,7 @@ class View:
 
     def config(self, place: str) -> str:
         """A run's config as JSON."""
-        for run in self.library.runs()[0]:
+        for run in self.library.runs():
             if tables.place_of(run.config) == place:
                 config = asdict(run.config)
                 samples = config.pop("sample_ids")

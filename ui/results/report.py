@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.analysis import Analysis, Setup, samples
 from pipeline.analysis.reported import Reported
 from pipeline.analysis.run_cache import RunCache
-from pipeline.evaluation.store import Run
+from pipeline.evaluation.runs import Run
 from pipeline.settings import ASSETS
 from ui.labels import column_label, setup_label
 from ui.markup import escape

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.analysis import Analysis, Pair, Point, Setup
 from pipeline.analysis.samples import Kind, SampleMatrix
-from pipeline.evaluation.store import Run, RunConfig
+from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.schema import PromptVariant, counted
 from pipeline.scoring import metric_of
 from ui import numbers

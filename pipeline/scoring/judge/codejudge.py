@@ -252,5 +252,7 @@ def estimate_cost(config: JudgeConfig, answers: Iterable[tuple[Task, str]]) -> C
 
 def flip_rate(scores: Iterable[Score]) -> float | None:
     """Share of the judged attempts whose votes contradict each other; None where none was judged."""
-    flips = [bool(score.details["flipped"]) for score in scores if score.value is not None and score.details]
+    flips = [
+        bool(score.details.get("flipped")) for score in scores if score.value is not None and score.details
+    ]
     return sum(flips) / len(flips) if flips else None

@@ -1,0 +1,115 @@
+"""What a run of an evaluation is: its config, its attempts, and the command that repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.schema import (
+    DEFAULT_SEED,
+    Attempt,
+    Checkpoint,
+    Column,
+    PromptVariant,
+    SamplingParams,
+    Score,
+)
+from pipeline.scoring.execution.suite import DATASETS
+from pipeline.scoring.judge.config import OPENAI_URL
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run's numbers depend on.
+
+    Attributes:
+        id: folder name, made from what follows, so that the same evaluation finds itself again.
+        checkpoint: name, such as ``1000-regular``; ``column`` is the key that charts and the API use.
+        sample_ids: the test samples, in order.
+        judges: settings of every CodeJudge that judged it, by metric name; never a key.
+        versions: of the packages that matter.
+        created: UTC, ISO 8601.
+        command: what reproduces it.
+    """
+
+    id: str
+    family: str
+    checkpoint: str
+    column: str
+    fingerprint: str
+    subset_size: int
+    variant: PromptVariant
+    training_seed: int | None
+    dataset: str
+    dataset_fingerprint: str
+    sample_ids: tuple[str, ...]
+    decoding: SamplingParams
+    judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    engine: str = ""
+    created: str = ""
+    command: str = ""
+
+    @property
+    def as_column(self) -> Column:
+        """The checkpoint and prompt variant that were evaluated."""
+        checkpoint = Checkpoint(
+            self.family,
+            self.checkpoint,
+            self.subset_size,
+            self.variant if self.subset_size else None,
+            self.training_seed,
+            fingerprint=self.fingerprint,
+        )
+        return Column(checkpoint, self.variant)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and its attempts by sample id.
+
+    Attributes:
+        unreadable: lines of its files that could not be read, in words; empty where there are none.
+    """
+
+    config: RunConfig
+    attempts: Mapping[str, Attempt]
+    path: Path
+    unreadable: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample was attempted."""
+        return all(sample in self.attempts for sample in self.config.sample_ids)
+
+    def scores(self, metric: str) -> list[Score]:
+        """Every attempt's score by this metric; attempts that were not scored with it are left out."""
+        return [attempt.scores[metric] for attempt in self.attempts.values() if metric in attempt.scores]
+
+
+def repeat_command(config: RunConfig) -> str:
+    """Return the command that makes the run again, and a further one for each judge after the first."""
+    sampling = config.decoding
+    suite = f"--suite {DATASETS[config.dataset]} " if config.dataset in DATASETS else ""
+    evaluate = (
+        f"python -m training.evaluate --family {config.family} "
+        f"--subset-size {config.subset_size or 'baseline'} --prompt {config.variant} "
+        f"{suite}--samples {len(config.sample_ids)} --temperature {sampling.temperature:g} "
+        f"--max-new-tokens {sampling.max_new_tokens} --seed {sampling.seed}"
+    )
+    if config.training_seed not in (None, DEFAULT_SEED):
+        evaluate += f" --training-seed {config.training_seed}"
+    first, *others = [_judge_words(judge) for judge in config.judges.values()] or [("", "")]
+    return " && ".join(
+        [first[0] + evaluate + first[1], *(f"{server}{evaluate} --resume{words}" for server, words in others)]
+    )
+
+
+def _judge_words(judge: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what stands before the command, the judge's server, and behind it, the other settings."""
+    url, votes = judge.get("base_url", OPENAI_URL), judge.get("votes", 1)
+    server = f"OPENAI_BASE_URL={url} " if url != OPENAI_URL else ""
+    words = f" --judge {judge.get('method')} --judge-model {judge.get('model')}"
+    return server, words + (f" --votes {votes}" if votes != 1 else "")
