@@ -23,6 +23,7 @@ from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
 from tests.made_up_runs import bare_settings
 from training.jobs import open_runner
+from training.sweep import VERBS
 from ui.results.presenter import View
 
 WRITTEN = Path(__file__).parent / "data" / "v0.1"
@@ -88,7 +89,7 @@ def test_its_verdicts_are_not_paid_for_again(old: Settings) -> None:
 
 
 def test_its_jobs_are_listed_with_their_logs_and_results(old: Settings) -> None:
-    runner = open_runner(old)
+    runner = open_runner(old, VERBS)
     (job,) = runner.list()
     assert (job.kind, job.state, job.arguments["judge"]) == ("evaluate", "succeeded", "naive")
     assert job.result is not None
@@ -124,7 +125,7 @@ def test_every_call_of_its_api_is_still_one(tmp_path: Path) -> None:
     from ui.lab import Lab
 
     settings = Settings(data_dir=tmp_path)
-    now = app.build(Lab(settings), open_runner(settings)).get_api_info()["named_endpoints"]
+    now = app.build(Lab(settings), open_runner(settings, VERBS)).get_api_info()["named_endpoints"]
     for name, then in json.loads((WRITTEN / "api.json").read_text(encoding="utf-8")).items():
         parameters = now[name]["parameters"]
         assert [each["parameter_name"] for each in parameters][: len(then)] == list(then)
