@@ -16,6 +16,7 @@ from pipeline.generation import Engine, check_can_run, open_engine
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import LabError, Progress, PromptVariant
 from pipeline.scoring import Scorer, offline_scorers
+from pipeline.scoring.execution.scorer import executions
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Lab:
             sys.modules["torch"].cuda.empty_cache()
         engine = open_engine(self.settings, family, tell)
         tell(0.95, "Loading the metrics")
-        return Model(engine, offline_scorers(engine=engine))
+        return Model(engine, [*offline_scorers(engine=engine), *executions(self.settings, family.dataset)])
 
     def _load_dataset(self, name: str, variant: PromptVariant, tell: Progress) -> Dataset:
         from pipeline.data.load import load_dataset

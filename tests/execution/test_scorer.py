@@ -10,11 +10,12 @@ import pytest
 from pipeline.data.load import load_dataset
 from pipeline.evaluation.attempts import complete
 from pipeline.evaluation.tasks import task_from_sample
-from pipeline.schema import Attempt, Checkpoint, Column, Completion, LabError, SamplingParams, Task
+from pipeline.schema import Attempt, Checkpoint, Column, Completion, LabError, SamplingParams, Score, Task
 from pipeline.scoring.execution import sandbox
-from pipeline.scoring.execution.scorer import Execution
+from pipeline.scoring.execution.scorer import Execution, executions
 from pipeline.scoring.execution.suite import TestSuite, load_suite
 from pipeline.settings import Settings
+from ui.executed import executed
 
 confined = pytest.mark.skipif(bool(sandbox.unavailable()), reason="this system cannot confine a process")
 METRIC = "execution (HumanEval)"
@@ -77,3 +78,24 @@ def test_the_augmented_prompt_of_humaneval_shows_the_signature_as_a_file(suite: 
     assert task.context.before.endswith('    """\n')
     assert task.context.after == ""
     assert "def has_close_elements" in task.instruction
+
+
+@confined
+def test_a_page_shows_why_an_answer_fails_and_which_calls_differ(suite: TestSuite) -> None:
+    code = "def has_close_elements(numbers, threshold):\n    open\n    return '<b>'"
+    (done,) = scored(Execution(suite), [attempt(task_from_sample(suite.dataset.test[0]), code)])
+    page = executed(done.scores.values())
+    assert "Tests: failed" in page
+    assert "which gave &#x27;&lt;b&gt;&#x27;" in page
+    assert "uses open, so it may have reached the reference" in page
+    call = {"call": "f('<i>')", "expected": "1", "got": "2", "wrong": "", "same_exception": True}
+    details = {"verdict": "failed", "why": "x", "flags": [], "calls": 3, "passed_calls": 2, "wrong": [call]}
+    page = executed([Score("execution (packages)", 0.0, details=details), Score("chrF", 1.0)])
+    assert "2 of 3 calls as the reference" in page
+    assert "f(&#x27;&lt;i&gt;&#x27;)" in page
+
+
+def test_only_datasets_with_a_suite_are_executed(tmp_path: Path) -> None:
+    assert not executions(Settings(tmp_path), "arxivdl")
+    (execution,) = executions(Settings(tmp_path), "humaneval")
+    assert execution.metrics == (METRIC,)

@@ -9,6 +9,7 @@ from pipeline.schema import Attempt, Completion, Score, Task, counted
 from pipeline.scoring import METRICS, extract_code, metric_of
 from pipeline.scoring.encoder import KINDS
 from ui import markup, numbers
+from ui.executed import executed
 from ui.labels import column_label
 from ui.markup import escape
 
@@ -176,7 +177,8 @@ def _scores(scores: Sequence[Score], best: Mapping[str, float]) -> str:
     if not scores:
         return '<p class="note">Scores follow.</p>'
     rows = "".join(_row(score, best) for score in scores if score.metric not in _LEFT_OUT)
-    return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>'
+    table = f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>'
+    return table + executed(scores)
 
 
 def _row(score: Score, best: Mapping[str, float]) -> str:

@@ -11,6 +11,7 @@ from pipeline.evaluation.runs import Run
 from pipeline.schema import Attempt, LabError, Score, counted
 from pipeline.scoring import metric_of
 from ui import markup, numbers
+from ui.executed import executed
 from ui.labels import column_label
 from ui.markup import escape
 
@@ -95,7 +96,8 @@ def _scores(scores: Mapping[str, Score]) -> str:
             value = numbers.score(score.value, metric_of(score.metric))
         rows += f'<tr><th scope="row">{escape(score.metric)}</th><td>{value}</td></tr>'
     judged = "".join(_judge(score) for score in scores.values() if score.details.get("votes"))
-    return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>{judged}'
+    told = executed(scores.values()) + judged
+    return f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>{told}'
 
 
 def _judge(score: Score) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -9,10 +10,28 @@ from typing import Any
 
 from pipeline.schema import Attempt, LabError, Score, Task
 from pipeline.scoring.execution.run import ExecutionResult, Executor, sandbox_for
-from pipeline.scoring.execution.spec import EXECUTION, TestSpec
-from pipeline.scoring.execution.suite import TestSuite
+from pipeline.scoring.execution.spec import EXECUTION, Suite, TestSpec
+from pipeline.scoring.execution.suite import DATASETS, TestSuite, load_suite
+from pipeline.settings import Settings
 
 _WRONG_CALLS_KEPT = 5
+_log = logging.getLogger(__name__)
+
+
+def executions(settings: Settings, dataset: str) -> list[Execution]:
+    """The metric that executes what is written for samples of a dataset; none where no suite tests them.
+
+    A suite's samples are rows of the dataset of the suite's name.
+    """
+    suites: dict[str, Suite] = {"packages": "packages", **DATASETS}
+    if dataset not in suites:
+        return []
+    try:
+        suite = load_suite(settings, suites[dataset])
+    except LabError as error:
+        _log.warning("Answers are not executed: %s", error)
+        return []
+    return [Execution(suite, unsafe=settings.unsafe_execution)]
 
 
 class Execution:

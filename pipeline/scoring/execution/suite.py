@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pipeline.data.dataset import Dataset, LazySamples
-from pipeline.schema import Sample
+from pipeline.schema import LabError, Sample
 from pipeline.scoring.execution.humaneval import load_humaneval
 from pipeline.scoring.execution.spec import Suite, TestSpec
 from pipeline.settings import Settings
@@ -44,6 +44,8 @@ def load_suite(settings: Settings, name: Suite) -> TestSuite:
     Raises:
         LabError: it is not on this machine; the text says how to get it.
     """
+    if name not in _LOADERS:
+        raise LabError(f"The test suite {name!r} is not part of this version.")
     return _suite(name, _LOADERS[name](settings))
 
 
