@@ -12,6 +12,7 @@ from gradio.block_function import BlockFunction
 from pipeline.schema import FieldError, LabError
 from ui.markup import escape
 from ui.plain import is_plain, plain, plain_text
+from ui.refusals import mark_refused
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For callbacks that only redraw a part of the page."""
@@ -19,8 +20,11 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """For callbacks that need the model: one runs at a time, the others queue and see their position."""
 
-_UNEXPECTED = "Something went wrong on the server, and the server's log says what. Try again."
-_NOT_OFFERED = "The values do not fit this call: it takes others, or another number of them. Reload the page."
+UNEXPECTED = "Something went wrong on the server, and the server's log says what. Try again."
+_DO_NOT_FIT = (
+    "These values do not fit the call. The API page lists what each call takes; reload a page that was "
+    "opened before the server restarted."
+)
 _NO_TEXT = 'Some text contains half of a character (a lone surrogate such as "\\ud83d"). Remove it.'
 _log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ class Page(gr.Blocks):
             return await super().preprocess_data(block_fn, inputs, *more)
         except Exception as error:
             _log.info("refused the inputs of %s: %s", block_fn.name, error)
-            raise LabError(_NOT_OFFERED) from error
+            raise LabError(_DO_NOT_FIT) from error
 
     async def process_api(
         self, block_fn: BlockFunction | int, inputs: list[Any], *args: Any, **kwargs: Any
@@ -47,14 +51,17 @@ class Page(gr.Blocks):
         function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         try:
             event = kwargs.get("event_data")
+            if function.fn is None:  # it runs in the browser
+                raise LabError(_DO_NOT_FIT)
             if not is_plain([inputs, event and event._data]):
                 raise LabError(_NO_TEXT)
             output = await super().process_api(function, inputs, *args, **kwargs)
         except LabError as error:
+            mark_refused(kwargs.get("request"))
             raise _shown(str(error), function) from error
         except Exception as error:
             _log.exception("%s failed", function.name)
-            raise _shown(_UNEXPECTED, function) from error
+            raise _shown(UNEXPECTED, function) from error
         return {**output, "data": plain(output["data"])}
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from pipeline.settings import ASSETS
+from ui.refusals import Refusals
 
 CSS: Path = ASSETS / "app.css"
 LOGO: Path = ASSETS / "logo.svg"
@@ -124,4 +126,5 @@ def launch() -> dict[str, Any]:
         "favicon_path": str(LOGO),
         "footer_links": ["api", "settings"],
         "run_history": False,
+        "app_kwargs": {"middleware": [Middleware(Refusals)]},
     }
