@@ -38,6 +38,7 @@ def evaluate(
     training_seed: Seed = 42,
     resume: bool = False,
     output: Path | None = None,
+    *,
     suite: SuiteChoice = "none",
 ) -> dict[str, Any]:
     """Generate for the test samples, score what was written, and store the run.

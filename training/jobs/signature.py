@@ -33,6 +33,8 @@ class Parameter:
         help: from the docstring.
         choices: the allowed values; empty where the type alone decides.
         bounds: the lowest and highest number, None without bounds.
+        by_name: whether it is keyword-only: endpoints take it after all others, so that the positions of the
+            older parameters stay.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Parameter:
     help: str
     choices: tuple[Any, ...] = ()
     bounds: tuple[float, float] | None = None
+    by_name: bool = False
 
     @property
     def expected(self) -> str:
@@ -157,6 +160,7 @@ def _parameter(parameter: inspect.Parameter, hint: Any, text: str) -> Parameter:
         help=text,
         choices=choices,
         bounds=bounds,  # type: ignore[arg-type]
+        by_name=parameter.kind is inspect.Parameter.KEYWORD_ONLY,
     )
 
 

@@ -114,9 +114,11 @@ def submission(runner: Runner, kind: str) -> Callable[..., JobRow]:
     """
     verb = runner.verb(kind)
     parameters = job_parameters(verb)
-    signature = inspect.Signature(
-        [*(_api_parameter(kind, parameter) for parameter in parameters), _TOKEN], return_annotation=JobRow
+    by_position, by_name = (
+        [_api_parameter(kind, parameter) for parameter in parameters if parameter.by_name is apart]
+        for apart in (False, True)
     )
+    signature = inspect.Signature([*by_position, _TOKEN, *by_name], return_annotation=JobRow)
 
     def submit(*values: Any, **named: Any) -> JobRow:
         call = signature.bind(*values, **named)
