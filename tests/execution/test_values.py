@@ -9,6 +9,7 @@ import enum
 import json
 import pathlib
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_a_difference_says_where_it_is() -> None:
     assert told(torch.zeros(2), torch.zeros(3)) == "the value has the shape (3,) instead of (2,)"
     assert told(torch.zeros(2), torch.zeros(2).int()) == "the value has elements of int32 instead of float32"
     assert told(Config(), Config(name="b")) == ".name is 'b' instead of 'a'"
+
+
+def test_large_sets_are_compared_in_little_time() -> None:
+    start = time.monotonic()
+    assert told(set(range(10_000)), set(range(10_000))) is None
+    assert told(set(range(10_000)), set(range(1, 10_001)))
+    assert told({n + 0.5 for n in range(10_000)}, {n + 0.25 for n in range(10_000)})
+    assert time.monotonic() - start < 5
 
 
 def test_a_value_that_holds_itself_is_encoded() -> None:

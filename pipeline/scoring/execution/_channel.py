@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-LARGEST = 64 << 20
+LARGEST = 32 << 20
 """Bytes in one message; an honest one is far smaller."""
 _HEAD = 8
 _GLANCE = 0.25  # seconds between two looks at what the other side does meanwhile

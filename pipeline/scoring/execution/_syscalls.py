@@ -87,6 +87,8 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "inotify_init1": (294, 26),
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
+    "sync": (162, 81),
+    "syncfs": (306, 267),
     "swapon": (167, 224),
     "swapoff": (168, 225),
     "acct": (163, 89),

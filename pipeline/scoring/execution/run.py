@@ -106,6 +106,9 @@ def sandbox_for(specs: Iterable[TestSpec], *, unsafe: bool = False) -> Sandbox:
     return Sandbox(sorted(wanted), unsafe=unsafe)
 
 
+_NOT_RUN = Run(stopped="it has not run")
+
+
 class Executor:
     """Executes candidates, as many at a time as there are processors, and keeps what the references gave."""
 
@@ -132,7 +135,7 @@ class Executor:
             new = {
                 spec.sample_id: spec
                 for _, spec in jobs
-                if not spec.check and spec.sample_id not in self._references
+                if not spec.check and self._references.get(spec.sample_id, _NOT_RUN).stopped
             }
             runs = pool.map(lambda spec: run_calls(self.sandbox, spec.reference, spec), new.values())
             self._references.update(zip(new, runs, strict=True))

@@ -95,7 +95,8 @@ class Sandbox:
         self.limits = limits or Limits()
         self._preload = list(preload)
         self._confined = not _restrict.missing()
-        self._folder = Path(tempfile.mkdtemp(prefix="rcl-sandbox-"))
+        self._home = tempfile.TemporaryDirectory(prefix="rcl-sandbox-", ignore_cleanup_errors=True)
+        self._folder = Path(self._home.name)
         self._lock = threading.Lock()
         self._zygote: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -110,7 +111,7 @@ class Sandbox:
         """End every process of it and delete its folder."""
         with self._lock:
             self._stop()
-        _delete(self._folder)
+        self._home.cleanup()
 
     @contextlib.contextmanager
     def process(self) -> Iterator[Process]:

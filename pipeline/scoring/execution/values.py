@@ -38,6 +38,7 @@ _MOST_BYTES = 8 << 20
 _MOST_FROM_ITERATOR = 1_000
 _DEEPEST = 60
 _EXACT = 2**53
+_MOST_UNMATCHED = 300  # elements of a set; pairing them takes the square of it
 _PLAIN_KINDS = frozenset({"int", "complex", "bytes", "list", "tuple", "set", "dict", "range"})
 
 
@@ -355,19 +356,17 @@ class _Comparison:
         return None if expected[2:] == got[2:] else _told(expected, got, where)
 
     def _set(self, expected: Encoded, got: Encoded, where: str) -> str | None:
-        return None if self._matched(expected[1], got[1]) else _told(expected, got, where)
-
-    def _matched(self, expected: Sequence[Encoded], got: Sequence[Encoded]) -> bool:
-        """Whether the elements can be paired, whatever their order."""
-        left = list(got)
-        if len(expected) != len(left):
-            return False
-        for item in expected:
+        ours, theirs = ({_key(item): item for item in side[1]} for side in (expected, got))
+        missing = [item for key, item in ours.items() if key not in theirs]
+        left = [item for key, item in theirs.items() if key not in ours]
+        if len(missing) != len(left) or len(missing) > _MOST_UNMATCHED:
+            return _told(expected, got, where)
+        for item in missing:  # what is equal within the tolerance only
             at = next((i for i, other in enumerate(left) if self.compare(item, other, "") is None), None)
             if at is None:
-                return False
+                return _told(expected, got, where)
             del left[at]
-        return True
+        return None
 
     def _dict(self, expected: Encoded, got: Encoded, where: str) -> str | None:
         there = {_key(key): item for key, item in got[1]}
