@@ -7,17 +7,21 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns
+from pipeline.data.load import load_dataset
+from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summarize
 from pipeline.evaluation.store import load_run
+from pipeline.evaluation.tasks import task_from_sample
 from pipeline.generation import open_engine
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import Family
 from pipeline.schema import SamplingParams
+from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
 from tests.judge_server import JudgeServer
 from training import command_line as cli
@@ -136,3 +140,26 @@ def test_a_wrong_argument_is_refused_in_words(
     assert process.returncode == code
     assert words in err
     assert "Traceback" not in err
+
+
+def test_prompts_that_do_not_fit_are_counted_at_the_start_and_the_others_are_scored(
+    short: Settings, family: Family, tmp_path: Path
+) -> None:
+    engine, column = open_engine(short, family), columns(short, family)["baseline/regular"]
+    sampling = SamplingParams(0, 0.1, 6)
+    tasks = [task_from_sample(sample) for sample in load_dataset(short, family.dataset).evaluation(3)]
+    prompts = [engine.render(task.instruction, "regular", task.context, sampling) for task in tasks]
+    lengths = sorted(engine.count_tokens(prompt.text) for prompt in prompts)
+    engine.family = replace(family, sequence_length=lengths[1] + sampling.max_new_tokens)
+    plan = EvaluationPlan(3, sampling, judge=None, resume=False, root=tmp_path)
+    said: list[str] = []
+    (run,) = evaluate_columns(short, family, [column], plan, lambda _, words: said.append(words), engine)
+    assert "1 of 3 prompts does not fit the model; it stays unscored" in said
+    (unfit,) = [attempt for attempt in run.attempts.values() if attempt.error]
+    assert unfit.completion is None
+    assert {score.reason for score in unfit.scores.values()} == {unfit.error}
+    fit = [attempt for attempt in run.attempts.values() if not attempt.error]
+    assert len(fit) == 2
+    assert all(set(attempt.scores) == set(unfit.scores) for attempt in fit)
+    assert all(attempt.scores[BITS_PER_BYTE].value for attempt in fit)
+    assert summarize(run)["scores"][BITS_PER_BYTE]["unscored"] == 1

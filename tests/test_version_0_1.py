@@ -24,6 +24,7 @@ from pipeline.settings import Settings
 from tests.made_up_runs import bare_settings
 from training.jobs import open_runner
 from training.sweep import VERBS
+from ui.results import tables
 from ui.results.presenter import View
 
 WRITTEN = Path(__file__).parent / "data" / "v0.1"
@@ -66,6 +67,11 @@ def test_its_runs_are_shown_and_opened(old: Settings) -> None:
     setup = view.library.setup("")
     for sample in setup.runs[0].config.sample_ids:
         assert "Compared step by step" in view.sample(setup.key, sample, "outputs", "")
+
+
+def test_the_judge_of_its_runs_is_named_though_its_settings_were_not_stored(old: Settings) -> None:
+    assert judged(old).config.judges == {}
+    assert f"<td>{JUDGE}</td>" in tables.runs([judged(old)])
 
 
 def test_its_runs_go_on(old: Settings) -> None:

@@ -198,8 +198,8 @@ def _rows(columns: Sequence[Column], folders: Sequence[Path], samples: Sequence[
 def _rendered(rows: Sequence[_Row], engine: Engine, sampling: SamplingParams, report: Progress) -> list[_Row]:
     rendered = [replace(row, attempt=render(engine, row.attempt, sampling)) for row in rows]
     if too_long := sum(bool(row.attempt.error) for row in rendered):
-        prompts = counted(len(rendered), "prompt")
-        report(0.02, f"{too_long} of {prompts} do not fit the model; they stay unscored")
+        fate = "does not fit the model; it stays" if too_long == 1 else "do not fit the model; they stay"
+        report(0.02, f"{too_long} of {counted(len(rendered), 'prompt')} {fate} unscored")
     return rendered
 
 

@@ -84,6 +84,14 @@ class Run:
         """Whether every sample was attempted."""
         return all(sample in self.attempts for sample in self.config.sample_ids)
 
+    @property
+    def judges(self) -> list[str]:
+        """Names of the judges that judged it; version 0.1 stored their scores and not their settings."""
+        scored = {name for attempt in self.attempts.values() for name in attempt.scores}
+        return list(self.config.judges) + sorted(
+            name for name in scored - set(self.config.judges) if name.startswith("CodeJudge")
+        )
+
     def scores(self, metric: str) -> list[Score]:
         """Every attempt's score by this metric; attempts that were not scored with it are left out."""
         return [attempt.scores[metric] for attempt in self.attempts.values() if metric in attempt.scores]

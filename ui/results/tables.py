@@ -221,7 +221,7 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
         config = run.config
         there, asked = len(run.attempts), len(config.sample_ids)
         state = "whole" if run.complete else "unfinished"
-        judge = ", ".join(config.judges) or "none"
+        judge = ", ".join(run.judges) or "none"
         cells = (
             column_label(config.as_column),
             f"{there:,} of {asked:,}, {state}",
