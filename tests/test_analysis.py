@@ -522,6 +522,17 @@ def test_with_the_augmented_prompt_samples_that_their_own_file_repeats_are_found
     assert contaminated(own, setup) == [made.test[0].id, repeated.id]
 
 
+def test_a_suite_is_held_against_what_the_family_was_trained_on(own, monkeypatch):
+    runs = [make_run(own, size, samples=12) for size in (0, 200)]
+    setup = only([replace(run, config=replace(run.config, dataset="metrics-exec")) for run in runs])
+    made = made_up_dataset("feedc0ffee00")
+    loaded = {"packages": made, "metrics-exec": replace(made, train=made.train[:0])}
+    monkeypatch.setattr(
+        "pipeline.analysis.contaminated_samples.load_dataset", lambda settings, name, variant: loaded[name]
+    )
+    assert contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
+
+
 def test_another_dataset_than_the_runs_own_is_not_searched(own, monkeypatch):
     setup = only([make_run(own, 0, samples=12)])
     made = made_up_dataset("another")

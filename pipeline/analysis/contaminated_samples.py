@@ -6,6 +6,7 @@ from pipeline.analysis.setups import Setup
 from pipeline.data.contamination import THRESHOLD, context_overlap, training_overlap
 from pipeline.data.load import load_dataset
 from pipeline.generation.prompts import context_around
+from pipeline.models.families import get_family
 from pipeline.schema import LabError, Sample
 from pipeline.settings import Settings
 
@@ -14,7 +15,7 @@ def contaminated(settings: Settings, setup: Setup) -> list[str]:
     """Ids of the samples whose reference is given away, by either measure of ``pipeline.data.contamination``.
 
     Held by the largest training subset, or, with the augmented prompt, standing a second time in the file
-    around it (all of the file counts, though a prompt may show less of it). Loads the dataset.
+    around it (all of the file counts, though a prompt may show less of it). Loads the datasets.
 
     Raises:
         LabError: the dataset cannot be had, or is not the one that the runs were made from.
@@ -30,7 +31,10 @@ def contaminated(settings: Settings, setup: Setup) -> list[str]:
             )
         largest = max(config.subset_size for config in runs)
         test = [dataset.get(sample) for sample in runs[0].sample_ids]
-        overlaps = training_overlap(test, dataset.subset(largest), [largest])
+        # The samples of a test suite come from elsewhere than those that the family is trained on.
+        trained = get_family(settings, setup.family).dataset
+        training = dataset if trained == setup.dataset else load_dataset(settings, trained, variant)
+        overlaps = training_overlap(test, training.train[:largest], [largest])
         found.update((each.sample_id, None) for each in overlaps if each.contaminated(largest))
         if variant == "augmented":
             found.update((sample.id, None) for sample in test if _shown(sample) >= THRESHOLD)
