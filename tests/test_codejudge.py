@@ -243,6 +243,19 @@ def test_missing_votes_leave_a_score_only_where_they_could_not_change_it(values,
     assert (score.reason is None) == (result is not None)
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "CodeJudge naive (gpt-4o)"),
+        ({"temperature": 1.0}, "CodeJudge naive (gpt-4o, temperature 1)"),
+        ({"temperature": 0, "max_tokens": 4096}, "CodeJudge naive (gpt-4o, temperature 0, 4,096 tokens)"),
+        ({"method": "taxonomy", "votes": 3}, "CodeJudge taxonomy (gpt-4o, 3 votes)"),
+    ],
+)
+def test_judges_of_different_settings_are_different_metrics(settings, name):
+    assert JudgeConfig(**settings).name == name
+
+
 @pytest.mark.parametrize("votes", [0, 2, 4, -1])
 def test_an_even_number_of_votes_is_refused(votes):
     with pytest.raises(LabError, match="odd"):
@@ -616,10 +629,8 @@ def test_a_result_that_cannot_be_stored_stops_the_judging(serve, tmp_path):
 
 def test_calls_in_flight_are_bounded(serve, tmp_path):
     server = serve(lambda request, before: replace(honest(request), delay=0.1))
-    started = time.monotonic()
     judge(server, tmp_path, calls_in_flight=3).score([candidate(number=n) for n in range(12)])
     assert server.peak == 3
-    assert time.monotonic() - started < 1.2  # and they do run side by side
 
 
 def test_results_are_told_as_they_come(serve, tmp_path):

@@ -61,6 +61,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
     with JudgeServer() as server:
         judge = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
         task = (*QUICK, "--samples", "8", "--judge", "naive", "--judge-model", "smollm2-135m")
+        task += ("--judge-temperature", "1", "--judge-max-tokens", "2048")
         process = start(fresh_short, *task, program=("-c", IN_PAIRS), **judge)
         while process.poll() is None and not runs(fresh_short):
             time.sleep(0.05)
@@ -72,7 +73,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
 
         for name, value in {**judge, "RCL_DATA_DIR": str(fresh_short.data_dir)}.items():
             monkeypatch.setenv(name, value)
-        assert cli.run(verb, [*task, "--resume"]) == 0
+        assert cli.run_verb(verb, [*task, "--resume"]) == 0
         printed = "".join(capsys.readouterr())
         result = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
         after = load_run(folder)
@@ -85,15 +86,26 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
             assert after.attempts[sample].scores | kept == after.attempts[sample].scores
         asked = len(server.requests)
         assert asked == 8
-        assert result["scores"]["CodeJudge naive (smollm2-135m)"]["n"] == 8
+        name = "CodeJudge naive (smollm2-135m, temperature 1, 2,048 tokens)"
+        assert result["scores"][name]["n"] == 8
+        sent = server.requests[-1].body
+        assert (sent["temperature"], sent["max_tokens"]) == (1, 2048)
+        assert after.config.judges[name]["temperature"] == 1
+        assert after.config.judges[name]["max_tokens"] == 2048
+        assert after.config.command.startswith(f"OPENAI_BASE_URL={server.url} python -m training.evaluate ")
+        assert after.config.command.endswith(
+            "--judge naive --judge-model smollm2-135m --judge-temperature 1 --judge-max-tokens 2048"
+        )
         assert "CodeJudge Score: " in printed
         assert "BERTScore: " in printed
         assert "would judge its own output" in printed
 
         again = verb(
             "baseline", max_new_tokens=6, temperature=0, samples=8,
-            judge="naive", judge_model="smollm2-135m", resume=True,
+            judge="naive", judge_model="smollm2-135m", judge_temperature=1, judge_max_tokens=2048,
+            resume=True,
         )  # fmt: skip
+        assert again["run"] == result["run"]
         assert again["scores"] == result["scores"]
         assert len(server.requests) == asked
         assert KEY not in printed
@@ -126,7 +138,7 @@ def test_the_original_projects_spelling_is_read(monkeypatch: pytest.MonkeyPatch,
     ("arguments", "words", "code"),
     [
         (("--subset-size", "1,500"), "There is no checkpoint '1500/regular'", 1),
-        (("--subset-size", "many"), "'baseline' or a number", 1),
+        (("--subset-size", "many"), "'baseline' or a number", 2),
         (("--subset-size", "baseline", "--prompt", "other"), "invalid choice", 2),
         (("--subset-size", "baseline", "--family", "gpt-9"), "There is no model family", 1),
         (("--subset-size", "baseline", "--judge", "naive"), "set OPENAI_API_KEY", 1),

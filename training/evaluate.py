@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,25 @@ from pipeline.evaluation.store import runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import LabError, PromptVariant, SamplingParams
-from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig, self_judging_warning
+from pipeline.scoring.judge.config import (
+    DEFAULT_MAX_TOKENS,
+    DEFAULT_TEMPERATURE,
+    JudgeConfig,
+    self_judging_warning,
+)
 from pipeline.settings import Settings
 from training.command_line import run_verb
-from training.jobs.arguments import NewTokens, Samples, Seed, Size, Temperature, Votes, column_key
+from training.jobs.arguments import (
+    JudgeTokens,
+    NewTokens,
+    Samples,
+    Seed,
+    Size,
+    Temperature,
+    Votes,
+    column_key,
+    judge_config,
+)
 from training.jobs.progress import Reporter
 
 JudgeChoice = Literal["none", "naive", "analyze", "taxonomy"]
@@ -40,6 +55,8 @@ def evaluate(
     output: Path | None = None,
     *,
     suite: SuiteChoice = "none",
+    judge_temperature: Temperature = DEFAULT_TEMPERATURE,
+    judge_max_tokens: JudgeTokens = DEFAULT_MAX_TOKENS,
 ) -> dict[str, Any]:
     """Generate for the test samples, score what was written, and store the run.
 
@@ -58,6 +75,8 @@ def evaluate(
         resume: go on with a run that was interrupted, repeating nothing, or add scores that it lacks
         output: folder that gets the run's folder, instead of the app's own
         suite: take the samples of a test suite, and execute what is written for them
+        judge_temperature: of the judge; some reasoning models take 1 only
+        judge_max_tokens: most tokens of one answer of the judge; a reasoning model needs thousands
 
     Returns:
         The run's id and folder, how many samples it has, and each metric's mean, count and unscored count.
@@ -65,14 +84,15 @@ def evaluate(
     Raises:
         LabError: no such checkpoint, no data, no key, or no model on this machine; said in words.
     """
+    arguments = dict(locals())
     settings = Settings.from_env()
     report = Reporter()
     chosen = get_family(settings, family)
     column = get_column(settings, chosen, column_key(subset_size, prompt, training_seed))
     plan = EvaluationPlan(
         samples=samples,
-        sampling=SamplingParams(temperature, 0.1, max_new_tokens or chosen.max_new_tokens, seed),
-        judge=_judge(settings, judge, judge_model, votes),
+        sampling=SamplingParams(float(temperature), 0.1, max_new_tokens or chosen.max_new_tokens, seed),
+        judge=_judge(settings, arguments),
         resume=resume,
         root=output or runs_dir(settings),
         suite=None if suite == "none" else suite,
@@ -87,12 +107,10 @@ def evaluate(
     return result
 
 
-def _judge(settings: Settings, method: JudgeChoice, model: str, votes: int) -> JudgeConfig | None:
+def _judge(settings: Settings, arguments: Mapping[str, Any]) -> JudgeConfig | None:
     """The judge's config, None for no judge; refuses to start without a key rather than fail later."""
-    if method == "none":
-        return None
-    config = JudgeConfig(method, model, settings.judge_url or OPENAI_URL, votes)
-    if config.at_openai and not settings.judge_key:
+    config = judge_config(settings, arguments)
+    if config and config.at_openai and not settings.judge_key:
         raise LabError(
             "The judge needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server without one."
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline.schema import (
     Score,
 )
 from pipeline.scoring.execution.suite import DATASETS
-from pipeline.scoring.judge.config import OPENAI_URL
+from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,24 @@ def repeat_command(config: RunConfig) -> str:
     )
     if config.training_seed not in (None, DEFAULT_SEED):
         evaluate += f" --training-seed {config.training_seed}"
-    first, *others = [_judge_words(judge) for judge in config.judges.values()] or [("", "")]
+    first, *others = [_judge_flags(judge) for judge in config.judges.values()] or [("", "")]
     return " && ".join(
-        [first[0] + evaluate + first[1], *(f"{server}{evaluate} --resume{words}" for server, words in others)]
+        [first[0] + evaluate + first[1], *(f"{server}{evaluate} --resume{flags}" for server, flags in others)]
     )
 
 
-def _judge_words(judge: Mapping[str, Any]) -> tuple[str, str]:
+_JUDGE_FLAGS = {"votes": "--votes", "temperature": "--judge-temperature", "max_tokens": "--judge-max-tokens"}
+"""Flags of a judge's settings that have a default."""
+
+
+def _judge_flags(judge: Mapping[str, Any]) -> tuple[str, str]:
     """Return what stands before the command, the judge's server, and behind it, the other settings."""
-    url, votes = judge.get("base_url", OPENAI_URL), judge.get("votes", 1)
-    server = f"OPENAI_BASE_URL={url} " if url != OPENAI_URL else ""
-    words = f" --judge {judge.get('method')} --judge-model {judge.get('model')}"
-    return server, words + (f" --votes {votes}" if votes != 1 else "")
+    default = asdict(JudgeConfig())
+    url = judge.get("base_url", OPENAI_URL)
+    server = f"OPENAI_BASE_URL={shlex.quote(url)} " if url != OPENAI_URL else ""
+    flags = f" --judge {judge.get('method')} --judge-model {shlex.quote(str(judge.get('model')))}"
+    for name, flag in _JUDGE_FLAGS.items():
+        value = judge.get(name, default[name])
+        if value != default[name]:
+            flags += f" {flag} {value:g}" if isinstance(value, float) else f" {flag} {value}"
+    return server, flags

@@ -48,7 +48,7 @@ def _compile(code: str, flags: int) -> ast.Module:
 def is_python_so_far(text: str) -> bool:
     """Whether the text is Python, or its beginning: it may end anywhere, inside a string too."""
     try:
-        parse(text, codeop.PyCF_ALLOW_INCOMPLETE_INPUT)
+        parse(text, codeop.PyCF_ALLOW_INCOMPLETE_INPUT)  # type: ignore[attr-defined]
     except SyntaxError as error:
         # Prose such as 'Put """ around it:' is Python that breaks off, too. No statement stands before it.
         quotes = re.search(r'"""|\'\'\'', text)

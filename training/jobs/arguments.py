@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from annotated_types import Interval
 from pydantic import AfterValidator
 
 from pipeline.models.checkpoints import checkpoint_name
 from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant
+from pipeline.scoring.judge.config import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, OPENAI_URL, JudgeConfig
+from pipeline.settings import Settings
 
 BASELINE = "baseline"
 MAX_SUBSET = 100_000
@@ -23,6 +26,7 @@ Samples = Annotated[int, Interval(ge=1, le=10_000)]
 Votes = Annotated[int, Interval(ge=1, le=15)]
 Temperature = Annotated[float, Interval(ge=0, le=2)]
 NewTokens = Annotated[int, Interval(ge=1, le=4_096)]
+JudgeTokens = Annotated[int, Interval(ge=1, le=131_072)]
 
 
 def parse_size(text: str) -> int:
@@ -88,3 +92,21 @@ def column_key(subset_size: str, prompt: PromptVariant, training_seed: int = DEF
     size = parse_size(subset_size)
     name = checkpoint_name(size, prompt, training_seed) if size else BASELINE
     return f"{name.replace(f'-{prompt}', '', 1)}/{prompt}"
+
+
+def judge_config(settings: Settings, arguments: Mapping[str, Any]) -> JudgeConfig | None:
+    """The judge that a verb's arguments ask for, None for no judge.
+
+    Raises:
+        LabError: an argument makes no sense, such as an even number of votes.
+    """
+    if arguments.get("judge", "none") == "none":
+        return None
+    return JudgeConfig(
+        method=arguments["judge"],
+        model=arguments["judge_model"],
+        base_url=settings.judge_url or OPENAI_URL,
+        votes=arguments.get("votes", 1),
+        temperature=float(arguments.get("judge_temperature", DEFAULT_TEMPERATURE)),
+        max_tokens=arguments.get("judge_max_tokens", DEFAULT_MAX_TOKENS),
+    )

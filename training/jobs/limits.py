@@ -9,9 +9,8 @@ from typing import Any
 from pipeline.models.checkpoints import checkpoint_name, get_column
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
-from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
-from training.jobs.arguments import BASELINE, column_key
+from training.jobs.arguments import BASELINE, column_key, judge_config
 
 MAX_ACTIVE = 500
 """Jobs that wait or run at the same time; a sweep of 10 sizes, 2 variants and 3 seeds has 120."""
@@ -52,8 +51,7 @@ def check(settings: Settings, kind: str, arguments: Mapping[str, Any], trained_b
         arguments: all of its arguments, validated.
         trained_before: whether an earlier job trains the checkpoint that this one evaluates.
     """
-    if arguments.get("judge", "none") != "none":
-        JudgeConfig(arguments["judge"], arguments["judge_model"], votes=arguments.get("votes", 1))
+    judge_config(settings, arguments)
     if "family" not in arguments:
         return
     family = get_family(settings, arguments["family"])

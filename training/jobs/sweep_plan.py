@@ -18,9 +18,8 @@ from pipeline.evaluation.store import list_runs, load_config, load_run
 from pipeline.models.checkpoints import checkpoint_name, get_column, list_checkpoints
 from pipeline.models.families import Family, get_family
 from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError, SamplingParams
-from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
-from training.jobs.arguments import BASELINE, parse_prompts, parse_seeds, parse_sizes
+from training.jobs.arguments import BASELINE, judge_config, parse_prompts, parse_seeds, parse_sizes
 from training.jobs.limits import evaluated_column
 from training.jobs.records import Records
 
@@ -71,7 +70,11 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
             "training_seed": seed if size else DEFAULT_SEED,
             **scoring,
         }
-        if trained is not None or checkpoint is None or not _evaluated(configs, family, checkpoint, wanted):
+        if (
+            trained is not None
+            or checkpoint is None
+            or not _evaluated(settings, configs, family, checkpoint, wanted)
+        ):
             steps.append(Step("evaluate", wanted, trained))
     return steps
 
@@ -118,7 +121,7 @@ def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
     """Whether there is a complete run of just what an evaluation with these arguments would make."""
     family = get_family(settings, arguments["family"])
     column = get_column(settings, family, evaluated_column(arguments))
-    return _evaluated(_configs(settings, family), family, column.checkpoint, arguments)
+    return _evaluated(settings, _configs(settings, family), family, column.checkpoint, arguments)
 
 
 def _configs(settings: Settings, family: Family) -> dict[Path, RunConfig]:
@@ -131,9 +134,14 @@ def _configs(settings: Settings, family: Family) -> dict[Path, RunConfig]:
 
 
 def _evaluated(
-    configs: Mapping[Path, RunConfig], family: Family, checkpoint: Checkpoint, wanted: Mapping[str, Any]
+    settings: Settings,
+    configs: Mapping[Path, RunConfig],
+    family: Family,
+    checkpoint: Checkpoint,
+    wanted: Mapping[str, Any],
 ) -> bool:
     """Whether one of the runs is complete and of these very weights, as it is asked for now."""
+    judge = judge_config(settings, wanted)
     most = wanted.get("max_new_tokens") or family.max_new_tokens
     decoding = SamplingParams(wanted.get("temperature", 0.1), 0.1, most, wanted.get("seed", DEFAULT_SEED))
     asked = (evaluated_column(wanted), checkpoint.fingerprint, wanted["samples"], decoding)
@@ -141,13 +149,12 @@ def _evaluated(
         if (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == asked:
             with suppress(LabError):  # a damaged one is made again
                 run = load_run(folder)
-                if run.complete and (wanted["judge"] == "none" or _judged(run, wanted)):
+                if run.complete and (judge is None or _judged(run, judge.name)):
                     return True
     return False
 
 
-def _judged(run: Run, wanted: Mapping[str, Any]) -> bool:
+def _judged(run: Run, metric: str) -> bool:
     """Whether every sample has a verdict or a reason for none; with reasons only, the judge was not there."""
-    name = JudgeConfig(wanted["judge"], wanted["judge_model"], votes=wanted.get("votes", 1)).name
-    verdicts = run.scores(name)
+    verdicts = run.scores(metric)
     return len(verdicts) == len(run.attempts) and any(verdict.value is not None for verdict in verdicts)

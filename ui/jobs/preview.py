@@ -13,6 +13,7 @@ from pipeline.models.families import get_family
 from pipeline.schema import LabError, counted
 from pipeline.settings import Settings
 from training.jobs import Runner, in_time
+from training.jobs.arguments import judge_config
 from training.jobs.local_backend import gpu_memory_in_use, visible_gpus
 from training.jobs.signature import command
 from training.jobs.sweep_plan import Step, evaluated, plan_sweep
@@ -67,19 +68,18 @@ def _time(found: TimeEstimate, amount: int = 0, kind: str = "") -> str:
 
 def _money(lab: Lab, steps: list[Step]) -> str:
     """The most that judging costs; the references stand for the answers that are not written yet."""
-    judged = [step.arguments for step in steps if step.arguments.get("judge", "none") != "none"]
+    wanted = [(step.arguments, judge_config(lab.settings, step.arguments)) for step in steps]
+    judged = [(arguments, config) for arguments, config in wanted if config]
     if not judged:
         return ""
     from pipeline.scoring.judge.codejudge import estimate_cost
-    from pipeline.scoring.judge.config import JudgeConfig
 
-    first = judged[0]
+    first, config = judged[0]
     loading = lab.dataset(get_family(lab.settings, str(first["family"])), first["prompt"])
     if loading.state == "loading":
         return "What the judge will cost is shown once the dataset is ready: change anything to look again."
     try:
         samples = loading.result().evaluation(int(first["samples"]))
-        config = JudgeConfig(first["judge"], str(first["judge_model"]), votes=int(first.get("votes") or 1))
     except LabError as error:
         return str(error)
     found = estimate_cost(config, [(task_from_sample(sample), sample.function) for sample in samples])

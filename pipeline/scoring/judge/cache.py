@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.json_files import check_format
 from pipeline.schema import LabError
 
 _VERSION = 1  # of the file's layout; 0 had no left_out
@@ -45,12 +46,9 @@ class AnswerCache:
                 " (key TEXT PRIMARY KEY, label TEXT, text TEXT, finish_reason TEXT, created TEXT)"
             )
             (version,) = base.execute("PRAGMA user_version").fetchone()
-            if version > _VERSION:
-                raise LabError(
-                    f"{self._file} was written by a newer version of this program. Update the program, or "
-                    "move the file away; the judge is then asked again."
-                )
-            if version < 1:
+            if version:
+                check_format(f"The judge's answers in {self._file}", version, _VERSION)
+            else:
                 base.execute("ALTER TABLE answers ADD COLUMN left_out TEXT NOT NULL DEFAULT ''")
                 base.execute("PRAGMA user_version = 1")
 

@@ -15,6 +15,8 @@ from pipeline.settings import ASSETS
 Method = Literal["naive", "analyze", "taxonomy"]
 METHODS: tuple[Method, ...] = get_args(Method)
 OPENAI_URL = "https://api.openai.com/v1"
+DEFAULT_TEMPERATURE = 0.5
+DEFAULT_MAX_TOKENS = 512
 _NOT_THE_MODEL = re.compile(r"bnb|[48][-_]?bit|gguf|awq|gptq|q\d(_\w+)?|fp8|bf16|meta|instruct|chat|latest")
 
 
@@ -28,7 +30,7 @@ class JudgeConfig:
         base_url: of any OpenAI-compatible server, usually ending in ``/v1``.
         votes: how often each candidate is judged, an odd number.
         temperature: of the judge.
-        max_tokens: most tokens in one answer of the judge.
+        max_tokens: most tokens in one answer of the judge, its thinking included.
 
     Raises:
         LabError: a value makes no sense.
@@ -38,8 +40,8 @@ class JudgeConfig:
     model: str = "gpt-4o"
     base_url: str = OPENAI_URL
     votes: int = 1
-    temperature: float = 0.5
-    max_tokens: int = 512
+    temperature: float = DEFAULT_TEMPERATURE
+    max_tokens: int = DEFAULT_MAX_TOKENS
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -56,9 +58,14 @@ class JudgeConfig:
 
     @property
     def name(self) -> str:
-        """The metric's name: ``CodeJudge naive (gpt-4o)``, or ``… (gpt-4o, 3 votes)``."""
+        """The metric's name: ``CodeJudge naive (gpt-4o)``, or ``… (gpt-4o, 3 votes, temperature 1)``.
+
+        It tells judges of different settings apart, so that their scores are never taken for each other's.
+        """
         parts = [self.model]
         parts += [f"{self.votes} votes"] if self.votes > 1 else []
+        parts += [f"temperature {self.temperature:g}"] if self.temperature != DEFAULT_TEMPERATURE else []
+        parts += [f"{self.max_tokens:,} tokens"] if self.max_tokens != DEFAULT_MAX_TOKENS else []
         return f"CodeJudge {self.method} ({', '.join(parts)})"
 
     @property
@@ -108,15 +115,15 @@ def price(config: JudgeConfig, prompt_tokens: int, output_tokens: int) -> tuple[
 
 def self_judging_warning(judge: str, generator: str) -> str | None:
     """A warning where judge and generator are the same model, whoever publishes or quantized it."""
-    if _model_words(judge) != _model_words(generator):
+    if _name_parts(judge) != _name_parts(generator):
         return None
     return (
         f"{judge} would judge its own output: models prefer what they wrote themselves, "
-        "so take another judge if you can."
+        "so use another judge if you can."
     )
 
 
-def _model_words(name: str) -> frozenset[str]:
+def _name_parts(name: str) -> frozenset[str]:
     """What is left of a model's name without publisher, format and tuning: size, version, family."""
     bare = _NOT_THE_MODEL.sub(" ", name.lower().split("/")[-1])
     return frozenset(re.findall(r"\d+(?:\.\d+)?|[a-z]+", bare))
