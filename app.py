@@ -13,30 +13,38 @@ from training.jobs import Runner, open_runner
 from training.sweep import VERBS
 from ui import about, dataset, theme
 from ui.api import generation, listings
+from ui.api import jobs as jobs_api
+from ui.api import results as results_api
 from ui.callbacks import Page
 from ui.compare import tab as compare
 from ui.jobs import tab as jobs
 from ui.lab import Lab
+from ui.navigation import Navigation
 from ui.results import tab as results
 
 
 def build(lab: Lab, runner: Runner) -> gr.Blocks:
     """The page: one tab a module."""
     with Page(title="Research Code Lab", fill_width=True) as page:
+        presenter = results.lazy_presenter(lab.settings)
         generation.add(lab, page)
         listings.add(lab, page)
+        results_api.add(presenter, page)
+        jobs_api.add(runner, page)
         gr.HTML(theme.masthead())
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            with gr.Tab("Compare", id="compare"):
-                compare_tab = compare.build(lab, page)
+            navigation = Navigation(tabs)
+            with gr.Tab("Compare", id="compare") as tab:
+                compare.build(lab, page, tab, navigation)
             with gr.Tab("Results", id="results") as tab:
-                results_tab = results.build(lab.settings, page, tab)
+                results.build(lab.settings, presenter, tab, navigation)
             with gr.Tab("Dataset", id="dataset") as tab:
-                dataset.build(lab, tab, tabs, compare_tab)
-            with gr.Tab("Jobs", id="jobs"):
-                jobs.build(lab, runner, page, tabs, compare_tab, results_tab)
+                dataset.build(lab, tab, navigation)
+            with gr.Tab("Jobs", id="jobs") as tab:
+                jobs.build(lab, runner, page, tab, navigation)
             with gr.Tab("About", id="about") as tab:
-                about.build(lab, tab)
+                about.build(lab, tab, navigation)
+        navigation.connect(page)
     return page.queue(default_concurrency_limit=8)
 
 

@@ -12,10 +12,12 @@ from pipeline.settings import ASSETS
 from tests.jobs_kit import until
 from training.jobs import Runner
 from ui import theme
+from ui.api import jobs as jobs_api
 from ui.callbacks import Page
 from ui.compare import tab as compare
 from ui.jobs import tab as jobs
 from ui.lab import Lab
+from ui.navigation import Navigation
 from ui.results import tab as results
 
 
@@ -25,13 +27,17 @@ def page_of(runner: Runner) -> Iterator[str]:
     for name in ("jobs.css", "results.css"):
         shutil.copy(ASSETS / name, runner.settings.assets)
     lab = Lab(runner.settings)
-    with Page(fill_width=True) as page, gr.Tabs() as tabs:
-        with gr.Tab("Compare", id="compare"):
-            columns = compare.build(lab, page)
-        with gr.Tab("Results", id="results") as tab:
-            shown = results.build(lab.settings, page, tab)
-        with gr.Tab("Jobs", id="jobs"):
-            jobs.build(lab, runner, page, tabs, columns, shown)
+    with Page(fill_width=True) as page:
+        jobs_api.add(runner, page)
+        with gr.Tabs() as tabs:
+            navigation = Navigation(tabs)
+            with gr.Tab("Compare", id="compare") as tab:
+                compare.build(lab, page, tab, navigation)
+            with gr.Tab("Results", id="results") as tab:
+                results.build(lab.settings, results.lazy_presenter(lab.settings), tab, navigation)
+            with gr.Tab("Jobs", id="jobs") as tab:
+                jobs.build(lab, runner, page, tab, navigation)
+        navigation.connect(page)
     runner.start()
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
     try:

@@ -12,19 +12,26 @@ from pipeline.analysis import Setup
 from pipeline.settings import Settings
 from tests.made_up_runs import bare_settings, make_ladder
 from ui import theme
+from ui.api import results as results_api
 from ui.callbacks import Page
+from ui.navigation import Navigation
 from ui.results import tab as results
-from ui.results.presenter import View
+from ui.results.presenter import Presenter
 
 
 @contextmanager
 def page_of(settings: Settings) -> Iterator[str]:
     """The tab behind another; gives the page's URL."""
-    with Page(fill_width=True) as page, gr.Tabs():
-        with gr.Tab("First"):
-            gr.Markdown("Another tab")
-        with gr.Tab("Results") as tab:
-            results.build(settings, page, tab)
+    with Page(fill_width=True) as page:
+        presenter = results.lazy_presenter(settings)
+        results_api.add(presenter, page)
+        with gr.Tabs() as tabs:
+            navigation = Navigation(tabs)
+            with gr.Tab("About", id="about") as tab:
+                navigation.add_tab("about")
+            with gr.Tab("Results", id="results") as tab:
+                results.build(settings, presenter, tab, navigation)
+        navigation.connect(page)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
     try:
         yield url
@@ -41,13 +48,13 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def view(own: Settings) -> View:
-    return View(own)
+def presenter(own: Settings) -> Presenter:
+    return Presenter(own)
 
 
 @pytest.fixture(scope="module")
-def setup(view: View) -> Setup:
-    return view.library.setup("")
+def setup(presenter: Presenter) -> Setup:
+    return presenter.runs.setup("")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from ui.views import TABS
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     "pipeline",
@@ -114,6 +116,23 @@ def test_the_tabs_know_of_training_only_its_jobs() -> None:
         for module, names in graph().items()
         for name in names
         if room(module) == "ui" and room(name) == "training"
+    }
+    assert not wrong
+
+
+def test_a_tab_imports_no_other_tab_and_what_tabs_share_imports_none() -> None:
+    """Tabs meet in ``ui.views`` only; the API and ``app.py`` stand above them."""
+
+    def tab(module: str) -> str:
+        package, _, rest = module.partition(".")
+        part = rest.partition(".")[0]
+        return part if package == "ui" and part in (*TABS, "api") else ""
+
+    wrong = {
+        f"{importer} imports {imported}"
+        for importer, names in graph().items()
+        for imported in names
+        if room(importer) == "ui" and tab(importer) != "api" and tab(imported) not in ("", tab(importer))
     }
     assert not wrong
 

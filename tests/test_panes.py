@@ -9,8 +9,7 @@ from html import unescape
 import pytest
 
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, Score, Task
-from ui import markup
-from ui.compare import panes
+from ui import markup, panes
 
 BASELINE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
 TUNED = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", fingerprint="abc123"), "regular")

@@ -27,7 +27,7 @@ pytest_plugins = ("tests.results_page",)
 
 def test_the_pickers_offer_what_the_library_knows():
     assert get_args(Kind) == results.KINDS
-    assert get_args(drilldown.View) == results.VIEWS
+    assert get_args(drilldown.Shown) == results.SHOWN
 
 
 # The API
@@ -128,20 +128,20 @@ def test_csv_holds_every_score_and_leaves_out_what_it_should(setup):
     assert len(report.csv(setup, [first]).splitlines()) == 10 * 59 * 5 + 1
 
 
-def test_json_holds_every_metric_and_each_run_s_config(view, setup):
-    found = json.loads(report.json_export(view.library, setup))
+def test_json_holds_every_metric_and_each_run_s_config(presenter, setup):
+    found = json.loads(report.json_export(presenter.runs, setup))
     assert [each["metric"] for each in found["analyses"]] == setup.metrics
     assert {run["column"] for run in found["runs"]} == {run.config.column for run in setup.runs}
 
 
-def test_an_export_is_a_file_of_the_set_up_s_name(view, setup):
-    assert Path(view.export("CSV", setup.key, CHRF, "")).name == f"{setup.key}.csv"
+def test_an_export_is_a_file_of_the_set_up_s_name(presenter, setup):
+    assert Path(presenter.export("CSV", setup.key, CHRF, "")).name == f"{setup.key}.csv"
 
 
-def test_an_export_does_not_write_over_another_visitors(view, setup):
-    whole = Path(view.export("CSV", setup.key, CHRF, ""))
+def test_an_export_does_not_write_over_another_visitors(presenter, setup):
+    whole = Path(presenter.export("CSV", setup.key, CHRF, ""))
     text = whole.read_text()
-    part = Path(view.export("CSV", setup.key, CHRF, setup.runs[0].config.sample_ids[0]))
+    part = Path(presenter.export("CSV", setup.key, CHRF, setup.runs[0].config.sample_ids[0]))
     assert part.read_text() != text
     assert whole.read_text() == text
 
@@ -189,12 +189,12 @@ def test_a_readme_without_marks_is_left_alone(own, tmp_path, monkeypatch, capsys
     assert "results:start" in capsys.readouterr().err
 
 
-def test_a_set_up_that_is_gone_gives_way_to_the_first_there_is(view, setup):
-    shown = view.show("gone", "gone", "")
+def test_a_set_up_that_is_gone_gives_way_to_the_first_there_is(presenter, setup):
+    shown = presenter.show("gone", "gone", "")
     assert shown["setup"].value == setup.key
     assert shown["metric"].value == setup.metrics[0]
 
 
-def test_ids_that_are_no_samples_are_refused(view, setup):
+def test_ids_that_are_no_samples_are_refused(presenter, setup):
     with pytest.raises(LabError, match="no samples here"):
-        view.show(setup.key, CHRF, "nobody")
+        presenter.show(setup.key, CHRF, "nobody")

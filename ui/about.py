@@ -10,6 +10,7 @@ from pipeline.versions import package_versions
 from ui.callbacks import QUIET
 from ui.lab import Lab
 from ui.markup import escape
+from ui.navigation import Navigation
 
 _INTRO = """
 ## The question
@@ -43,7 +44,7 @@ keeps the license of the package that it is from.
 """
 
 
-def build(lab: Lab, tab: gr.Tab) -> None:
+def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
     """Text, the table of metrics, and the state of this installation, read when the tab is opened."""
     with gr.Column(elem_classes="card reading"):
         gr.Markdown(_INTRO.format(rule=RULE))
@@ -53,6 +54,7 @@ def build(lab: Lab, tab: gr.Tab) -> None:
         gr.Markdown("## This installation")
         installation = gr.HTML()
     tab.select(lambda: describe_installation(lab), None, installation, **QUIET)
+    navigation.add_tab("about")
 
 
 def metric_table() -> str:

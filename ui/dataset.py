@@ -12,21 +12,22 @@ import gradio as gr
 from pipeline.generation.prompts import context_around
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_families
 from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample
-from ui import markup
+from ui import markup, pieces
 from ui.callbacks import QUIET
-from ui.compare import columns, panes, task
-from ui.compare.tab import CompareTab
+from ui.choices import first_columns
 from ui.lab import Lab
 from ui.markup import escape
+from ui.navigation import Navigation, Updates
+from ui.views import View
 
 _PAGE = 10
 _AROUND = 15  # lines of the file shown on each side of the function
 _CLOSED = '<p class="note">Open a sample to read it.</p>'
 _PICK = """
 element.addEventListener("click", (event) => {
-  const row = event.target.closest("[data-index]");
+  const row = event.target.closest("[data-id]");
   if (!row) return;
-  trigger("click", { index: row.dataset.index });
+  trigger("click", { id: row.dataset.id });
   // On a phone the sample opens below the list, out of sight.
   if (innerWidth < 760) document.getElementById("open-sample").scrollIntoView({ behavior: "smooth" });
 });
@@ -34,7 +35,7 @@ element.addEventListener("click", (event) => {
 
 
 @dataclass(frozen=True)
-class _View:
+class _Parts:
     """The components of the tab."""
 
     family: gr.Dropdown
@@ -46,7 +47,7 @@ class _View:
     send: gr.Button
     detail: gr.HTML
     offset: gr.State
-    opened: gr.State  # index of the open sample, -1 for none
+    opened: gr.State  # id of the open sample, empty for none
 
     @property
     def where(self) -> list[Any]:
@@ -56,17 +57,36 @@ class _View:
     @property
     def sample(self) -> list[Any]:
         """What an opened sample changes."""
-        return [self.detail, self.opened, self.send, self.rows]
+        return [self.detail, self.opened, self.send, self.rows, self.offset]
 
 
-def build(lab: Lab, tab: gr.Tab, tabs: gr.Tabs, compare: CompareTab) -> None:
+def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
     """A list on the left, the open sample on the right."""
-    view = _layout(load_families(lab.settings))
-    _wire_list(lab, tab, view)
-    _wire_compare(lab, tabs, compare, view)
+    parts = _layout(load_families(lab.settings))
+    _wire_list(lab, tab, parts)
+    chosen = [parts.family, parts.variant, parts.opened]
+
+    def compare_on(name: str, variant: PromptVariant, opened: str) -> View:
+        family = get_family(lab.settings, name)
+        return View("compare", name, first_columns(lab.settings, family, variant), opened)
+
+    def open_view(view: View) -> Updates:
+        """Choose the dataset and name the sample; entering the tab then opens it."""
+        family = get_family(lab.settings, view.family or DEFAULT_FAMILY)
+        variant = view.variant or "regular"
+        shown = gr.Radio(value=variant, visible=_splits(family))
+        return {parts.family: family.name, parts.variant: shown, parts.query: "", parts.opened: view.sample}
+
+    navigation.add_link(parts.send.click, compare_on, chosen)
+    navigation.add_tab("dataset", open_view, [parts.family, parts.variant, parts.query, parts.opened])
+    navigation.follow(
+        parts.opened.change,
+        lambda family, variant, opened: View("dataset", family, variant=variant, sample=opened),
+        chosen,
+    )
 
 
-def _layout(families: Mapping[str, Family]) -> _View:
+def _layout(families: Mapping[str, Family]) -> _Parts:
     names = [(f"{family.dataset}, for {family.title}", family.name) for family in families.values()]
     with gr.Row():
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
@@ -86,90 +106,80 @@ def _layout(families: Mapping[str, Family]) -> _View:
         with gr.Column(scale=3, min_width=320, elem_classes="card", elem_id="open-sample"):
             send = gr.Button("Compare on this sample", variant="primary", interactive=False)
             detail = gr.HTML(_CLOSED)
-    family.change(lambda name: gr.Radio(visible=_splits(families[name])), family, variant, **QUIET)
-    return _View(family, variant, query, rows, back, onward, send, detail, gr.State(0), gr.State(-1))
+    family.input(lambda name: gr.Radio(visible=_splits(families[name])), family, variant, **QUIET)
+    return _Parts(family, variant, query, rows, back, onward, send, detail, gr.State(0), gr.State(""))
 
 
-def _wire_list(lab: Lab, tab: gr.Tab, view: _View) -> None:
+def _wire_list(lab: Lab, tab: gr.Tab, parts: _Parts) -> None:
     def wait(family: str, variant: PromptVariant) -> Iterator[str]:
         for says in lab.dataset(get_family(lab.settings, family), variant, again=True).wait():
-            yield panes.waiting(says)
+            yield pieces.waiting(says)
 
-    def open_index(
-        index: int, family: str, variant: PromptVariant, query: str, offset: int
+    def open_sample(
+        opened: str, family: str, variant: PromptVariant, query: str, offset: int | None
     ) -> tuple[Any, ...]:
-        sample = lab.dataset(get_family(lab.settings, family), variant).result().test[index]
-        page, _ = list_page(lab, 0, family, variant, query, offset, index)
-        return show_sample(sample), index, gr.Button(interactive=True), page
+        """Show one sample and mark it in the list; without ``offset``, on the page that holds it."""
+        data = lab.dataset(get_family(lab.settings, family), variant).result()
+        place = data.test_place(opened)
+        page, offset = list_page(lab, 0, family, variant, query, place if offset is None else offset, opened)
+        return show_sample(data.test[place]), opened, gr.Button(interactive=True), page, offset
 
     def open_row(
         family: str, variant: PromptVariant, query: str, offset: int, event: gr.EventData
     ) -> tuple[Any, ...]:
-        return open_index(int(event.index), family, variant, query, offset)
+        return open_sample(str(event.id), family, variant, query, offset)
 
     def open_first(
-        family: str, variant: PromptVariant, query: str, offset: int, opened: int
+        family: str, variant: PromptVariant, query: str, offset: int, opened: str
     ) -> tuple[Any, ...]:
-        """So that nobody meets an empty half of a page."""
+        """Show what a view names, else the first sample: nobody should meet an empty half of a page."""
         data = lab.dataset(get_family(lab.settings, family), variant)
-        if opened >= 0 or data.state != "ready":
-            return tuple(gr.skip() for _ in view.sample)
-        return open_index(0, family, variant, query, offset)
+        if data.state != "ready":
+            return tuple(gr.skip() for _ in parts.sample)
+        try:
+            return open_sample(opened or data.result().test.ids[0], family, variant, query, None)
+        except LabError as error:
+            return pieces.problem(str(error)), "", gr.Button(interactive=False), gr.skip(), gr.skip()
 
     def close() -> tuple[Any, ...]:
-        return _CLOSED, -1, gr.Button(interactive=False), gr.skip()
+        return _CLOSED, "", gr.Button(interactive=False), gr.skip(), 0
 
-    listed, list_first = [view.rows, view.offset], partial(list_page, lab, 0)
-    changed = gr.on([view.family.change, view.variant.change], close, None, view.sample, **QUIET)
+    listed, list_first = [parts.rows, parts.offset], partial(list_page, lab, 0)
+    changed = gr.on([parts.family.input, parts.variant.input], close, None, parts.sample, **QUIET)
     for begin in (tab.select, changed.then):
-        waited = begin(wait, view.where[:2], view.rows, **QUIET)
-        filled = waited.then(list_first, view.where, listed, **QUIET)
-        filled.then(open_first, view.where, view.sample, **QUIET)
-    for event, by in ((view.back.click, -1), (view.onward.click, 1)):
-        event(partial(list_page, lab, by), view.where, listed, **QUIET)
-    view.query.change(list_first, view.where[:3], listed, trigger_mode="always_last", **QUIET)
-    view.rows.click(open_row, view.where[:4], view.sample, **QUIET)
-
-
-def _wire_compare(lab: Lab, tabs: gr.Tabs, compare: CompareTab, view: _View) -> None:
-    def compare_on(family: str, variant: PromptVariant, opened: int) -> tuple[Any, ...]:
-        picked = columns.choose(lab.settings, family, variant)
-        shown = task.show_place(lab, family, [variant], task.Place("", opened))
-        return gr.Tabs(selected="compare"), *picked, task.SAMPLE, "", *shown
-
-    form = compare.form
-    view.send.click(
-        compare_on,
-        [view.family, view.variant, view.opened],
-        [tabs, *compare.picker.all, form.source, form.search, *form.sample_view],
-        **QUIET,
-    )
+        waited = begin(wait, parts.where[:2], parts.rows, **QUIET)
+        filled = waited.then(list_first, parts.where, listed, **QUIET)
+        filled.then(open_first, parts.where, parts.sample, **QUIET)
+    for event, by in ((parts.back.click, -1), (parts.onward.click, 1)):
+        event(partial(list_page, lab, by), parts.where, listed, **QUIET)
+    parts.query.change(list_first, parts.where[:3], listed, trigger_mode="always_last", **QUIET)
+    parts.rows.click(open_row, parts.where[:4], parts.sample, **QUIET)
 
 
 def list_page(
-    lab: Lab, by: int, family: str, variant: PromptVariant, query: str, offset: int = 0, opened: int = -1
+    lab: Lab, by: int, family: str, variant: PromptVariant, query: str, offset: int = 0, opened: str = ""
 ) -> tuple[str, int]:
-    """A page of what the search finds, as a list of buttons, ``by`` pages on; and where it begins."""
+    """The page of search results ``by`` pages from ``offset``, as a list of buttons; and its own offset."""
     loading = lab.dataset(get_family(lab.settings, family), variant)
     try:
         data = loading.result()
     except LabError as error:
-        return panes.problem(str(error)), 0
+        return pieces.problem(str(error)), 0
     found = data.matches(query)
     if not found:
-        return '<p class="note">No test sample holds this.</p>', 0
+        return '<p class="note">No test sample matches this search.</p>', 0
     last = (len(found) - 1) // _PAGE * _PAGE
-    offset = min(max(0, offset + by * _PAGE), last)
+    offset = min(max(0, offset // _PAGE * _PAGE + by * _PAGE), last)
     page = found[offset : offset + _PAGE]
     count = f"{offset + 1:,} to {offset + len(page):,} of {len(found):,} test samples"
-    items = "".join(_row(data.test[index], index, index == opened) for index in page)
+    items = "".join(_row(data.test[index], opened) for index in page)
     return f'<p class="note">{count}</p><ul class="rows">{items}</ul>', offset
 
 
-def _row(sample: Sample, index: int, is_open: bool) -> str:
-    current = ' aria-current="true"' if is_open else ""
+def _row(sample: Sample, opened: str) -> str:
+    current = ' aria-current="true"' if sample.id == opened else ""
     return (
-        f'<li><button type="button" data-index="{index}"{current}>'
+        f'<li><button type="button" data-id="{escape(sample.id)}"{current}>'
         f"<b>{escape(sample.function_name)}</b><span>{markup.prose(sample.prompt)}</span></button></li>"
     )
 
@@ -181,7 +191,7 @@ def show_sample(sample: Sample) -> str:
     left_out = max(0, len(before) - _AROUND) + max(0, len(after) - _AROUND)
     note = f" ({left_out:,} lines further away are not shown)" if left_out else ""
     return (
-        task.sample_card(sample, f"{len(sample.function):,} characters")
+        pieces.sample_card(sample, f"{len(sample.function):,} characters")
         + '<h4 class="part">Function</h4>'
         + f'<pre class="code" tabindex="0">{markup.python(sample.function)}</pre>'
         + f'<h4 class="part">Its file{note}</h4>'

@@ -49,11 +49,6 @@ def prose(text: str) -> str:
     return re.sub(r"`([^`\s](?:[^`\n]*[^`\s])?)`", r"<code>\1</code>", escape(text))
 
 
-def step(number: int, title: str) -> str:
-    """The heading of one of the steps that a visitor takes."""
-    return f'<h2 class="step"><b>{number}</b>{escape(title)}</h2>'
-
-
 def diff(old: str, new: str) -> str:
     """How to get from ``old`` to ``new``, line by line, as HTML for a ``<pre>``.
 

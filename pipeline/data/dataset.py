@@ -77,6 +77,13 @@ class Dataset:
         samples, index = found
         return samples.make(index)
 
+    def test_place(self, sample_id: str) -> int:
+        """Index of a test sample; raises ``LabError`` for an unknown id."""
+        samples, index = self._places.get(sample_id, (None, 0))
+        if samples is not self.test:
+            raise LabError(f"The dataset {self.name} has no test sample {sample_id!r}.")
+        return index
+
     def search(self, text: str = "", limit: int = 20, offset: int = 0) -> list[Sample]:
         """Test samples whose instruction, function name, repository or file holds every word of ``text``."""
         return [self.test[index] for index in self.matches(text)[offset : offset + limit]]

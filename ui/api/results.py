@@ -11,7 +11,7 @@ import gradio as gr
 from ui.api.endpoint import endpoint, publish
 
 if TYPE_CHECKING:
-    from ui.results.presenter import View
+    from ui.results.presenter import Presenter
 
 
 class SetupRow(TypedDict):
@@ -43,7 +43,7 @@ class Results(TypedDict):
     published: list[dict[str, Any]]
 
 
-def add(view: "Callable[[], View]", page: gr.Blocks) -> None:
+def add(presenter: "Callable[[], Presenter]", page: gr.Blocks) -> None:
     """Publish the endpoint."""
 
     @endpoint
@@ -55,6 +55,6 @@ def add(view: "Callable[[], View]", page: gr.Blocks) -> None:
             metric: a metric of that set-up; empty for its first
             left_out: ids of samples to leave out of every figure
         """
-        return view().results(setup, metric, left_out)  # type: ignore[return-value]
+        return presenter().results(setup, metric, left_out)  # type: ignore[return-value]
 
     publish(page, results)

@@ -9,12 +9,14 @@ import gradio as gr
 
 from pipeline.evaluation.limits import MAX_COLUMNS
 from pipeline.models.checkpoints import columns
-from pipeline.models.families import Family, get_family, load_families
-from pipeline.schema import VARIANTS, PromptVariant
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_families
+from pipeline.schema import VARIANTS
 from pipeline.settings import Settings
-from ui import markup
+from ui import pieces
 from ui.callbacks import QUIET
-from ui.labels import column_label
+from ui.choices import checkpoint_choices, first_columns
+from ui.navigation import Updates
+from ui.views import View
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,22 @@ class ColumnPicker:
 
     @property
     def all(self) -> list[gr.Dropdown | gr.CheckboxGroup]:
-        """What ``choose`` gives."""
+        """All of them."""
         return [self.family, self.checkpoints, self.variants]
 
 
 def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
     """Family, checkpoints and prompt variants, and a sentence on what they make."""
-    gr.HTML(markup.step(1, "Choose checkpoints"))
+    gr.HTML(pieces.step(1, "Choose checkpoints"))
     families = load_families(settings)
     first = next(iter(families.values()))
-    choices, chosen = checkpoint_choices(settings, first)
+    chosen = _halves(first_columns(settings, first), 0)
     picker = ColumnPicker(
         gr.Dropdown(
             [(known.title, known.name) for known in families.values()], value=first.name, label="Model family"
         ),
         gr.CheckboxGroup(
-            choices,
+            checkpoint_choices(settings, first),
             value=chosen,
             label="Checkpoints",
             info="The baseline is the model as published; the others were fine-tuned on that many samples.",
@@ -57,14 +59,14 @@ def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
     note = gr.Markdown(column_note(settings, first.name, chosen, ["regular"]), elem_classes="hint")
 
     def list_choices(family: str) -> gr.CheckboxGroup:
-        return gr.CheckboxGroup(checkpoint_choices(settings, get_family(settings, family))[0])
+        return gr.CheckboxGroup(checkpoint_choices(settings, get_family(settings, family)))
 
-    def restart(family: str) -> gr.CheckboxGroup:
-        choices, chosen = checkpoint_choices(settings, get_family(settings, family))
-        return gr.CheckboxGroup(choices, value=chosen)
+    def restart(name: str) -> gr.CheckboxGroup:
+        family = get_family(settings, name)
+        return _checkpoints(settings, family, first_columns(settings, family))
 
     # A fine-tune may have added a checkpoint since the page was made. Only the user's own choice of a family
-    # starts anew: what another tab sends comes with its checkpoints.
+    # resets the checkpoints: a view comes with its own.
     page.load(list_choices, picker.family, picker.checkpoints, **QUIET)
     picker.family.input(restart, picker.family, picker.checkpoints, **QUIET)
     gr.on(
@@ -77,26 +79,27 @@ def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
     return picker
 
 
-def choose(
-    settings: Settings, family: str, variant: PromptVariant, checkpoint: str | None = None
-) -> tuple[str, gr.CheckboxGroup, list[str]]:
-    """The picker as another tab sets it: the baseline beside one checkpoint by name, or the largest one."""
-    choices, chosen = checkpoint_choices(settings, get_family(settings, family))
-    if checkpoint:
-        chosen = ["baseline", checkpoint.replace(f"-{variant}", "", 1)]
-    return family, gr.CheckboxGroup(choices, value=chosen), [variant]
+def open_columns(settings: Settings, view: View, picker: ColumnPicker) -> Updates:
+    """Choose a view's family and columns; those that do not exist are left out."""
+    if not (view.family or view.columns):
+        return {}
+    family = get_family(settings, view.family or DEFAULT_FAMILY)
+    known = columns(settings, family)
+    keys = [key for key in view.columns if key in known] or first_columns(settings, family)
+    return {
+        picker.family: family.name,
+        picker.checkpoints: _checkpoints(settings, family, keys),
+        picker.variants: [variant for variant in VARIANTS if variant in _halves(keys, 1)],
+    }
 
 
-def checkpoint_choices(settings: Settings, family: Family) -> tuple[list[tuple[str, str]], list[str]]:
-    """The choices (label, first half of the column key), and the baseline with the largest regular one."""
-    labels: dict[str, str] = {}
-    largest = "baseline"
-    for key, column in columns(settings, family).items():
-        name = key.partition("/")[0]
-        labels.setdefault(name, column_label(column).partition(" · ")[0])
-        if column.variant == "regular":
-            largest = name
-    return [(label, name) for name, label in labels.items()], list(dict.fromkeys(["baseline", largest]))
+def _checkpoints(settings: Settings, family: Family, keys: Sequence[str]) -> gr.CheckboxGroup:
+    return gr.CheckboxGroup(checkpoint_choices(settings, family), value=_halves(keys, 0))
+
+
+def _halves(keys: Sequence[str], half: int) -> list[str]:
+    """The checkpoints (0) or the prompt variants (1) of some column keys."""
+    return list(dict.fromkeys(key.split("/")[half] for key in keys))
 
 
 def column_keys(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -14,11 +14,14 @@ from pipeline.evaluation.attempts import compare
 from pipeline.evaluation.limits import check_sampling, choose_columns
 from pipeline.models.families import get_family
 from pipeline.schema import DEFAULT_SEED, Attempt, Column, LabError, SamplingParams, Task
+from ui import panes, pieces
 from ui.callbacks import ON_MODEL, QUIET, in_form_words
-from ui.compare import columns, panes, task
+from ui.compare import columns, task
 from ui.compare.columns import ColumnPicker
 from ui.compare.task import TaskForm
 from ui.lab import Lab, Loading, Model
+from ui.navigation import Navigation, Updates
+from ui.views import View
 
 _LABELS = {
     "temperature": "Temperature",
@@ -65,15 +68,7 @@ class Output:
     running: gr.State
 
 
-@dataclass(frozen=True)
-class CompareTab:
-    """What other tabs need of this one."""
-
-    picker: ColumnPicker
-    form: TaskForm
-
-
-def build(lab: Lab, page: gr.Blocks) -> CompareTab:
+def build(lab: Lab, page: gr.Blocks, tab: gr.Tab, navigation: Navigation) -> None:
     """The whole tab."""
     with gr.Row(equal_height=True):
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
@@ -85,7 +80,16 @@ def build(lab: Lab, page: gr.Blocks) -> CompareTab:
     _wire_generation(lab, picker, form, decoding, output)
     _wire_view(output)
     _wire_loading(lab, picker, form, output)
-    return CompareTab(picker, form)
+
+    def open_view(view: View) -> Updates:
+        return {
+            **columns.open_columns(lab.settings, view, picker),
+            **task.open_task(lab, view, form),
+            **dict(zip(decoding, astuple(view.sampling), strict=True) if view.sampling else ()),
+        }
+
+    navigation.start_after(form.clock)
+    navigation.add_tab("compare", open_view, [*picker.all, *form.all, *decoding])
 
 
 def _decoding(lab: Lab, family: gr.Dropdown) -> list[gr.Number]:
@@ -153,7 +157,7 @@ def _wire_generation(
             yield {**begun, **_controls(out, views, running, asked), form.clock: gr.Timer(active=True)}
             for step in _steps(loading, chosen, asked, settings, running):
                 if step is None:
-                    yield {**begun, out.grid: panes.waiting(_WAITING)}
+                    yield {**begun, out.grid: pieces.waiting(_WAITING)}
                     continue
                 shown = step
                 yield {
@@ -165,7 +169,7 @@ def _wire_generation(
         except LabError as error:
             # What was shown before stays: nothing is lost by a slip.
             yield {
-                out.notice: gr.HTML(panes.problem(in_form_words(error, _LABELS)), visible=True),
+                out.notice: gr.HTML(pieces.problem(in_form_words(error, _LABELS)), visible=True),
                 out.stop: gr.Button(interactive=False),
                 out.shown: before,
             }
@@ -261,7 +265,7 @@ def _wire_loading(lab: Lab, picker: ColumnPicker, form: TaskForm, out: Output) -
     def tick(family_name: str, variants: list[str], place: task.Place, sample_id: str) -> dict[Any, Any]:
         state, says = lab.status(get_family(lab.settings, family_name))
         data = task.dataset(lab, family_name, variants)
-        shown: dict[Any, Any] = {out.status: panes.status(state, says)}
+        shown: dict[Any, Any] = {out.status: pieces.status(state, says)}
         if not sample_id:
             card = task.show_place(lab, family_name, variants, place)
             shown.update(zip(form.sample_view, card, strict=True))

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
-from pipeline.models.families import get_family
-from pipeline.schema import LabError, PromptVariant, Sample, Task
-from ui import markup
+from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.schema import LabError, PromptVariant, Task
+from ui import pieces
 from ui.callbacks import QUIET
-from ui.compare import panes
 from ui.compare.columns import ColumnPicker
 from ui.lab import Lab, Loading
 from ui.markup import escape
+from ui.navigation import Updates
+from ui.views import View
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
@@ -43,10 +44,15 @@ _EXAMPLES = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where one is among the test samples: a search, and the position in what it finds."""
+    """Where one is among the test samples: a search, and the position in what it finds.
+
+    Without a search, ``sample`` can stand for the position: the id of a sample to go to once the dataset is
+    loaded.
+    """
 
     query: str = ""
     offset: int = 0
+    sample: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,15 @@ class TaskForm:
         """What ``show_place`` gives."""
         return [self.card, self.place, self.sample_id, self.clock]
 
+    @property
+    def all(self) -> list[Any]:
+        """What a view changes."""
+        return [self.source, self.search, self.instruction, self.code, *self.sample_view]
+
 
 def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
     """The two kinds of task, one shown at a time."""
-    gr.HTML(markup.step(2, "Choose a task"))
+    gr.HTML(pieces.step(2, "Choose a task"))
     source = gr.Radio([SAMPLE, OWN], value=SAMPLE, label="Task", show_label=False, container=False)
     with gr.Column(elem_classes="plain") as sample_part:
         with gr.Row(elem_classes="finder"):
@@ -103,7 +114,7 @@ def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
             max_lines=12,
             elem_classes="mono",
         )
-    place, sample_id, clock = gr.State(Place()), gr.State(""), gr.Timer(0.7)
+    place, sample_id, clock = gr.State(Place()), gr.State(""), gr.Timer(0.7, active=False)
     form = TaskForm(source, search, card, place, sample_id, instruction, code, clock)
     source.change(
         lambda chosen: (gr.Column(visible=chosen == SAMPLE), gr.Column(visible=chosen == OWN)),
@@ -125,10 +136,15 @@ def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm, steps: dict[str, gr.Bu
 
     for name, by in _MOVES.items():
         steps[name].click(move(by), [*where, form.place], form.sample_view, **QUIET)
-    picker.variants.change(move(lambda at: at), [*where, form.place], form.sample_view, **QUIET)
+    picker.variants.change(
+        lambda family, variants, place: show_place(lab, family, variants, place, again=True),
+        [*where, form.place],
+        form.sample_view,
+        **QUIET,
+    )
 
     def search(family: str, variants: Sequence[str], query: str, place: Place) -> SampleView:
-        # Another tab empties the search and sets the place together: that place stays.
+        # A view empties the search and sets the place together: that place stays.
         return show_place(lab, family, variants, place if place.query == query else Place(query))
 
     # Not ``input``, which a text box sends for key presses only: not for the backspace key, not for a paste.
@@ -158,27 +174,31 @@ def show_place(
     """
     loading = dataset(lab, family, variants, again)
     if loading.state == "loading":
-        return panes.waiting(loading.says), place, "", gr.Timer(active=True)
+        return pieces.waiting(loading.says), place, "", gr.Timer(active=True)
     try:
         data = loading.result()
+        offset = data.test_place(place.sample) if place.sample else place.offset
     except LabError as error:
-        return panes.problem(str(error)), place, "", gr.skip()
+        return pieces.problem(str(error)), Place(place.query, place.offset), "", gr.skip()
     found = data.matches(place.query)
     if not found:
-        words = f'<p class="note">No test sample holds “{escape(place.query)}”.</p>'
-        return words, place, "", gr.skip()
-    place = Place(place.query, place.offset % len(found))
+        nothing = f'<p class="note">No test sample matches “{escape(place.query)}”.</p>'
+        return nothing, place, "", gr.skip()
+    place = Place(place.query, offset % len(found))
     sample = data.test[found[place.offset]]
-    return sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id, gr.skip()
+    return pieces.sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id, gr.skip()
 
 
-def sample_card(sample: Sample, position: str = "") -> str:
-    """What a sample asks, and where it is from."""
-    return (
-        f'<article class="sample"><header><h3><code>{escape(sample.function_name)}</code></h3>'
-        f"<span>{escape(position)}</span></header><p>{markup.prose(sample.prompt)}</p>"
-        f"<footer>{escape(sample.repo)} · {escape(sample.file)}</footer></article>"
-    )
+def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
+    """Set a view's sample, or its own instruction."""
+    if view.instruction:
+        return {form.source: OWN, form.instruction: view.instruction, form.code: view.context}
+    if view.sample:
+        variants = [key.partition("/")[2] for key in view.columns]
+        family, place = view.family or DEFAULT_FAMILY, Place(sample=view.sample)
+        shown = show_place(lab, family, variants, place, again=True)
+        return {form.source: SAMPLE, form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
+    return {}
 
 
 def read_task(

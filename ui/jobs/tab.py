@@ -9,15 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.models.checkpoints import columns as list_columns
+from pipeline.models.checkpoints import columns
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from training.jobs import Runner
 from training.jobs.limits import jobs_are_on, require_launch
-from ui.api import jobs as jobs_api
 from ui.callbacks import QUIET, inform
-from ui.compare.columns import checkpoint_choices
-from ui.compare.tab import CompareTab
 from ui.jobs import forms as jobs_forms
 from ui.jobs import look as jobs_look
 from ui.jobs.forms import Form
@@ -25,7 +22,8 @@ from ui.jobs.look import Look, redraw
 from ui.jobs.preview import preview
 from ui.lab import Lab
 from ui.markup import escape
-from ui.results.tab import ResultsTab
+from ui.navigation import Navigation, Updates
+from ui.views import View
 
 _EVERY = 2.0  # seconds between two looks at the queue
 _FORMS = {"finetune": "Fine-tune", "evaluate": "Evaluation", "sweep": "Sweep"}
@@ -45,11 +43,8 @@ _FOLLOW = """() => setTimeout(() => {
 _TO_THE_END = _FOLLOW.replace("if (!log.reading)", "log.reading = false;")
 
 
-def build(
-    lab: Lab, runner: Runner, page: gr.Blocks, tabs: gr.Tabs, compare: CompareTab, results: ResultsTab
-) -> None:
-    """The whole tab, inside the caller's ``gr.Tab("Jobs")``; it leads on to Compare and Results."""
-    jobs_api.add(runner, page)
+def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Navigation) -> None:
+    """The whole tab; it leads on to Compare and Results."""
     settings = lab.settings
     css = (settings.assets / "jobs.css").read_text(encoding="utf-8")
     gr.HTML(f"<style>{css}</style>", padding=False)
@@ -71,11 +66,16 @@ def build(
             look = jobs_look.build()
     for form, start in made.values():
         _wire_start(runner, form, start, token, look)
-    _wire_look(runner, look, page, tabs)
+    _wire_look(runner, look, page, navigation.tabs)
     _wire_actions(runner, look, token, [form.key for form, _ in made.values() if form.key])
-    _wire_compare(runner, look, tabs, compare)
     _wire_evaluate(runner, look, kinds, made["evaluate"][0])
-    _wire_results(runner, look, tabs, results)
+    _wire_links(runner, look, navigation)
+
+    def open_view(view: View) -> Updates:
+        return dict(zip(look.outputs, redraw(runner, view.job), strict=True))
+
+    navigation.add_tab("jobs", open_view, look.outputs)
+    navigation.follow(look.opened.change, lambda opened: View("jobs", job=opened), [look.opened])
 
 
 def _standing(runner: Runner) -> str:
@@ -151,7 +151,6 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
     timer = gr.Timer(_EVERY, active=False)
     tick = timer.tick(refresh, look.opened, look.outputs, trigger_mode="once", **QUIET)
     tick.then(None, js=_FOLLOW)
-    page.load(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
     for table in (look.queue, look.body):
         table.click(open_row, None, look.outputs, **QUIET).then(None, js=_TO_THE_END)
 
@@ -162,34 +161,26 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
     entered.then(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
 
 
-def _wire_compare(runner: Runner, look: Look, tabs: gr.Tabs, compare: CompareTab) -> None:
-    def open_in_compare(opened: str) -> tuple[Any, ...]:
+def _wire_links(runner: Runner, look: Look, navigation: Navigation) -> None:
+    def in_compare(opened: str) -> View:
         """The checkpoint beside the baseline, under the variant that it was trained under."""
         job = runner.status(opened)
         family = get_family(runner.settings, str(job.arguments["family"]))
         made = str((job.result or {})["checkpoint"])
-        columns = list_columns(runner.settings, family).values()
-        column = next((one for one in columns if one.checkpoint.name == made), None)
-        if column is None:
+        every = columns(runner.settings, family)
+        found = next((key for key, column in every.items() if column.checkpoint.name == made), None)
+        if found is None:
             raise LabError(f"The checkpoint {made} is not there any more.")
-        choices, _ = checkpoint_choices(runner.settings, family)
-        chosen = gr.CheckboxGroup(choices, value=["baseline", column.key.partition("/")[0]])
-        return gr.Tabs(selected="compare"), family.name, chosen, [column.variant]
+        return View("compare", family.name, (f"baseline/{every[found].variant}", found))
 
-    picker = compare.picker
-    outputs = [tabs, picker.family, picker.checkpoints, picker.variants]
-    look.buttons["compare"].click(open_in_compare, look.opened, outputs, **QUIET)
-
-
-def _wire_results(runner: Runner, look: Look, tabs: gr.Tabs, results: ResultsTab) -> None:
-    def open_in_results(opened: str) -> tuple[gr.Tabs, gr.Dropdown]:
+    def in_results(opened: str) -> View:
         """The set-up of the run that the job made; of a sweep, of the last one."""
         jobs = [runner.status(opened), *runner.list(sweep=opened)]
         made = [job.result or {} for job in jobs]
-        run_id = next((str(result["run"]) for result in made if "run" in result), "")
-        return gr.Tabs(selected="results"), results.choose(run_id)
+        return View("results", run=next((str(result["run"]) for result in made if "run" in result), ""))
 
-    look.buttons["results"].click(open_in_results, look.opened, [tabs, results.setup], **QUIET)
+    navigation.add_link(look.buttons["compare"].click, in_compare, [look.opened])
+    navigation.add_link(look.buttons["results"].click, in_results, [look.opened])
 
 
 def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: Form) -> None:

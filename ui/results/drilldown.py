@@ -15,11 +15,11 @@ from ui.executed import executed
 from ui.labels import column_label
 from ui.markup import escape
 
-View = Literal["outputs", "difference to the reference", "difference to the baseline"]
+Shown = Literal["outputs", "difference to the reference", "difference to the baseline"]
 _ENDINGS = {"stop": "ended by itself", "length": "cut off at the token limit", "cancelled": "stopped"}
 
 
-def sample(setup: Setup, sample_id: str, view: View = "outputs", run_id: str = "") -> str:
+def sample(setup: Setup, sample_id: str, shown: Shown = "outputs", run_id: str = "") -> str:
     """The sample's instruction and reference, and one card a checkpoint, the one asked for first.
 
     Raises:
@@ -30,9 +30,9 @@ def sample(setup: Setup, sample_id: str, view: View = "outputs", run_id: str = "
         raise LabError(f"No run of this set-up has the sample {sample_id!r}.")
     first = found[0][1]
     ordered = sorted(found, key=lambda pair: pair[0].config.id != run_id)
-    cards = [_reference(first)] if view == "outputs" else []
+    cards = [_reference(first)] if shown == "outputs" else []
     cards += [
-        _card(run, attempt, _base(found, run, attempt, view), view, run.config.id == run_id)
+        _card(run, attempt, _base(found, run, attempt, shown), shown, run.config.id == run_id)
         for run, attempt in ordered
     ]
     return (
@@ -42,11 +42,11 @@ def sample(setup: Setup, sample_id: str, view: View = "outputs", run_id: str = "
     )
 
 
-def _base(found: list[tuple[Run, Attempt]], run: Run, attempt: Attempt, view: View) -> str | None:
+def _base(found: list[tuple[Run, Attempt]], run: Run, attempt: Attempt, shown: Shown) -> str | None:
     """The code that this output is held against, None to show it as it is."""
-    if view == "difference to the reference":
+    if shown == "difference to the reference":
         return attempt.task.reference
-    if view == "difference to the baseline":
+    if shown == "difference to the baseline":
         same = [
             other for r, other in found if not r.config.subset_size and r.config.variant == run.config.variant
         ]
@@ -60,10 +60,10 @@ def _reference(attempt: Attempt) -> str:
     return f'<section class="pane reference" aria-label="Reference">{head}{code}</section>'
 
 
-def _card(run: Run, attempt: Attempt, base: str | None, view: View, chosen: bool) -> str:
+def _card(run: Run, attempt: Attempt, base: str | None, shown: Shown, chosen: bool) -> str:
     label, completion = escape(column_label(run.config.as_column)), attempt.completion
     if base is not None:
-        against = view.removeprefix("difference to ")
+        against = shown.removeprefix("difference to ")
         body = f'<p class="note">− only in {escape(against)}, + only here</p>'
         body += f'<pre class="diff" tabindex="0">{markup.diff(base, attempt.code)}</pre>'
     elif attempt.error:

@@ -1,4 +1,4 @@
-"""What the Results tab shows, made from the stored runs; the tab itself is in ``ui.results``."""
+"""What the Results tab shows, made from the stored runs; the tab itself is in ``ui.results.tab``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from ui.markup import escape
 from ui.numbers import correlation
 from ui.results import charts, drilldown, report, tables
 from ui.results.export import as_json
+from ui.views import View
 
 _EMPTY = """
 <div class="empty"><h3>No results yet</h3>
@@ -39,12 +40,12 @@ same samples can be tested against each other.</p>{problems}</div>
 """
 
 
-class View:
+class Presenter:
     """The tab's figures, tables and exports of one installation."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.library = RunCache(settings)
+        self.runs = RunCache(settings)
         self.published = load_reported(settings)
         self._exports = tempfile.TemporaryDirectory(prefix="research-code-lab-")  # goes with the app
 
@@ -59,8 +60,8 @@ class View:
         threshold: float | None = None,
     ) -> dict[str, Any]:
         """Updates of the tab's parts by name; what is not there any more gives way to the first there is."""
-        runs, unreadable = self.library.runs(), self.library.problems()
-        setups = self.library.setups()
+        runs, unreadable = self.runs.runs(), self.runs.problems()
+        setups = self.runs.setups()
         if not setups:
             problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
             return {
@@ -71,7 +72,7 @@ class View:
         metrics = setup.metrics
         was, metric = metric, metric if metric in metrics else metrics[0]
         excluded = self._excluded(setup, left_out)
-        analysis = self.library.analysis(setup, metric, excluded)
+        analysis = self.runs.analysis(setup, metric, excluded)
         alike = [each for each in self.published if metric.startswith(each.like)]
         second = second if second in metrics and second != metric else _other_kind(metric, metrics)
         threshold = threshold if metric == was and threshold else by_sample.default_threshold(metric)
@@ -97,17 +98,25 @@ class View:
             "runs": tables.runs(runs, unreadable),
         }
 
-    def choose(self, run_id: str) -> gr.Dropdown:
-        """The picker of set-ups, set to the one that has this run; as it is where none has."""
-        setups = self.library.setups()
-        key = next((each.key for each in setups if run_id in (run.config.id for run in each.runs)), None)
-        return _picker(setups, key) if key else gr.skip()
+    def pickers(self, view: View) -> tuple[Any, Any]:
+        """Set-up and metric of a view; a run tells its set-up."""
+        setups = self.runs.setups()
+        key = next(
+            (
+                each.key
+                for each in setups
+                if each.key == view.setup or view.run in [run.config.id for run in each.runs]
+            ),
+            None,
+        )
+        metric = gr.Dropdown([view.metric], value=view.metric) if view.metric else gr.skip()
+        return _picker(setups, key) if key else gr.skip(), metric
 
     def results(self, key: str, metric: str, left_out: Collection[str]) -> dict[str, Any]:
         """The same as plain data, for the API."""
-        setup = self.library.setup(key)
+        setup = self.runs.setup(key)
         metric = metric or setup.metrics[0]
-        analysis = self.library.analysis(setup, metric, self._excluded(setup, "\n".join(left_out)))
+        analysis = self.runs.analysis(setup, metric, self._excluded(setup, "\n".join(left_out)))
         known = [
             {
                 "key": each.key,
@@ -115,7 +124,7 @@ class View:
                 "metrics": each.metrics,
                 "columns": [run.config.column for run in each.runs],
             }
-            for each in self.library.setups()
+            for each in self.runs.setups()
         ]
         published = [asdict(each) for each in self.published if metric.startswith(each.like)]
         return {"setups": known, **as_json(analysis), "published": published}
@@ -124,7 +133,7 @@ class View:
         self, key: str, metric: str, left_out: str, kind: Kind, search: str, threshold: float | None
     ) -> str:
         """The samples of one kind that hold every word of the search, by checkpoint."""
-        setup = self.library.setup(key)
+        setup = self.runs.setup(key)
         matrix = by_sample.sample_matrix(setup, metric, threshold or None, self._excluded(setup, left_out))
         sought = search.lower().split()
         shown = [
@@ -134,15 +143,15 @@ class View:
         ]
         return tables.sample_matrix(setup, matrix, metric, shown, kind)
 
-    def sample(self, key: str, sample: str, view: drilldown.View, run: str) -> str:
+    def sample(self, key: str, sample: str, shown: drilldown.Shown, run: str) -> str:
         """One sample under every checkpoint."""
-        return drilldown.sample(self.library.setup(key), sample, view, run)
+        return drilldown.sample(self.runs.setup(key), sample, shown, run)
 
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
         """Where two metrics rank outputs differently, and how much they agree in all."""
         if second == metric:
             return '<p class="note">Choose another metric to hold this one against.</p>'
-        setup = self.library.setup(key)
+        setup = self.runs.setup(key)
         table = by_sample.disagreement(setup, metric, second, self._excluded(setup, left_out))
         tau = correlation(by_sample.agreement(table))
         note = (
@@ -154,7 +163,7 @@ class View:
 
     def contaminated(self, key: str) -> list[str]:
         """Samples that the largest training subset or their own context give away."""
-        setup = self.library.setup(key)
+        setup = self.runs.setup(key)
         found = contaminated(self._settings, setup)
         if not found:
             inform(
@@ -165,7 +174,7 @@ class View:
 
     def config(self, place: str) -> str:
         """A run's config as JSON."""
-        for run in self.library.runs():
+        for run in self.runs.runs():
             if tables.place_of(run.config) == place:
                 config = asdict(run.config)
                 samples = config.pop("sample_ids")
@@ -174,14 +183,14 @@ class View:
 
     def export(self, kind: str, key: str, metric: str, left_out: str) -> str:
         """Write an export and return its path."""
-        setup = self.library.setup(key)
+        setup = self.runs.setup(key)
         excluded = self._excluded(setup, left_out)
         if kind == "CSV":
             suffix, text = "csv", report.csv(setup, excluded)
         elif kind == "JSON":
-            suffix, text = "json", report.json_export(self.library, setup, excluded)
+            suffix, text = "json", report.json_export(self.runs, setup, excluded)
         else:
-            suffix, text = "html", report.html(self.library, self.published, setup, metric, excluded)
+            suffix, text = "html", report.html(self.runs, self.published, setup, metric, excluded)
         # A folder for each content: two visitors may leave out different samples.
         folder = Path(self._exports.name) / hashlib.sha256(text.encode()).hexdigest()[:12]
         folder.mkdir(exist_ok=True)

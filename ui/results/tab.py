@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from pipeline.settings import Settings
-from ui.api import results as results_api
 from ui.callbacks import QUIET
+from ui.navigation import Navigation, Updates
+from ui.views import View
 
 if TYPE_CHECKING:
-    from ui.results.presenter import View
+    from ui.results.presenter import Presenter
 
 # As in pipeline.analysis.samples and ui.results.drilldown, which import scipy: the page need not wait for it.
 KINDS = ("all", "flips", "regressions", "never solved", "always solved")
-VIEWS = ("outputs", "difference to the reference", "difference to the baseline")
+SHOWN = ("outputs", "difference to the reference", "difference to the baseline")
 _CLOSED = '<p class="note">Choose a sample to read its outputs, its scores and the judge\'s words.</p>'
 # A click anywhere in a row, or Enter on the button in it, opens it.
 _PICK = """
@@ -63,28 +64,22 @@ class Parts:
     runs: gr.HTML
 
 
-@dataclass(frozen=True)
-class ResultsTab:
-    """What other tabs need of this one.
-
-    Attributes:
-        setup: the picker of set-ups.
-        choose: that picker, set to where the run of this id is shown.
-    """
-
-    setup: gr.Dropdown
-    choose: Callable[[str], gr.Dropdown]
-
-
-def build(settings: Settings, page: gr.Blocks, tab: gr.Tab) -> ResultsTab:
-    """The whole tab; what it shows is read anew when it is opened."""
+def lazy_presenter(settings: Settings) -> Callable[[], Presenter]:
+    """The presenter, made when it is first asked for: scipy and plotly take seconds to import."""
 
     @cache
-    def view() -> View:
-        from ui.results.presenter import View
+    def presenter() -> Presenter:
+        from ui.results.presenter import Presenter
 
-        return View(settings)
+        return Presenter(settings)
 
+    return presenter
+
+
+def build(
+    settings: Settings, presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigation
+) -> None:
+    """The whole tab; what it shows is read again whenever it is opened."""
     gr.HTML(f"<style>{(settings.assets / 'results.css').read_text(encoding='utf-8')}</style>", padding=False)
     with gr.Row(elem_classes="results-choice"):
         setup = gr.Dropdown([], label="Evaluation set-up", scale=4, min_width=300)
@@ -98,21 +93,29 @@ def build(settings: Settings, page: gr.Blocks, tab: gr.Tab) -> ResultsTab:
         with gr.Tab("Pairs"), gr.Column(elem_classes="card"):
             pairs = _html()
         with gr.Tab("Samples"):
-            kind, search, threshold, matrix = _samples_tab(view, setup)
+            kind, search, threshold, matrix = _samples_tab(presenter, setup)
         with gr.Tab("Disagreement"):
             second = gr.Dropdown([], label="Held against", min_width=220)
             with gr.Column(elem_classes="card"):
                 disagreement = _html(js_on_load=_PICK, elem_id="results-disagreement")
-            _detail(view, setup, disagreement, "disagreement-detail")
+            _detail(presenter, setup, disagreement, "disagreement-detail")
         with gr.Tab("Runs and export"):
-            runs = _runs_tab(view, setup, metric, left_out)
+            runs = _runs_tab(presenter, setup, metric, left_out)
     parts = Parts(
         setup, metric, empty, body, headline, curve, published, table, explanation, pairs, threshold, matrix,
         second, disagreement, runs,
     )  # fmt: skip
-    _wire(view, parts, kind, search, left_out, find, tab, refresh)
-    results_api.add(view, page)
-    return ResultsTab(setup, lambda run_id: view().choose(run_id))
+    _wire(presenter, parts, kind, search, left_out, find, tab, refresh)
+
+    def open_view(view: View) -> Updates:
+        return dict(zip((setup, metric), presenter().pickers(view), strict=True))
+
+    navigation.add_tab("results", open_view, [setup, metric])
+    navigation.follow(
+        partial(gr.on, [setup.change, metric.change]),
+        lambda setup, metric: View("results", setup=setup, metric=metric),
+        [setup, metric],
+    )
 
 
 def _html(**more: Any) -> gr.HTML:
@@ -147,28 +150,28 @@ def _left_out() -> tuple[gr.Textbox, gr.Button]:
     return left_out, find
 
 
-def _samples_tab(view: Callable[[], View], setup: gr.Dropdown) -> tuple[Any, ...]:
+def _samples_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tuple[Any, ...]:
     with gr.Row():
         kind = gr.Radio(list(KINDS), value="all", label="Samples", info=_NOTES["kind"], scale=3)
         search = gr.Textbox("", label="Search", placeholder="Name, instruction or code", scale=2)
         threshold = gr.Number(label="Counts from", info=_NOTES["threshold"], minimum=0, scale=1)
     with gr.Column(elem_classes="card"):
         matrix = _html(js_on_load=_PICK, elem_id="results-matrix")
-    _detail(view, setup, matrix, "sample-detail")
+    _detail(presenter, setup, matrix, "sample-detail")
     return kind, search, threshold, matrix
 
 
-def _detail(view: Callable[[], View], setup: gr.Dropdown, opener: gr.HTML, elem_id: str) -> None:
+def _detail(presenter: Callable[[], Presenter], setup: gr.Dropdown, opener: gr.HTML, elem_id: str) -> None:
     """Below a table of samples: the one that was clicked, under every checkpoint."""
     opened = gr.State(("", ""))
-    show = gr.Radio(list(VIEWS), value=VIEWS[0], label="Show", elem_id=elem_id)
+    show = gr.Radio(list(SHOWN), value=SHOWN[0], label="Show", elem_id=elem_id)
     detail = _html(value=_CLOSED)
 
     def open_sample(setup: str, show: Any, event: gr.EventData) -> tuple[str, tuple[str, str]]:
-        return view().sample(setup, event.id, show, event.run), (event.id, event.run)
+        return presenter().sample(setup, event.id, show, event.run), (event.id, event.run)
 
     def show_again(setup: str, show: Any, opened: tuple[str, str]) -> str:
-        return view().sample(setup, opened[0], show, opened[1]) if opened[0] else _CLOSED
+        return presenter().sample(setup, opened[0], show, opened[1]) if opened[0] else _CLOSED
 
     opener.click(open_sample, [setup, show], [detail, opened], **QUIET).then(
         None, js=_SCROLL.format(id=elem_id)
@@ -178,7 +181,7 @@ def _detail(view: Callable[[], View], setup: gr.Dropdown, opener: gr.HTML, elem_
 
 
 def _runs_tab(
-    view: Callable[[], View], setup: gr.Dropdown, metric: gr.Dropdown, left_out: gr.Textbox
+    presenter: Callable[[], Presenter], setup: gr.Dropdown, metric: gr.Dropdown, left_out: gr.Textbox
 ) -> gr.HTML:
     """The list of runs, one's config, and the exports."""
     file = gr.DownloadButton(visible="hidden", elem_id="results-file")
@@ -188,7 +191,7 @@ def _runs_tab(
             button = gr.Button(f"Export {name}", size="sm", min_width=120)
 
             def export(setup: str, metric: str, left_out: str, name: str = name) -> str:
-                return view().export(name, setup, metric, left_out)
+                return presenter().export(name, setup, metric, left_out)
 
             done = button.click(export, [setup, metric, left_out], file, api_visibility="private")
             done.success(None, js=_DOWNLOAD)
@@ -197,14 +200,14 @@ def _runs_tab(
     config = gr.Code(language="json", label="Config of the run that was clicked", max_lines=28, visible=False)
 
     def open_run(event: gr.EventData) -> Any:
-        return gr.Code(view().config(event.id), visible=True)
+        return gr.Code(presenter().config(event.id), visible=True)
 
     runs.click(open_run, None, config, **QUIET)
     return runs
 
 
 def _wire(
-    view: Callable[[], View],
+    presenter: Callable[[], Presenter],
     parts: Parts,
     kind: gr.Radio,
     search: gr.Textbox,
@@ -217,7 +220,7 @@ def _wire(
     given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold]
 
     def show(setup: str, metric: str, left_out: str, *more: Any) -> list[Any]:
-        shown = view().show(setup, metric, left_out, *more)
+        shown = presenter().show(setup, metric, left_out, *more)
         return [shown.get(name, gr.skip()) for name in names]
 
     outputs = [getattr(parts, name) for name in names]
@@ -233,12 +236,12 @@ def _wire(
         event(**shows)
 
     def find_contaminated(setup: str) -> str:
-        return "\n".join(view().contaminated(setup))
+        return "\n".join(presenter().contaminated(setup))
 
     find.click(find_contaminated, parts.setup, left_out, api_visibility="private").success(**shows)
 
     def filter_samples(*given: Any) -> str:
-        return view().matrix(*given)
+        return presenter().matrix(*given)
 
     filtered = [parts.setup, parts.metric, left_out, kind, search, parts.threshold]
     # One listener each, as events that share one are dropped while it is pending; and one at a time, so that
@@ -252,7 +255,7 @@ def _wire(
         event(filter_samples, filtered, parts.matrix, **in_turn, **QUIET)
 
     def disagree(*given: Any) -> str:
-        return view().disagreement(*given)
+        return presenter().disagreement(*given)
 
     parts.second.select(
         disagree, [parts.setup, parts.metric, left_out, parts.second], parts.disagreement, **QUIET

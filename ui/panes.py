@@ -1,4 +1,4 @@
-"""The panes of a comparison as HTML: pure functions from what is known to what is shown."""
+"""Attempts at one task side by side, as HTML: in Compare, and for a sample of stored runs in Results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from pipeline.schema import Attempt, Completion, Score, Task, counted
 from pipeline.scoring import METRICS, extract_code, metric_of
 from pipeline.scoring.encoder import KINDS
-from ui import markup, numbers
+from ui import markup, numbers, pieces
 from ui.executed import executed
 from ui.labels import column_label
 from ui.markup import escape
@@ -53,21 +53,6 @@ def _best(attempts: Sequence[Attempt]) -> dict[str, float]:
     }
 
 
-def status(state: str, says: str) -> str:
-    """One line on how the model stands; ``state`` colors its dot."""
-    return f'<p class="{escape(state)}" role="status"><span class="dot"></span>{escape(says)}</p>'
-
-
-def waiting(says: str) -> str:
-    """What is waited for, where the answers will be."""
-    return f'<p class="waiting" role="status">{escape(says)}</p>'
-
-
-def problem(says: str) -> str:
-    """Why there is nothing to show."""
-    return f'<p class="problem" role="alert">{escape(says)}</p>'
-
-
 def _base(attempt: Attempt, attempts: Sequence[Attempt], task: Task, against: Against) -> str | None:
     """The code that the attempt's is to be compared with, None where there is none (yet)."""
     if against == "the reference":
@@ -99,9 +84,9 @@ def _card(attempt: Attempt, base: str | None, against: Against, best: Mapping[st
 
 def _body(attempt: Attempt, base: str | None, against: Against) -> str:
     if attempt.error:
-        return problem(attempt.error)
+        return pieces.problem(attempt.error)
     if attempt.completion is None:
-        return waiting("Reading the prompt…")
+        return pieces.waiting("Reading the prompt…")
     text = attempt.completion.text
     if attempt.completion.finish_reason is None:
         return _pre(f'{markup.answer(text, extract_code(text))}<span class="caret"></span>')

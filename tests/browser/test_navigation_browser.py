@@ -1,0 +1,75 @@
+"""The address and the browser's history, in a real browser: each tab is a place that one comes back to."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+WAIT = 30_000  # milliseconds, for what waits for the dataset
+
+
+def tab(page: Page, name: str) -> Any:
+    return page.get_by_role("tab", name=name, exact=True)
+
+
+def expect_tab(page: Page, name: str) -> None:
+    expect(tab(page, name)).to_have_attribute("aria-selected", "true")
+
+
+@pytest.fixture
+def page(tab: Page, app_url: str) -> Page:
+    tab.goto(app_url)
+    expect(tab.get_by_role("button", name="Generate")).to_be_visible()
+    return tab
+
+
+@pytest.mark.parametrize("name", ["Results", "Dataset", "Jobs", "About"])
+def test_a_reload_stays_in_its_tab(page: Page, name: str) -> None:
+    tab(page, name).click()
+    page.reload()
+    expect_tab(page, name)
+
+
+def test_back_and_forward_go_through_the_tabs_and_stay_in_the_app(page: Page) -> None:
+    for name in ("About", "Jobs"):
+        tab(page, name).click()
+        expect_tab(page, name)
+    page.go_back()
+    expect_tab(page, "About")
+    page.go_back()
+    expect_tab(page, "Compare")
+    page.go_forward()
+    expect_tab(page, "About")
+
+
+def test_a_link_between_tabs_can_be_taken_back_and_reloaded(page: Page) -> None:
+    tab(page, "Dataset").click()
+    row = page.locator(".rows button").nth(3)
+    row.click(timeout=WAIT)
+    name = row.locator("b").inner_text()
+    page.get_by_role("button", name="Compare on this sample").click()
+    expect_tab(page, "Compare")
+    sample = page.locator(".sample:visible h3")
+    expect(sample).to_have_text(name)
+    page.reload()
+    expect(sample).to_have_text(name, timeout=WAIT)
+    page.go_back()
+    expect_tab(page, "Dataset")
+    expect(sample).to_have_text(name)
+
+
+def test_an_address_opens_a_tab_with_its_view_and_keeps_what_is_not_its_own(page: Page, app_url: str) -> None:
+    page.goto(f"{app_url}?__theme=light&tab=results&metric=chrF")
+    expect_tab(page, "Results")
+    expect(page.get_by_label("Metric")).to_have_value("chrF", timeout=WAIT)
+    expect(page).to_have_url(re.compile("__theme=light.*tab=results.*metric=chrF"))
+
+
+def test_an_address_of_what_is_gone_opens_the_tab_and_says_so(page: Page, app_url: str) -> None:
+    page.goto(f"{app_url}?tab=dataset&family=gpt-9")
+    expect_tab(page, "Dataset")
+    expect(page.get_by_text("There is no model family 'gpt-9'")).to_be_visible()
+    expect(page.locator(".rows button").first).to_be_visible(timeout=WAIT)

@@ -1,0 +1,23 @@
+"""What the forms of several tabs offer: a family's checkpoints, and the columns chosen at first."""
+
+from __future__ import annotations
+
+from pipeline.models.checkpoints import columns
+from pipeline.models.families import Family
+from pipeline.schema import PromptVariant
+from pipeline.settings import Settings
+from ui.labels import column_label
+
+
+def checkpoint_choices(settings: Settings, family: Family) -> list[tuple[str, str]]:
+    """A family's checkpoints as choices: label, and the first half of the column's key."""
+    labels: dict[str, str] = {}
+    for key, column in columns(settings, family).items():
+        labels.setdefault(key.partition("/")[0], column_label(column).partition(" · ")[0])
+    return [(label, name) for name, label in labels.items()]
+
+
+def first_columns(settings: Settings, family: Family, variant: PromptVariant = "regular") -> tuple[str, ...]:
+    """Keys of the columns chosen at first: the baseline beside the largest checkpoint of a variant."""
+    found = [key for key, column in columns(settings, family).items() if column.variant == variant]
+    return tuple(dict.fromkeys([found[0], found[-1]]))

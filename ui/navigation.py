@@ -1,0 +1,140 @@
+"""Opens tabs with views: from links between tabs, from the address, and from Back and Forward."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+
+from pipeline.schema import LabError
+from ui.callbacks import QUIET, inform
+from ui.views import KEYS, TABS, TabName, View, from_query, to_query
+
+Updates = Mapping[Any, Any]
+"""New values by component."""
+
+# ``put`` writes a view into the address, beside the parameters that are not the page's: another tab is a new
+# entry of the browser's history, another view of the same tab replaces its entry. ``note`` remembers what a
+# tab shows, so that a click on the tab leads back to it. The address changes with the click, not when the
+# server has answered.
+_SCRIPT = """
+const tabs = TABS, keys = KEYS, views = {};
+const tabOf = (params) => tabs.includes(params.get("tab")) ? params.get("tab") : "compare";
+function put(query) {
+  const wanted = new URLSearchParams(query), url = new URL(location);
+  const same = tabOf(url.searchParams) === tabOf(wanted);
+  views[tabOf(wanted)] = query;
+  for (const key of keys) url.searchParams.delete(key);
+  wanted.forEach((value, key) => url.searchParams.append(key, value));
+  if (url.href !== location.href) history[same ? "replaceState" : "pushState"](null, "", url);
+}
+function note(query) {
+  const tab = tabOf(new URLSearchParams(query));
+  views[tab] = query;
+  if (tabOf(new URL(location).searchParams) === tab) put(query);
+}
+document.addEventListener("click", (event) => {
+  const tab = event.target.closest("[role=tab]")?.dataset.tabId;
+  if (tabs.includes(tab)) put(views[tab] ?? (tab === "compare" ? "" : `tab=${tab}`));
+});
+addEventListener("popstate", () => trigger("click", { query: location.search }));
+window.labViews = { put, note };
+""".replace("TABS", json.dumps(TABS)).replace("KEYS", json.dumps(KEYS))
+
+
+class Navigation:
+    """Collects tabs and links while the page is built; ``connect`` then joins them."""
+
+    def __init__(self, tabs: gr.Tabs) -> None:
+        self.tabs = tabs
+        self._open: dict[TabName, Callable[[View], Updates]] = {}
+        self._outputs: list[Any] = [tabs]
+        self._links: list[tuple[Callable[..., Any], Callable[..., View], Sequence[Any]]] = []
+        self._timers: list[gr.Timer] = []
+
+    def add_tab(
+        self, name: TabName, open_view: Callable[[View], Updates] | None = None, outputs: Sequence[Any] = ()
+    ) -> None:
+        """Make a tab one that links lead to.
+
+        Args:
+            name: its id too.
+            open_view: gives new values of components for a view; may raise ``LabError``.
+            outputs: all components that it may change.
+        """
+        self._open[name] = open_view or (lambda _: {})
+        self._outputs += outputs
+
+    def add_link(self, event: Callable[..., Any], view: Callable[..., View], inputs: Sequence[Any]) -> None:
+        """Open a view when an event happens.
+
+        Args:
+            event: a listener, such as a button's ``click``.
+            view: makes the view of the inputs' values; may raise ``LabError``.
+            inputs: components.
+        """
+        self._links.append((event, view, inputs))
+
+    def start_after(self, timer: gr.Timer) -> None:
+        """Start a timer once the address is read: what it then shows must be the view of the address."""
+        self._timers.append(timer)
+
+    def follow(self, event: Callable[..., Any], view: Callable[..., View], inputs: Sequence[Any]) -> None:
+        """Keep the address at the view that a tab shows; ``event`` happens when that changes."""
+        address = gr.Textbox(visible="hidden", container=False)
+        event(_as_query(view), inputs, address, **QUIET)
+        address.change(None, address, js="(query) => labViews.note(query)", **QUIET)
+
+    def connect(self, page: gr.Blocks) -> None:
+        """Wire every link, the address that the page was opened with, and Back and Forward."""
+        address = gr.Textbox(visible="hidden", container=False)
+        script = gr.HTML(js_on_load=_SCRIPT, visible="hidden", padding=False)
+        outputs = [*self._outputs, address]
+
+        def from_address(request: gr.Request) -> Updates:
+            query = str(request.query_params)
+            # Without a view nothing may change: the visitor can be in another tab before this answer comes.
+            if from_query(query) == View():
+                return {address: ""}
+            return self._show_or_warn(query, address)
+
+        def from_history(event: gr.EventData) -> Updates:
+            return self._show_or_warn(event.query, address)
+
+        for event, view, inputs in self._links:
+            opened = event(self._opener(view, address), inputs, outputs, **QUIET)
+            opened.success(None, address, js="(query) => labViews.put(query)", **QUIET)
+        script.click(from_history, None, outputs, **QUIET)
+        opened = page.load(from_address, None, outputs, **QUIET)
+        opened.then(lambda: [gr.Timer(active=True) for _ in self._timers], None, self._timers, **QUIET)
+
+    def _opener(self, view: Callable[..., View], address: gr.Textbox) -> Callable[..., Updates]:
+        @wraps(view)
+        def opener(*given: Any) -> Updates:
+            return self._show(view(*given), address)
+
+        return opener
+
+    def _show(self, view: View, address: gr.Textbox) -> Updates:
+        updates = {} if view == View(view.tab) else self._open[view.tab](view)
+        return {**updates, self.tabs: gr.Tabs(selected=view.tab), address: to_query(view)}
+
+    def _show_or_warn(self, query: str, address: gr.Textbox) -> Updates:
+        """Open the view of an address; where that is gone, the tab alone, with a word."""
+        view = from_query(query)
+        try:
+            return self._show(view, address)
+        except LabError as error:
+            inform(str(error))
+            return self._show(View(view.tab), address)
+
+
+def _as_query(view: Callable[..., View]) -> Callable[..., str]:
+    @wraps(view)
+    def query(*given: Any) -> str:
+        return to_query(view(*given))
+
+    return query

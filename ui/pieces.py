@@ -1,0 +1,36 @@
+"""Small pieces of HTML that several tabs show: how something stands, what is wrong, a dataset sample."""
+
+from __future__ import annotations
+
+from pipeline.schema import Sample
+from ui import markup
+from ui.markup import escape
+
+
+def status(state: str, message: str) -> str:
+    """One line on the state of the model; ``state`` colors its dot."""
+    return f'<p class="{escape(state)}" role="status"><span class="dot"></span>{escape(message)}</p>'
+
+
+def waiting(message: str) -> str:
+    """What the page waits for, in the place of what will come."""
+    return f'<p class="waiting" role="status">{escape(message)}</p>'
+
+
+def problem(message: str) -> str:
+    """Why there is nothing to show."""
+    return f'<p class="problem" role="alert">{escape(message)}</p>'
+
+
+def step(number: int, title: str) -> str:
+    """The heading of one of the steps that a visitor takes."""
+    return f'<h2 class="step"><b>{number}</b>{escape(title)}</h2>'
+
+
+def sample_card(sample: Sample, position: str = "") -> str:
+    """A dataset sample: its instruction and its origin."""
+    return (
+        f'<article class="sample"><header><h3><code>{escape(sample.function_name)}</code></h3>'
+        f"<span>{escape(position)}</span></header><p>{markup.prose(sample.prompt)}</p>"
+        f"<footer>{escape(sample.repo)} · {escape(sample.file)}</footer></article>"
+    )
