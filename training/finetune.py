@@ -7,17 +7,19 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.dataset import Dataset
 from pipeline.data.load import load_dataset
-from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir
+from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import best_dtype
-from pipeline.schema import LabError, PromptVariant, counted
+from pipeline.schema import LabError, PromptVariant, Sample, counted
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import TrainingBackend, choose, load
@@ -25,6 +27,8 @@ from training.command_line import run_verb
 from training.examples import encode_all
 from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSize
 from training.jobs.progress import Reporter
+
+_HELD_OUT = 64  # samples whose loss is measured beside the training loss
 
 
 def finetune(
@@ -76,16 +80,17 @@ def finetune(
     samples = dataset.subset(subset_size)
     started = time.time()
     model, tokenizer = load(settings, chosen, kind, seed, lambda fraction, message: report(0.0, message))
-    from training.trainer import build_trainer, last_save  # after Unsloth, which patches what it imports
-
     report(0.01, f"encoding {counted(len(samples), 'sample')}")
     rows = encode_all(samples, prompt, chosen, tokenizer)
-    trainer = build_trainer(model, tokenizer, rows, chosen, work, epochs, seed, max_steps, report)
-    last = last_save(work) if resume else None
-    if resume and last is None:
-        report(0.02, "nothing saved yet to resume from; starting at the beginning")
-    trainer.train(resume_from_checkpoint=last)
-    losses = [[log["step"], round(log["loss"], 4)] for log in trainer.state.log_history if "loss" in log]
+    if chosen.embedded and kind == "peft":
+        from training.loop import train
+
+        held_out = encode_all(_held_out(dataset), prompt, chosen, tokenizer)
+        log = train(model, rows, held_out, chosen, work, epochs, seed, max_steps, report, resume)
+    else:
+        from training.trainer import train_with_trl  # after Unsloth, which patches what it imports
+
+        log = train_with_trl(model, tokenizer, rows, chosen, work, epochs, seed, max_steps, report, resume)
     seconds = round(time.time() - started, 1)
     record = {
         "family": chosen.name,
@@ -107,7 +112,8 @@ def finetune(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
         "command": _command(subset_size, prompt, chosen, epochs, seed, max_steps, learning_rate, kind),
-        "loss": losses,
+        "loss": log.loss,
+        "held_out_loss": log.held_out_loss,
     }
     _save(model, chosen.base_names[0], record, work, target)
     report(1.0, f"saved {target.name}")
@@ -115,10 +121,15 @@ def finetune(
         "checkpoint": target.name,
         "path": str(target),
         "fingerprint": fingerprint(target),
-        "loss": losses[-1][1] if losses else None,
-        "steps": trainer.state.global_step,
+        "loss": log.loss[-1][1] if log.loss else None,
+        "steps": log.step,
         "seconds": seconds,
     }
+
+
+def _held_out(dataset: Dataset) -> Sequence[Sample]:
+    """Training samples behind those of the largest size, so that no checkpoint is trained on them."""
+    return dataset.train[max(SIZES) :][:_HELD_OUT]
 
 
 def _save(model: Any, base: str, record: dict[str, Any], work: Path, target: Path) -> None:

@@ -18,8 +18,31 @@ from trl import SFTConfig, SFTTrainer
 from pipeline.models.families import Family
 from pipeline.models.weights import best_dtype
 from training.jobs.progress import Reporter
+from training.loop import TrainingLog
 
 _SAVES = 10  # a killed training loses at most a tenth of its steps
+
+
+def train_with_trl(
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[dict[str, list[int]]],
+    family: Family,
+    work: Path,
+    epochs: int,
+    seed: int,
+    max_steps: int | None,
+    report: Reporter,
+    resume: bool,
+) -> TrainingLog:
+    """Train the model's LoRA weights in place; see ``build_trainer`` for the arguments."""
+    trainer = build_trainer(model, tokenizer, rows, family, work, epochs, seed, max_steps, report)
+    last = last_save(work) if resume else None
+    if resume and last is None:
+        report(0.02, "nothing saved yet to resume from; starting at the beginning")
+    trainer.train(resume_from_checkpoint=last)
+    losses = [(log["step"], round(log["loss"], 4)) for log in trainer.state.log_history if "loss" in log]
+    return TrainingLog(trainer.state.global_step, losses)
 
 
 def build_trainer(
