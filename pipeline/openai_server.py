@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
+UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError)
+"""What the ``openai`` package, which checks no reply, raises for one that is not what it should be."""
 _REFUSALS = (None, 400, 422, 500, 501)  # None: an error that the server sent inside a stream
 
 

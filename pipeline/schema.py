@@ -129,6 +129,7 @@ class Completion:
         tokens: number of generated tokens.
         seconds: from the start of the batch to this row's end.
         seconds_to_first: from the start of the batch to the first token.
+        note: what its reader should know of how it was made, as a sentence; empty where there is nothing.
     """
 
     fingerprint: str
@@ -137,6 +138,7 @@ class Completion:
     finish_reason: FinishReason | None
     seconds: float
     seconds_to_first: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from typing import Any
 class Reply:
     """What to answer, and how badly.
 
-    ``raw`` replaces the whole body; ``cut`` breaks the connection half-way; ``delay`` comes before the first
-    byte, ``pace`` between the words of a stream.
+    ``raw`` replaces the whole body, of a stream too; ``cut`` breaks the connection half-way; ``delay`` comes
+    before the first byte, ``pace`` between the words of a stream.
     """
 
     text: str = ""
@@ -88,6 +88,7 @@ class JudgeServer:
     ) -> None:
         self.behaviour = behaviour
         self.models = models
+        self.model_list = Reply()  # its ``raw`` replaces the list of models
         self.requests: list[Seen] = []
         self.peak = 0
         self.closing = threading.Event()
@@ -138,7 +139,9 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             self.send_json(
-                200, {"object": "list", "data": [{"id": m, "object": "model"} for m in server.models]}
+                200,
+                {"object": "list", "data": [{"id": m, "object": "model"} for m in server.models]},
+                server.model_list,
             )
 
         def do_POST(self) -> None:
@@ -176,6 +179,9 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Connection", "close")
             self.end_headers()
             self.close_connection = True
+            if reply.raw is not None:
+                self.wfile.write(reply.raw.encode())
+                return
             words = re.findall(r"\s*\S+|\s+$", reply.text)
             for number, word in enumerate(words):
                 if (reply.cut and number > len(words) // 2) or server.closing.wait(reply.pace):

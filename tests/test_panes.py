@@ -94,6 +94,12 @@ def test_what_is_unscored_says_why() -> None:
     assert "not scored: there is no reference" in text_of(html)
 
 
+def test_what_a_server_refused_is_said_below_its_answer() -> None:
+    written = replace(completion("x"), note="The server refuses seed, which was left out.")
+    attempt = Attempt(TASK, TUNED, completion=written, code="x")
+    assert "refuses seed" in text_of(panes.grid([attempt], TASK))
+
+
 def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
     def shown(column: Column, chrf: float, bits: float) -> Attempt:
         scores = (Score("chrF", chrf), Score("bits per byte", bits), Score("parses", 1.0))

@@ -1,6 +1,7 @@
 """The remote engine against a real HTTP server, and both HTTP clients against one that others wrote."""
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -121,7 +122,18 @@ def test_a_checkpoint_that_the_server_lacks_is_refused_and_those_it_has_are_name
     [
         (Reply(f"wrong key {KEY}", 401), r"wrong key \[key\]"),
         (Reply("word " * 20, cut=True), "broke off the answer of baseline"),
-        (Reply("Unexpected field min_p", 422), "set it to 0"),
+        (Reply("no such thing", 404), "no such thing"),
+        (Reply("busy", 503), "busy"),
+        (Reply(raw='data: {"choices": [{"te\n\ndata: [DONE]\n\n'), "a reply that cannot be read"),
+        (Reply(raw='data: "choices"\n\n'), "a reply that cannot be read"),
+        (Reply(raw='data: {"choices": 5}\n\n'), "a reply that cannot be read"),
+        (Reply(raw='data: {"choices": [null]}\n\n'), "a reply that cannot be read"),
+        (Reply(raw='data: {"choices": [{"text": 5}]}\n\n'), "a reply that cannot be read"),
+        (Reply(raw="data: " + "[" * 100_000 + "\n\n"), "a reply that cannot be read"),
+        (Reply(raw="<html>Welcome</html>"), "broke off the answer of baseline"),
+        (Reply(raw="data: [DONE]\n\n"), "broke off the answer of baseline"),
+        (Reply(raw='data: {"error": {"message": "out of memory"}}\n\n'), "out of memory"),
+        (Reply("word", finish_reason="abort"), "broke off the answer of baseline"),
     ],
 )
 def test_what_goes_wrong_is_said_in_words_without_the_key(serve, family, reply, words):
@@ -129,6 +141,79 @@ def test_what_goes_wrong_is_said_in_words_without_the_key(serve, family, reply, 
     with pytest.raises(LabError, match=words) as error:
         last(engine.stream([request_for(BASE, "p")], SamplingParams()))
     assert KEY not in str(error.value)
+
+
+def events(*chunks):
+    return Reply(raw="".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [None, {}, {"completion_tokens": None}, {"completion_tokens": 0}, {"completion_tokens": "2"}, [], -1],
+)
+def test_a_count_of_tokens_that_makes_no_sense_is_replaced_by_our_own(serve, family, usage):
+    chunks = [{"choices": [{"text": word, "finish_reason": None}]} for word in ("def f", "():")]
+    end = {"choices": [{"text": None, "finish_reason": "stop"}], "usage": usage}
+    server = serve(lambda request, before: events(*chunks, end, {"choices": [], "usage": usage}))
+    [completion] = last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], GREEDY))
+    assert (completion.text, completion.tokens, completion.finish_reason) == ("def f():", 2, "stop")
+
+
+@pytest.mark.parametrize(
+    ("refused", "status"),
+    [
+        (["seed"], 400),
+        (["seed"], 500),
+        (["stream_options"], 422),
+        (["min_p"], 422),
+        (["seed", "min_p", "stream_options"], 400),
+    ],
+)
+def test_an_optional_parameter_that_the_server_refuses_is_left_out_and_this_is_said(
+    serve, family, refused, status, caplog
+):
+    def strict(request, before):
+        name = next((name for name in refused if name in request.body), None)
+        return Reply(f"Extra inputs are not permitted: {name}", status) if name else by_model(request, before)
+
+    engine = RemoteEngine(family, serve(strict).url)
+    for _ in range(2):
+        completions = last(engine.stream([request_for(BASE, f"p{n}") for n in range(2)], SamplingParams()))
+        for completion in completions:
+            assert completion.text.startswith("def from_baseline")
+            assert completion.tokens == 5
+            assert all(name in completion.note for name in refused)
+    assert all(f"refuses {name}" in caplog.text for name in refused)
+
+
+def test_a_refusal_inside_the_stream_is_understood_too(serve, family):
+    def strict(request, before):
+        error = Reply(raw='data: {"error": {"message": "seed is not supported", "code": 400}}\n\n')
+        return error if "seed" in request.body else by_model(request, before)
+
+    [completion] = last(RemoteEngine(family, serve(strict).url).stream([request_for(BASE, "p")], GREEDY))
+    assert completion.text.startswith("def from_baseline")
+    assert "seed" in completion.note
+
+
+def test_where_nothing_is_refused_there_is_nothing_to_say(serve, family):
+    [completion] = last(RemoteEngine(family, serve(by_model).url).stream([request_for(BASE, "p")], GREEDY))
+    assert completion.note == ""
+
+
+def test_a_parameter_that_is_needed_is_not_left_out(serve, family):
+    server = serve(lambda request, before: Reply("temperature must be 1", 400))
+    with pytest.raises(LabError, match="temperature must be 1"):
+        last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], SamplingParams()))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("raw", ["<html>", "{", '{"data": null}', '{"data": [null]}', "[]", "[" * 100_000])
+def test_a_list_of_models_that_cannot_be_read_is_said_in_words(serve, family, raw):
+    server = serve(by_model)
+    server.model_list = Reply(raw=raw)
+    with pytest.raises(LabError, match=r"does not say which models|has no model 'baseline'"):
+        last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], GREEDY))
 
 
 def test_a_server_that_is_gone_is_said_in_words(family):

@@ -70,7 +70,9 @@ def _card(attempt: Attempt, base: str | None, against: Against, best: Mapping[st
     title, _, variant = name.partition(" · ")
     whole = attempt.completion is not None and attempt.completion.finish_reason in ("stop", "length")
     copy = _copy(attempt.code) if attempt.code else ""
-    trimmed = f'<p class="note">Prompt: {escape(attempt.trimmed)}.</p>' if attempt.trimmed else ""
+    notes = f'<p class="note">Prompt: {escape(attempt.trimmed)}.</p>' if attempt.trimmed else ""
+    if attempt.completion and attempt.completion.note:
+        notes += f'<p class="note">{escape(attempt.completion.note)}</p>'
     scores = _scores(list(attempt.scores.values()), best) if whole else ""
     # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
     return (
@@ -78,7 +80,7 @@ def _card(attempt: Attempt, base: str | None, against: Against, best: Mapping[st
         f'<header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
         f"{_facts(attempt)}"
         f'<div class="body">{_body(attempt, base, against)}</div>'
-        f'<div class="foot">{trimmed}{scores}</div></section>'
+        f'<div class="foot">{notes}{scores}</div></section>'
     )
 
 

@@ -11,24 +11,27 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.generation.engine import Request
 from pipeline.generation.prompts import Prompt, render
 from pipeline.models.families import Family
-from pipeline.openai_server import connect, error_message
-from pipeline.schema import Completion, Context, LabError, PromptVariant, SamplingParams
+from pipeline.openai_server import UNREADABLE, OptionalParameters, connect, error_message
+from pipeline.schema import Completion, Context, FinishReason, LabError, PromptVariant, SamplingParams
 
 _UPDATE_SECONDS = 0.08
+_BROKEN_OFF = ("abort", "cancelled", "error")  # reasons to finish that leave the answer incomplete
 _CHARACTERS_PER_TOKEN = 3  # fewer than code and prose have, so that a prompt is trimmed early, not refused
 
 
 class RemoteEngine:
     """Generates on a server, one concurrent HTTP request for each row (see ``Engine``).
 
-    What cannot be had from a server: its weights cannot be checked, so a completion's fingerprint is
-    ``remote:`` and the model's name there, and likelihoods are not given.
+    A server's weights cannot be checked, so a completion's fingerprint is ``remote:`` and the model's name
+    there; and it gives no likelihoods. A parameter that it refuses and that it can do without (``seed``,
+    ``min_p``) is left out, and the completion's note says so.
 
     Args:
         family: whose templates and sequence length hold.
@@ -37,16 +40,11 @@ class RemoteEngine:
         timeout: seconds to wait for the next token.
     """
 
-    def __init__(
-        self,
-        family: Family,
-        base_url: str,
-        api_key: str = "",
-        timeout: float = 300,
-    ) -> None:
+    def __init__(self, family: Family, base_url: str, api_key: str = "", timeout: float = 300) -> None:
         self.family, self.base_url, self.batch_rows = family, base_url, 64
         self._key = api_key.strip()
         self._server = connect(base_url, self._key, timeout, max_retries=3)
+        self._optional = OptionalParameters(base_url)
         self._served: frozenset[str] | None = None
 
     def describe(self) -> str:
@@ -75,22 +73,19 @@ class RemoteEngine:
             LabError: the server is out of reach, does not know a model, or refuses or breaks off a request.
         """
         models = [self._model(request) for request in requests]
-        completions = [
-            Completion(f"remote:{model}", "", 0, None, 0.0)
-            for request, model in zip(requests, models, strict=True)
-        ]
-        news: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        completions = [Completion(f"remote:{model}", "", 0, None, 0.0) for model in models]
+        news: queue.SimpleQueue[tuple[int, _Piece | Exception | None]] = queue.SimpleQueue()
         stop = threading.Event()
 
         def work(row: int) -> None:
             try:
-                for chunk in self._chunks(models[row], requests[row].prompt, decoding):
+                for piece in self._pieces(models[row], requests[row].prompt, decoding):
                     if stop.is_set():
                         return
-                    news.put((row, chunk))
+                    news.put((row, piece))
                 news.put((row, None))
-            except Exception as error:  # raised again in the caller's thread
-                news.put((row, error))
+            except Exception as error:
+                news.put((row, self._in_words(error, models[row])))
 
         start = shown = time.perf_counter()
         try:
@@ -98,12 +93,18 @@ class RemoteEngine:
                 threading.Thread(target=work, args=(row,), daemon=True, name="remote-engine").start()
             unfinished = len(requests)
             while unfinished and not (cancel is not None and cancel.is_set()):
-                try:
-                    row, chunk = news.get(timeout=_UPDATE_SECONDS)
-                    completions[row] = self._add(completions[row], chunk, time.perf_counter() - start)
-                    unfinished -= chunk is None
-                except queue.Empty:
-                    pass
+                with suppress(queue.Empty):
+                    row, piece = news.get(timeout=_UPDATE_SECONDS)
+                    if isinstance(piece, Exception):
+                        raise piece
+                    if piece is not None:
+                        completions[row] = _add(completions[row], piece, time.perf_counter() - start)
+                    elif completions[row].finish_reason is None:
+                        raise LabError(
+                            f"The server at {self.base_url} broke off the answer of {models[row]}; try again."
+                        )
+                    else:
+                        unfinished -= 1
                 if time.perf_counter() - shown > _UPDATE_SECONDS:
                     yield list(completions)
                     shown = time.perf_counter()
@@ -111,53 +112,43 @@ class RemoteEngine:
             stop.set()  # each thread hangs up at its next token, and the server stops writing
         yield [c if c.finish_reason else replace(c, finish_reason="cancelled") for c in completions]
 
-    def _chunks(self, model: str, prompt: str, decoding: SamplingParams) -> Iterator[Any]:
-        sampled = decoding.temperature > 0 and decoding.min_p > 0  # greedy needs no min_p
-        with self._server.completions.create(
-            model=model,
-            prompt=prompt,
-            max_tokens=decoding.max_new_tokens,
-            temperature=decoding.temperature,
-            seed=decoding.seed,
-            stream=True,
-            stream_options={"include_usage": True},
-            extra_body={"min_p": decoding.min_p} if sampled else None,
-        ) as chunks:
-            yield from chunks
+    def _pieces(self, model: str, prompt: str, decoding: SamplingParams) -> Iterator[_Piece]:
+        """Stream one answer."""
+        optional: dict[str, Any] = {"seed": decoding.seed, "stream_options": {"include_usage": True}}
+        if decoding.temperature > 0 and decoding.min_p > 0:  # greedy needs no min_p
+            optional["min_p"] = decoding.min_p
 
-    def _add(self, completion: Completion, chunk: Any, seconds: float) -> Completion:
-        if isinstance(chunk, Exception):
-            raise self._in_words(chunk, completion) from None
-        if chunk is None:
-            if completion.finish_reason is None:
-                name = completion.fingerprint.removeprefix("remote:")
-                raise LabError(f"The server at {self.base_url} broke off the answer of {name}; try again.")
-            return completion
-        for choice in chunk.choices or ():
-            completion = replace(
-                completion,
-                text=completion.text + (choice.text or ""),
-                tokens=completion.tokens + bool(choice.text),  # nearly every server sends one token a chunk
-                seconds=seconds,
-                seconds_to_first=completion.seconds_to_first or seconds,
+        def request(accepted: dict[str, Any]) -> tuple[Any, Any]:
+            stream = self._server.completions.create(
+                model=model,
+                prompt=prompt,
+                max_tokens=decoding.max_new_tokens,
+                temperature=decoding.temperature,
+                stream=True,
+                extra_body=accepted,
             )
-            if choice.finish_reason:
-                whole = choice.finish_reason != "length"
-                completion = replace(completion, finish_reason="stop" if whole else "length")
-        if chunk.usage:
-            completion = replace(completion, tokens=chunk.usage.completion_tokens)
-        return completion
+            try:
+                return stream, next(stream, None)  # some servers refuse a parameter in the stream only
+            except BaseException:
+                stream.close()
+                raise
 
-    def _in_words(self, error: Exception, completion: Completion) -> Exception:
+        stream, first = self._optional.send(request, optional)
+        with stream:
+            yield _Piece(note=_note([name for name in optional if name in self._optional.left_out]))
+            if first is not None:
+                yield _read(first)
+                yield from map(_read, stream)
+
+    def _in_words(self, error: Exception, model: str) -> Exception:
         import openai
 
-        if not isinstance(error, openai.APIError):
-            return error
-        words = error_message(error, self._key)
-        if "min_p" in words:
-            return LabError(f"The server at {self.base_url} does not know min_p; set it to 0 ({words}).")
-        name = completion.fingerprint.removeprefix("remote:")
-        return LabError(f"The server at {self.base_url} did not answer for {name} ({words}).")
+        if isinstance(error, openai.APIError):
+            message = error_message(error, self._key)
+            return LabError(f"The server at {self.base_url} did not answer for {model} ({message}).")
+        if isinstance(error, UNREADABLE):
+            return LabError(f"The server at {self.base_url} sent a reply that cannot be read for {model}.")
+        return error
 
     def _model(self, request: Request) -> str:
         """The checkpoint's name, which must be in the server's list of models.
@@ -168,19 +159,63 @@ class RemoteEngine:
 
         name = request.checkpoint.name
         if self._served is None or name not in self._served:
+            problem = ""
             try:
-                self._served = frozenset(model.id for model in self._server.models.list())
+                self._served = frozenset(str(model.id) for model in self._server.models.list())
             except openai.APIError as error:
-                words = error_message(error, self._key)
-                raise LabError(
-                    f"The server at {self.base_url} does not say which models it has ({words})."
-                ) from None
-        if name not in self._served:
+                problem = error_message(error, self._key)
+            except UNREADABLE:
+                problem = "its list cannot be read"
+            if problem:
+                raise LabError(f"The server at {self.base_url} does not say which models it has ({problem}).")
+        if self._served is None or name not in self._served:
             raise LabError(
                 f"The server at {self.base_url} has no model {name!r}. "
-                f"It has: {', '.join(sorted(self._served)) or 'none'}."
+                f"It has: {', '.join(sorted(self._served or ())) or 'none'}."
             )
         return name
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one event of a stream adds to a completion; ``tokens`` are all so far, None where not told."""
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    tokens: int | None = None
+    note: str = ""
+
+
+def _read(chunk: Any) -> _Piece:
+    """Read an event of the stream; raises one of ``UNREADABLE``, since the package checks nothing."""
+    text, reason = "", None
+    for choice in chunk.choices or ():
+        text += choice.text or ""
+        reason = choice.finish_reason or reason
+    finish: FinishReason | None = None
+    if reason not in (None, *_BROKEN_OFF):
+        finish = "length" if reason == "length" else "stop"
+    tokens = getattr(chunk.usage, "completion_tokens", None)
+    return _Piece(text, finish, tokens if isinstance(tokens, int) and tokens > 0 else None)
+
+
+def _add(completion: Completion, piece: _Piece, seconds: float) -> Completion:
+    counted = completion.tokens + bool(piece.text)  # nearly every server sends one token in each event
+    if piece.text or piece.finish_reason:
+        completion = replace(
+            completion,
+            text=completion.text + piece.text,
+            finish_reason=piece.finish_reason or completion.finish_reason,
+            seconds=seconds,
+            seconds_to_first=completion.seconds_to_first or seconds,
+        )
+    return replace(completion, tokens=piece.tokens or counted, note=piece.note or completion.note)
+
+
+def _note(refused: Sequence[str]) -> str:
+    """What the reader of a completion should know of the parameters that its server refused."""
+    were = "was" if len(refused) == 1 else "were"
+    return f"The server refuses {' and '.join(refused)}, which {were} left out." if refused else ""
 
 
 def _count_tokens(text: str) -> int:

@@ -41,7 +41,7 @@ def parse(code: str, flags: int = 0) -> ast.Module:
 
 
 def _compile(code: str, flags: int) -> ast.Module:
-    tree: ast.Module = compile(code, "<code>", "exec", ast.PyCF_ONLY_AST | flags)
+    tree: ast.Module = compile(code, "<unknown>", "exec", ast.PyCF_ONLY_AST | flags)
     return tree
 
 

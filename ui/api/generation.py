@@ -52,6 +52,7 @@ class Answer(TypedDict):
     seconds: float
     finish_reason: str | None
     trimmed: str
+    note: str
     error: str
     scores: list[ScoreRow]
 
@@ -186,6 +187,7 @@ def _answer(attempt: Attempt) -> Answer:
         "seconds": completion.seconds if completion else 0.0,
         "finish_reason": completion.finish_reason if completion else None,
         "trimmed": attempt.trimmed,
+        "note": completion.note if completion else "",
         "error": attempt.error,
         "scores": [_score_row(score) for score in attempt.scores.values()],
     }

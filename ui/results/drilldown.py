@@ -74,6 +74,8 @@ def _card(run: Run, attempt: Attempt, base: str | None, shown: Shown, chosen: bo
         body = '<p class="note">Nothing: it ended at once.</p>'
     if attempt.trimmed:
         body += f'<p class="note">Prompt: {escape(attempt.trimmed)}.</p>'
+    if completion and completion.note:
+        body += f'<p class="note">{escape(completion.note)}</p>'
     adapter = f"adapter {run.config.fingerprint}" if run.config.fingerprint else "no adapter"
     told = [adapter]
     if completion:

@@ -20,7 +20,14 @@ from typing import Any, TypeVar
 
 import tenacity
 
-from pipeline.openai_server import OptionalParameters, connect, error_message, refused_parameter, without_key
+from pipeline.openai_server import (
+    UNREADABLE,
+    OptionalParameters,
+    connect,
+    error_message,
+    refused_parameter,
+    without_key,
+)
 from pipeline.schema import LabError
 from pipeline.scoring.judge.cache import Answer, AnswerCache
 from pipeline.scoring.judge.config import JudgeConfig
@@ -174,7 +181,7 @@ class JudgeClient:
             text, refusal = _text(message.content), getattr(message, "refusal", None)
             finish_reason = str(choice.finish_reason or "")
             thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-        except (AttributeError, IndexError, KeyError, TypeError):
+        except UNREADABLE:
             raise Unanswered(
                 f"the judge's server sent a reply without an answer in it{_why(response)}"
             ) from None
