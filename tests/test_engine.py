@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from pipeline.generation import Request
 from pipeline.generation.bucketing import bucket_by_length
-from pipeline.generation.sampling import pick, uniform_draws
+from pipeline.generation.sampling import sample_tokens, uniform_draws
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.families import Family
@@ -216,6 +216,20 @@ def test_bits_per_byte_is_the_models_own_likelihood(
         assert bits == pytest.approx(expected, abs=1e-4)
 
 
+def test_bits_per_byte_are_the_same_in_any_company(
+    home: Settings, family: Family, requests_: list[Request]
+) -> None:
+    """In bf16, where other shapes of a batch round visibly differently."""
+    engine = load_engine(home, family, dtype=torch.bfloat16)
+    references = ["def add(a, b):\n    return a + b", "x = 1", "sorted(words, key=len)\n" * 9]
+    alone = [
+        engine.bits_per_byte([request], [reference])[0]
+        for request, reference in zip(requests_, references, strict=True)
+    ]
+    assert engine.bits_per_byte(requests_, references) == alone
+    assert engine.bits_per_byte(requests_[::-1] * 2, references[::-1] * 2) == alone[::-1] * 2
+
+
 @on_the_whole_model
 def test_tokenizer_model_and_generation_agree_on_the_end_token(engine: TorchEngine) -> None:
     assert engine.tokenizer.eos_token == "<|im_end|>"
@@ -227,6 +241,6 @@ def test_tokenizer_model_and_generation_agree_on_the_end_token(engine: TorchEngi
 def test_min_p_drops_unlikely_tokens_and_the_draw_follows_the_rest() -> None:
     logits = torch.log(torch.tensor([[0.6, 0.3, 0.1]])).repeat(3000, 1)
     uniform = uniform_draws(42, [str(i) for i in range(3000)], 1)[:, 0]
-    counts = torch.bincount(pick(logits, 1.0, 0.2, uniform), minlength=3) / 3000
+    counts = torch.bincount(sample_tokens(logits, 1.0, 0.2, uniform), minlength=3) / 3000
     assert counts[2] == 0
     assert counts[0] == pytest.approx(2 / 3, abs=0.03)

@@ -123,7 +123,9 @@ def test_a_4_bit_base_is_unpacked_to_the_very_weights_where_there_is_room(
     column = column_of(large, tmp_path / "200-regular")
     engines: list[TorchEngine] = []
     for room in (True, False):
-        monkeypatch.setattr("pipeline.generation.torch_engine._room_for_bf16", lambda model, room=room: room)
+        monkeypatch.setattr(
+            "pipeline.generation.torch_engine._has_room_to_dequantize", lambda *_, room=room: room
+        )
         model = load_model(large, four_bit, torch.bfloat16)
         engines.append(TorchEngine(large, model, AutoTokenizer.from_pretrained(four_bit)))
     unpacked, packed = (engine.stack.layers for engine in engines)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from pipeline.generation.published_engine import PublishedEngine
-from pipeline.generation.torch_engine import load_engine
-from pipeline.models.checkpoints import columns, list_checkpoints
+from pipeline.generation.torch_engine import TorchEngine, load_engine
+from pipeline.models.checkpoints import columns, list_checkpoints, read_checkpoint
 from pipeline.models.families import Family
 from pipeline.models.hub import fetch
 from pipeline.models.weights import base_model_dir
-from pipeline.schema import Context, SamplingParams
+from pipeline.schema import Column, Context, LabError, SamplingParams
 from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
 from tests.attempts import request_for
@@ -143,3 +147,76 @@ def test_a_checkpoint_that_is_still_on_the_hub_is_listed(fresh: Settings, publis
     found = {c.name: c for c in list_checkpoints(fresh, published)}
     assert found["600-regular"].path is None
     assert found["600-regular"].hub_id == "lab/gone"
+
+
+@pytest.fixture(scope="module")
+def base_engine(short: Settings, family: Family) -> TorchEngine:
+    return load_engine(short, family, dtype=torch.float32)
+
+
+@pytest.fixture
+def engine(base_engine: TorchEngine) -> PublishedEngine:
+    return PublishedEngine(base_engine, lambda checkpoint: checkpoint)
+
+
+@pytest.fixture
+def merged(short: Settings, family: Family, tmp_path: Path) -> Path:
+    """The folder of a merged model; it is the base model itself."""
+    folder = shutil.copytree(base_model_dir(short, family), tmp_path / "400-regular")
+    (folder / "published.json").write_text(json.dumps({"hub_id": "lab/merged", "commit": COMMIT}))
+    return folder
+
+
+def set_fields(file: Path, **fields: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+
+def answer(engine: PublishedEngine, folder: Path) -> str:
+    column = Column(read_checkpoint(engine.base.family, folder), "regular")
+    assert column.checkpoint.is_merged
+    *_, (completion,) = engine.stream([request_for(column, "def add")], GREEDY)
+    return completion.text
+
+
+def test_a_merged_model_that_names_no_end_token_ends_with_the_base_models(
+    engine: PublishedEngine, merged: Path
+) -> None:
+    expected = answer(engine, merged)
+    for name in ("config.json", "generation_config.json"):
+        set_fields(merged / name, eos_token_id=None)
+    assert answer(engine, merged) == expected
+
+
+def test_a_merged_model_that_is_replaced_under_its_name_is_loaded_again(
+    engine: PublishedEngine, merged: Path
+) -> None:
+    before = answer(engine, merged)
+    change_weights(merged, lambda state: state["model.norm.weight"].neg_())
+    assert answer(engine, merged) != before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.pop("model.norm.weight"), r"it holds no model\.norm\.weight"),
+        (lambda state: state["model.norm.weight"].fill_(torch.nan), "values that are not finite"),
+    ],
+)
+def test_a_merged_model_with_bad_weights_is_refused(
+    engine: PublishedEngine, merged: Path, change: Callable[[dict[str, torch.Tensor]], Any], words: str
+) -> None:
+    change_weights(merged, change)
+    with pytest.raises(LabError, match=words):
+        answer(engine, merged)
+
+
+def test_a_merged_model_of_another_base_is_refused(engine: PublishedEngine, merged: Path) -> None:
+    set_fields(merged / "config.json", num_hidden_layers=2)
+    with pytest.raises(LabError, match=r"no fine-tune of the base model \(num_hidden_layers: 2, not 4\)"):
+        answer(engine, merged)

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.models import weights
 from pipeline.models.families import Family, Gguf
-from pipeline.models.weights import base_model_dir
+from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 
@@ -23,6 +24,19 @@ def empty(tmp_path: Path) -> Settings:
 def gguf(family: Family) -> Gguf:
     assert isinstance(family.base, Gguf)
     return family.base
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [((7, 5), torch.float32), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)],
+    ids=["T4", "A100", "H100"],
+)
+def test_a_gpu_computes_in_bf16_only_where_it_has_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert best_dtype() == dtype
 
 
 def test_without_the_package_and_the_hub_the_command_that_helps_is_named(

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 from typing import Any, Literal
 
+from pipeline.generation.tokenization import prepare_tokenizer
 from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import LabError, Progress
@@ -44,7 +45,9 @@ def load(
 ) -> tuple[Any, Any]:
     """The base model with new LoRA weights, and its tokenizer."""
     source = str(base_model_dir(settings, family, progress))
-    return (_unsloth if backend == "unsloth" else _peft)(source, family, seed)
+    model, tokenizer = (_unsloth if backend == "unsloth" else _peft)(source, family, seed)
+    prepare_tokenizer(tokenizer)
+    return model, tokenizer
 
 
 def _unsloth(source: str, family: Family, seed: int) -> tuple[Any, Any]:

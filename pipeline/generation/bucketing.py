@@ -1,4 +1,4 @@
-"""Reading prompts of unlike length in one batch without padding all of them to the longest."""
+"""Process prompts of different lengths in one batch without padding all of them to the longest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import DynamicCache
 
 
 def bucket_by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows in groups in which padding at most doubles any, the group with the longest first."""
+    """Group rows so that padding at most doubles the length of any; the group of the longest comes first."""
     groups: list[list[int]] = []
     longest = 0
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
@@ -20,24 +20,24 @@ def bucket_by_length(lengths: Sequence[int]) -> list[list[int]]:
     return [sorted(rows) for rows in groups]
 
 
-def join(groups: Sequence[Sequence[int]], caches: Sequence[Any]) -> Any:
-    """One key-value cache of all rows out of each group's, padded on the left to the length of the first.
+def join_caches(groups: Sequence[Sequence[int]], caches: Sequence[Any]) -> Any:
+    """Join the groups' key-value caches into one of all rows, padded on the left to the first's length.
 
-    The caches are used up.
+    The given caches are emptied.
     """
     if len(caches) == 1:
         return caches[0]
     joined = DynamicCache()
     for index, longest in enumerate(caches[0].layers):
-        both = []
+        keys_and_values = []
         for name in ("keys", "values"):
             _, heads, length, size = getattr(longest, name).shape
-            whole = getattr(longest, name).new_zeros(sum(map(len, groups)), heads, length, size)
+            joined_states = getattr(longest, name).new_zeros(sum(map(len, groups)), heads, length, size)
             for rows, cache in zip(groups, caches, strict=True):
-                part = getattr(cache.layers[index], name)
-                whole[list(rows), :, length - part.shape[2] :] = part
-            both.append(whole)
-        joined.update(*both, index)
+                states = getattr(cache.layers[index], name)
+                joined_states[list(rows), :, length - states.shape[2] :] = states
+            keys_and_values.append(joined_states)
+        joined.update(*keys_and_values, index)
         for cache in caches:
-            cache.layers[index] = None  # so that only one layer is ever held twice
+            cache.layers[index] = None  # so that no more than one layer is held twice
     return joined

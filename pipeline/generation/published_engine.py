@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from pipeline.generation.engine import Request
 from pipeline.generation.prompts import Prompt
 from pipeline.generation.torch_engine import TorchEngine, load_model
-from pipeline.schema import Checkpoint, Completion, Context, PromptVariant, SamplingParams
+from pipeline.models.fingerprints import FileStates, file_states
+from pipeline.schema import Checkpoint, Completion, Context, LabError, PromptVariant, SamplingParams
 
 
 @dataclass
@@ -22,12 +25,12 @@ class PublishedEngine:
     Attributes:
         base: the engine of the family's base model.
         fetch: brings a checkpoint's files here.
-        merged: engines of the merged models loaded so far, by fingerprint.
+        merged: of the merged models loaded so far, by folder, the state of the files and the engine.
     """
 
     base: TorchEngine
     fetch: Callable[[Checkpoint], Checkpoint]
-    merged: dict[str, TorchEngine] = field(default_factory=dict)
+    merged: dict[Path, tuple[FileStates, TorchEngine]] = field(default_factory=dict)
     batch_rows: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -35,55 +38,79 @@ class PublishedEngine:
         self.batch_rows = self.base.batch_rows
 
     def describe(self) -> str:
-        """As the base's."""
+        """Describe the base's model, precision and device."""
         return self.base.describe()
 
     def render(
-        self, instruction: str, variant: PromptVariant, context: Context, decoding: SamplingParams
+        self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams
     ) -> Prompt:
-        """As the base's: a merged model keeps its tokenizer."""
-        return self.base.render(instruction, variant, context, decoding)
+        """Render as for the base: a merged model keeps its tokenizer."""
+        return self.base.render(instruction, variant, context, sampling)
 
     def stream(
-        self, requests: Sequence[Request], decoding: SamplingParams, cancel: threading.Event | None = None
+        self, requests: Sequence[Request], sampling: SamplingParams, cancel: threading.Event | None = None
     ) -> Iterator[list[Completion]]:
         """One batch for the base and all adapters, then one for each merged model; see ``Engine.stream``."""
-        here = [self._here(request) for request in requests]
-        completions = [Completion(request.checkpoint.fingerprint, "", 0, None, 0.0) for request in here]
-        for engine, rows in self._groups(here):
-            for part in engine.stream([here[row] for row in rows], decoding, cancel):
+        local = [self._fetched(request) for request in requests]
+        completions = [Completion(request.checkpoint.fingerprint, "", 0, None, 0.0) for request in local]
+        for engine, rows in self._groups(local):
+            for part in engine.stream([local[row] for row in rows], sampling, cancel):
                 for row, completion in zip(rows, part, strict=True):
                     completions[row] = completion
                 yield list(completions)
 
     def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
         """See ``Engine.bits_per_byte``."""
-        here = [self._here(request) for request in requests]
-        bits = [0.0] * len(here)
-        for engine, rows in self._groups(here):
-            found = engine.bits_per_byte([here[row] for row in rows], [references[row] for row in rows])
-            for row, value in zip(rows, found, strict=True):
+        local = [self._fetched(request) for request in requests]
+        bits = [0.0] * len(local)
+        for engine, rows in self._groups(local):
+            values = engine.bits_per_byte([local[row] for row in rows], [references[row] for row in rows])
+            for row, value in zip(rows, values, strict=True):
                 bits[row] = value
         return bits
 
-    def _here(self, request: Request) -> Request:
+    def _fetched(self, request: Request) -> Request:
         return replace(request, checkpoint=self.fetch(request.checkpoint))
 
     def _groups(self, requests: Sequence[Request]) -> list[tuple[TorchEngine, list[int]]]:
         """The rows of each model, the base's first."""
-        rows: dict[str, list[int]] = {}
+        rows: dict[Path | None, list[int]] = {None: []}
         for row, request in enumerate(requests):
             checkpoint = request.checkpoint
-            rows.setdefault(checkpoint.fingerprint if checkpoint.is_merged else "", []).append(row)
-        return [
-            (self._merged(requests[rows[key][0]].checkpoint) if key else self.base, rows[key])
-            for key in sorted(rows)
-        ]
+            rows.setdefault(checkpoint.path if checkpoint.is_merged else None, []).append(row)
+        groups = [(self.base, rows.pop(None))]
+        groups += [(self._merged(requests[own[0]].checkpoint), own) for own in rows.values()]
+        return [(engine, own) for engine, own in groups if own]
 
     def _merged(self, checkpoint: Checkpoint) -> TorchEngine:
-        if checkpoint.fingerprint not in self.merged:
-            model = load_model(self.base.family, str(checkpoint.path), self.base.dtype)
-            self.merged[checkpoint.fingerprint] = TorchEngine(
-                self.base.family, model, self.base.tokenizer, merged=True
+        """The engine of a merged model; one whose files have been replaced is loaded again."""
+        assert checkpoint.path is not None
+        states = file_states(sorted(checkpoint.path.iterdir()))
+        known, engine = self.merged.pop(checkpoint.path, (None, None))
+        if engine is None or known != states:
+            engine = None  # so that two versions are never in memory at once
+            model = load_model(self.base.family, checkpoint.path, self.base.dtype)
+            _check_merged(checkpoint.name, model, self.base.model)
+            engine = TorchEngine(self.base.family, model, self.base.tokenizer, merged=True)
+        self.merged[checkpoint.path] = states, engine
+        return engine
+
+
+def _check_merged(name: str, model: Any, base: Any) -> None:
+    """Check that a merged model is a fine-tune of the base.
+
+    Raises:
+        LabError: it has another architecture or vocabulary, or values that are not finite.
+    """
+    for field_name in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers"):
+        own, expected = (getattr(each.config, field_name, None) for each in (model, base))
+        if own != expected:
+            raise LabError(
+                f"Checkpoint {name} cannot be used here: it is no fine-tune of the base model "
+                f"({field_name}: {own}, not {expected})."
             )
-        return self.merged[checkpoint.fingerprint]
+    for tensor_name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise LabError(
+                f"Checkpoint {name} cannot be used: {tensor_name} holds values that are not finite."
+            )

@@ -21,7 +21,7 @@ def uniform_draws(seed: int, keys: list[str], steps: int) -> Tensor:
     return torch.stack(rows)
 
 
-def pick(logits: Tensor, temperature: float, min_p: float, uniform: Tensor) -> Tensor:
+def sample_tokens(logits: Tensor, temperature: float, min_p: float, uniform: Tensor) -> Tensor:
     """One token id a row, [rows], from logits [rows, vocabulary] and uniform numbers [rows].
 
     Temperature 0 takes the most likely token. Min-p (Nguyen et al. 2024, arXiv 2407.01082) drops tokens

@@ -1,4 +1,7 @@
-"""The one token boundary between prompt and completion, the same in training, generation and likelihood.
+"""Text and token ids: all text is plain text, and prompt and completion meet at the same boundary everywhere.
+
+Samples and instructions may contain the names of control tokens, such as ``"<|im_end|>"`` in code about chat
+templates. Read as control tokens, they would end a training sample early, and vanish from decoded answers.
 
 Prompt and completion are tokenized apart and joined as ids: a template that ends in a space would otherwise
 merge that space with the code's first token in training, but not in generation.
@@ -6,14 +9,37 @@ merge that space with the code's first token in training, but not in generation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+
+def prepare_tokenizer(tokenizer: Any) -> None:
+    """Make the tokenizer split the names of all control tokens in a text, as any other characters.
+
+    ``split_special_tokens`` alone spares the added tokens that are not marked as special, such as Qwen's
+    ``<|fim_middle|>``.
+    """
+    from tokenizers import AddedToken
+
+    tokenizer.split_special_tokens = True
+    tokenizer.backend_tokenizer.add_special_tokens(
+        [
+            AddedToken(token.content, special=True, normalized=token.normalized)
+            for token in tokenizer.added_tokens_decoder.values()
+        ]
+    )
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
     """Token ids of a prompt, with the model's own start token where it has one."""
-    return list(tokenizer(prompt).input_ids)
+    return list(tokenizer(prompt, split_special_tokens=True).input_ids)
 
 
 def encode_completion(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a completion, without special tokens and without the end token."""
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
+    """Token ids of a completion, without start token and without end token."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+
+def decode(tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str]:
+    """The text of each row of token ids, from which the caller has left out the stop token."""
+    return list(tokenizer.batch_decode(rows, skip_special_tokens=False, clean_up_tokenization_spaces=False))

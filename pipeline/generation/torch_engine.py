@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
-from pipeline.generation.bucketing import bucket_by_length, join
+from pipeline.generation.bucketing import bucket_by_length, join_caches
 from pipeline.generation.engine import Request
 from pipeline.generation.prompts import Prompt, render
-from pipeline.generation.sampling import pick, uniform_draws
-from pipeline.generation.tokenization import encode_completion, encode_prompt
+from pipeline.generation.sampling import sample_tokens, uniform_draws
+from pipeline.generation.tokenization import decode, encode_completion, encode_prompt, prepare_tokenizer
 from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import (
@@ -35,7 +35,6 @@ from pipeline.settings import Settings
 
 BATCH_ROWS = {"cpu": 32, "cuda": 384}  # of an evaluation; by device
 _UPDATE_SECONDS = 0.08
-_LIKELIHOOD_TOKENS = 8_192  # in one forward pass
 _PROBE = "def attention(query, key, value):"
 
 
@@ -45,49 +44,54 @@ def load_engine(
     """Load the family's base model on the best device here.
 
     Raises:
-        LabError: the base model cannot be had.
+        LabError: the base model cannot be loaded.
     """
     from transformers import AutoTokenizer
 
-    say = progress or (lambda fraction, message: None)
+    report = progress or (lambda fraction, message: None)
     source = base_model_dir(settings, family, progress)
-    say(0.9, "Loading the base model")
-    with _in_words(family, source):
+    report(0.9, "Loading the base model")
+    with _explain_errors(family, source):
         tokenizer = AutoTokenizer.from_pretrained(source)
     return TorchEngine(family, load_model(family, source, dtype), tokenizer)
 
 
 def load_model(family: Family, source: Path | str, dtype: torch.dtype | None = None) -> Any:
-    """A model of the family's architecture, from a folder or a hub id, on the best device here.
+    """Load a model from a folder or a hub id, on the best device here.
 
     Raises:
-        LabError: it cannot be had.
+        LabError: it cannot be loaded, or lacks weights.
     """
     from transformers import AutoModelForCausalLM
 
-    cuda = torch.cuda.is_available()
-    with _in_words(family, source):
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype or best_dtype(), device_map="cuda" if cuda else None
+    dtype = dtype or best_dtype()
+    with _explain_errors(family, source):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=dtype,
+            device_map="cuda" if torch.cuda.is_available() else None,
+            output_loading_info=True,
         )
-    if getattr(model, "is_quantized", False) and _room_for_bf16(model):
+        if missing := sorted(info["missing_keys"]):  # transformers fills them with random numbers
+            raise ValueError(f"it holds no {missing[0]}")
+    if getattr(model, "is_quantized", False) and _has_room_to_dequantize(model, dtype):
         # The same weights: 4-bit kernels are fast for one row only, and a comparison has many.
-        model = model.dequantize(torch.bfloat16)
+        model = model.dequantize(dtype)
     return model
 
 
 @contextmanager
-def _in_words(family: Family, source: Path | str) -> Iterator[None]:
+def _explain_errors(family: Family, source: Path | str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # a damaged file can make any part of the loading fail
         raise LabError(f"The model of {family.name} could not be loaded from {source}: {error}") from error
 
 
-def _room_for_bf16(model: Any) -> bool:
-    """Whether the GPU takes the model in bf16 and leaves as much again for caches and activations."""
+def _has_room_to_dequantize(model: Any, dtype: torch.dtype) -> bool:
+    """Whether the GPU holds the whole model and has as much left again for caches and activations."""
     free, _ = torch.cuda.mem_get_info()
-    return free > 4 * 2 * model.num_parameters()
+    return free > 2 * 2 * dtype.itemsize * model.num_parameters()
 
 
 class TorchEngine:
@@ -95,14 +99,14 @@ class TorchEngine:
 
     def __init__(self, family: Family, model: Any, tokenizer: Any, merged: bool = False) -> None:
         """Wrap a loaded model; ``merged`` says that it is a checkpoint itself and takes no adapters."""
+        prepare_tokenizer(tokenizer)
         self.family, self.model, self.tokenizer = family, model.eval(), tokenizer
         self._merged = merged
         self.dtype, self.device = model.dtype, model.device
         self.batch_rows = BATCH_ROWS[self.device.type]
         self.stack = AdapterStack(model)
         self._adapters: dict[str, Adapter] = {}
-        eos = model.generation_config.eos_token_id
-        self._stop_ids = torch.tensor(eos if isinstance(eos, list) else [eos], device=self.device)
+        self._stop_ids = torch.tensor(_stop_ids(model, tokenizer), device=self.device)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else int(self._stop_ids[0])
 
     def describe(self) -> str:
@@ -111,14 +115,14 @@ class TorchEngine:
         return f"{self.family.title.partition(' (')[0]} · {str(self.dtype).removeprefix('torch.')} · {device}"
 
     def render(
-        self, instruction: str, variant: PromptVariant, context: Context, decoding: SamplingParams
+        self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams
     ) -> Prompt:
         """The prompt, trimmed to leave room for the completion."""
-        room = self.family.sequence_length - decoding.max_new_tokens
+        room = self.family.sequence_length - sampling.max_new_tokens
         if room < 1:
             raise LabError(
                 f"At most {self.family.sequence_length - 1:,} new tokens fit this model, "
-                f"not {decoding.max_new_tokens:,}."
+                f"not {sampling.max_new_tokens:,}."
             )
         return render(instruction, variant, context, room, self.count_tokens, self.family.templates)
 
@@ -128,25 +132,25 @@ class TorchEngine:
 
     @torch.inference_mode()
     def stream(
-        self, requests: Sequence[Request], decoding: SamplingParams, cancel: threading.Event | None = None
+        self, requests: Sequence[Request], sampling: SamplingParams, cancel: threading.Event | None = None
     ) -> Iterator[list[Completion]]:
         """Generate for all requests in one batch, streaming; see ``Engine.stream``."""
         adapters = [self._adapter(request.checkpoint) for request in requests]
         prompts = [encode_prompt(self.tokenizer, request.prompt) for request in requests]
-        batch = _Batch(requests, decoding, self.tokenizer)
+        batch = _Batch(requests, self.tokenizer)
         uniform = uniform_draws(
-            decoding.seed, [request.seed_key for request in requests], decoding.max_new_tokens
+            sampling.seed, [request.seed_key for request in requests], sampling.max_new_tokens
         )
         self.stack.assign(adapters, self.dtype, self.device)
         alive = torch.arange(len(requests), device=self.device)
         uniform = uniform.to(self.device)
-        logits, cache, mask = self._read(prompts)
+        logits, cache, mask = self._prefill(prompts)
         token: Tensor | None = None
         shown = 0.0
-        for step in range(decoding.max_new_tokens):
+        for step in range(sampling.max_new_tokens):
             if token is not None:
                 logits, cache = self._forward(token[:, None], mask, cache)
-            token = pick(logits, decoding.temperature, decoding.min_p, uniform[alive, step])
+            token = sample_tokens(logits, sampling.temperature, sampling.min_p, uniform[alive, step])
             stopped = torch.isin(token, self._stop_ids)
             batch.add(alive.tolist(), token.tolist(), stopped.tolist())
             if cancel is not None and cancel.is_set():
@@ -165,23 +169,23 @@ class TorchEngine:
         batch.close("cancelled" if cancel is not None and cancel.is_set() else "length")
         yield batch.snapshot()
 
-    def _read(self, prompts: list[list[int]]) -> tuple[Tensor, Any, Tensor]:
+    def _prefill(self, prompts: list[list[int]]) -> tuple[Tensor, Any, Tensor]:
         """The prompts' next-token logits [rows, vocabulary], their cache, and its mask [rows, longest].
 
-        Prompts of like length are read together: a regular prompt padded to an augmented one's length would
-        cost as much. The caches then stand in one, padded on the left.
+        Prompts of similar length are processed together: a regular prompt padded to the length of an
+        augmented one would cost as much. Their caches are then joined, padded on the left.
         """
         groups = bucket_by_length([len(prompt) for prompt in prompts])
         caches, logits = [], []
         for rows in groups:
             ids, mask = self._pad_left([prompts[row] for row in rows])
             with self.stack.only(torch.tensor(rows, device=self.device)):
-                found, cache = self._forward(ids, mask, None)
-            logits.append(found)
+                group_logits, cache = self._forward(ids, mask, None)
+            logits.append(group_logits)
             caches.append(cache)
         order = torch.tensor([row for rows in groups for row in rows], device=self.device)
         _, mask = self._pad_left(prompts)
-        return torch.cat(logits)[order.argsort()], join(groups, caches), mask
+        return torch.cat(logits)[order.argsort()], join_caches(groups, caches), mask
 
     def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
         """Next-token logits [rows, vocabulary] and the cache, after ``ids`` [rows, length]."""
@@ -199,27 +203,25 @@ class TorchEngine:
     def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
         """Bits per UTF-8 byte of each reference given its prompt, under the request's checkpoint.
 
-        The sum of -log2 p over the reference's tokens (the end token is not counted), over its bytes.
+        One row at a time: kernels round differently for other batch shapes, and a row's value must not
+        depend on its neighbors.
         """
-        prompts = [encode_prompt(self.tokenizer, request.prompt) for request in requests]
-        targets = [encode_completion(self.tokenizer, reference) for reference in references]
         result = [math.nan] * len(requests)
-        order = sorted(range(len(requests)), key=lambda i: len(prompts[i]) + len(targets[i]))
-        while order:
-            longest = len(prompts[order[-1]]) + len(targets[order[-1]])
-            rows = [order.pop() for _ in range(min(len(order), max(1, _LIKELIHOOD_TOKENS // longest)))]
-            self.stack.assign([self._adapter(requests[i].checkpoint) for i in rows], self.dtype, self.device)
-            ids, mask = self._pad_left([prompts[i] + targets[i] for i in rows])
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)
-            hidden = self.model.model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
-            ).last_hidden_state
-            for row, i in enumerate(rows):
-                n = len(targets[i])
-                logits = self.model.lm_head(hidden[row, -n - 1 : -1]).float()
-                nats = torch.nn.functional.cross_entropy(logits, ids[row, -n:], reduction="sum")
-                result[i] = float(nats) / math.log(2) / len(references[i].encode())
+        # By checkpoint, so that each adapter is put on the model once.
+        for row in sorted(range(len(requests)), key=lambda row: requests[row].checkpoint.fingerprint):
+            result[row] = self._bits_per_byte(requests[row], references[row])
         return result
+
+    def _bits_per_byte(self, request: Request, reference: str) -> float:
+        """The sum of -log2 p over the reference's tokens, without the end token, over its bytes."""
+        prompt = encode_prompt(self.tokenizer, request.prompt)
+        target = encode_completion(self.tokenizer, reference)
+        self.stack.assign([self._adapter(request.checkpoint)], self.dtype, self.device)
+        ids = torch.tensor([prompt + target], device=self.device)
+        hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state[0]
+        logits = self.model.lm_head(hidden[len(prompt) - 1 : -1]).float()
+        nats = torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :], reduction="sum")
+        return float(nats) / math.log(2) / len(reference.encode())
 
     def _pad_left(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
         longest = max(map(len, sequences))
@@ -230,26 +232,30 @@ class TorchEngine:
     def _adapter(self, checkpoint: Checkpoint) -> Adapter | None:
         if checkpoint.is_baseline or self._merged:
             return None
-        # By fingerprint, so that one trained again under the same name is read again.
-        key = checkpoint.fingerprint
-        if key not in self._adapters:
+        fingerprint = checkpoint.fingerprint
+        if fingerprint not in self._adapters:
             adapter = read_adapter(checkpoint, self.family, self.stack.layers)
-            self.prove(adapter)
-            self._adapters[key] = adapter
-        return self._adapters[key]
+            self.verify_adapter(adapter)
+            self._adapters[fingerprint] = adapter
+        return self._adapters[fingerprint]
 
     @torch.inference_mode()
-    def prove(self, adapter: Adapter) -> None:
-        """Check on a short probe that the adapter changes the logits and that the baseline beside it is bare.
+    def verify_adapter(self, adapter: Adapter) -> None:
+        """Check with a short prompt that the adapter changes the logits, but not those of the baseline.
 
         Raises:
-            LabError: one of them does not hold; nothing may be generated with it.
+            LabError: one of the two is not true, or the logits are not finite.
         """
         ids = torch.tensor([encode_prompt(self.tokenizer, _PROBE)] * 2, device=self.device)
         self.stack.assign([None, None], self.dtype, self.device)
         bare = self.model(input_ids=ids).logits
         self.stack.assign([None, adapter], self.dtype, self.device)
         stacked = self.model(input_ids=ids).logits
+        if not stacked.isfinite().all():
+            raise LabError(
+                f"Checkpoint {adapter.name} cannot be used: with it the model computes values that are not "
+                "finite. Its training went wrong."
+            )
         if not torch.equal(stacked[0], bare[0]):
             raise LabError(
                 f"The baseline's answers change when {adapter.name} is loaded beside it. This is a bug."
@@ -258,10 +264,24 @@ class TorchEngine:
             raise LabError(f"Checkpoint {adapter.name} changes nothing: its answers are the baseline's.")
 
 
+def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end an answer; of the tokenizer, which is the base's, if a merged model names none.
+
+    Raises:
+        LabError: neither names one.
+    """
+    for eos in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
+        if eos is not None:
+            return list(eos) if isinstance(eos, list) else [eos]
+    raise LabError(
+        "The model cannot be used: neither it nor its tokenizer names an end token (eos_token_id)."
+    )
+
+
 class _Batch:
     """The completions of one batch as they grow."""
 
-    def __init__(self, requests: Sequence[Request], decoding: SamplingParams, tokenizer: Any) -> None:
+    def __init__(self, requests: Sequence[Request], tokenizer: Any) -> None:
         self.requests, self.tokenizer = requests, tokenizer
         self.tokens: list[list[int]] = [[] for _ in requests]
         self.reasons: list[FinishReason | None] = [None] * len(requests)
@@ -282,7 +302,7 @@ class _Batch:
         self.reasons = [known or reason for known in self.reasons]
 
     def snapshot(self) -> list[Completion]:
-        texts = self.tokenizer.batch_decode(self.tokens, skip_special_tokens=True)
+        texts = decode(self.tokenizer, self.tokens)
         return [
             Completion(
                 fingerprint=request.checkpoint.fingerprint,

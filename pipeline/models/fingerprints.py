@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 from pipeline.models.model_files import read_json_object
 
@@ -14,6 +15,7 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 PUBLISHED = "published.json"
 """What a checkpoint from the hub has beside its files: its ``hub_id`` and ``commit``."""
 
+FileStates: TypeAlias = tuple[tuple[Path, int, int, int, int], ...]
 _SETTLED_SECONDS = 2.0
 _RECORDED = {
     "a5aedc910e03": "516a6a9c808c",  # 200-regular
@@ -58,7 +60,7 @@ def fingerprint(folder: Path) -> str:
     files = [folder / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if (folder / name).is_file()]
     if not files:
         return str(read_json_object(folder / PUBLISHED).get("commit", ""))[:12]
-    states = tuple((file, *_state(file)) for file in files)
+    states = file_states(files)
     # The clock of a file system ticks every few milliseconds: a file that has just changed can change again
     # and keep its times, so its fingerprint is not cached yet.
     if time.time() - max(state[-1] for state in states) / 1e9 < _SETTLED_SECONDS:
@@ -66,12 +68,15 @@ def fingerprint(folder: Path) -> str:
     return _read(states)
 
 
-def _state(file: Path) -> tuple[int, int, int, int]:
-    """What changes with a file's content: a copied or unpacked file keeps the first three of another one."""
-    stat = file.stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
+def file_states(files: Iterable[Path]) -> FileStates:
+    """What changes when files change: path, size, modification time, inode and change time of each.
+
+    Size and modification time alone can be those of another file, as copied and unpacked files keep them.
+    """
+    stats = [(file, file.stat()) for file in files]
+    return tuple((file, s.st_size, s.st_mtime_ns, s.st_ino, s.st_ctime_ns) for file, s in stats)
 
 
 @lru_cache(maxsize=1_000)  # each click in the list of checkpoints asks for all of them
-def _read(states: tuple[tuple[Path, int, int, int, int], ...]) -> str:
+def _read(states: FileStates) -> str:
     return adapter_fingerprint({file.name: file.read_bytes() for file, *_ in states})
