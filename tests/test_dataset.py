@@ -1,5 +1,9 @@
 import random
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -8,8 +12,11 @@ from pipeline.data.arxivdl import load_arxivdl as arxivdl
 from pipeline.data.dataset import Dataset
 from pipeline.data.load import load_dataset
 from pipeline.models.checkpoints import SIZES
+from pipeline.models.families import get_family
 from pipeline.schema import LabError, Sample
 from pipeline.settings import Settings
+from ui.dataset import list_page
+from ui.lab import Lab
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +182,131 @@ def test_columns_beside_the_needed_ones_may_be_absent(published: str, tmp_path: 
     rows.select_columns(needed[:2]).to_parquet(folder / "train.parquet")
     with pytest.raises(LabError, match="file_length, full_code"):
         arxivdl("regular", str(folder))
+
+
+def rows_of(*changes: dict[str, Any], number: int = 12) -> list[dict[str, Any]]:
+    """Rows that share nothing, with these changes to the first ones."""
+    rows = [
+        {
+            "prompt": f"Write f{i}.",
+            "function": f"def f{i}():\n    return {i}",
+            "full_code": f"import os\n\ndef f{i}():\n    return {i}\n",
+            "file_length": 40,
+        }
+        for i in range(number)
+    ]
+    for row, change in zip(rows, changes, strict=False):
+        row.update(change)
+    return rows
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[dict[str, Any]]], str]:
+    """Writes rows into a folder that the loader takes."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+    def write(rows: list[dict[str, Any]]) -> str:
+        folder = tmp_path / "own"
+        folder.mkdir()
+        datasets.Dataset.from_list(rows).to_parquet(folder / "train.parquet")
+        return str(folder)
+
+    return write
+
+
+def size(dataset: Dataset) -> int:
+    return len(dataset.train) + len(dataset.test)
+
+
+@pytest.mark.parametrize("variant", ["regular", "augmented"])
+@pytest.mark.parametrize("column", ["prompt", "function", "full_code"])
+def test_rows_without_a_needed_text_are_left_out_and_counted(own, column: str, variant):
+    dataset = arxivdl(variant, own(rows_of({column: None}, {column: None})))
+    assert size(dataset) == 10
+    assert "before the split: 2 rows without" in " ".join(dataset.notes)
+
+
+@pytest.mark.parametrize("column", ["prompt", "function"])
+def test_rows_with_an_empty_text_are_left_out_and_counted(own, column: str):
+    dataset = arxivdl("regular", own(rows_of({column: ""}, {column: " \n"})))
+    assert size(dataset) == 10
+    assert "after the split: 2 rows with an empty" in " ".join(dataset.notes)
+
+
+def test_a_row_with_an_empty_function_moves_no_other_row(own, published: str):
+    rows = rows_of(number=40)
+    folder = own(rows)
+    before = arxivdl("regular", folder)
+    shutil.rmtree(folder)
+    gone = int(before.test.ids[1].removeprefix("arxivdl/"))
+    rows[gone]["function"] = ""
+    after = arxivdl("regular", own(rows))
+    assert after.test.ids == [before.test.ids[0], *before.test.ids[2:]]
+    assert after.train.ids == before.train.ids
+
+
+@pytest.mark.parametrize("variant", ["regular", "augmented"])
+def test_a_file_length_that_is_missing_is_counted_from_the_file(own, variant):
+    dataset = arxivdl(
+        variant, own(rows_of({"file_length": None}, {"file_length": None, "full_code": "x" * 6000}))
+    )
+    assert size(dataset) == (12 if variant == "regular" else 11)
+    assert {len(sample.full_code) for sample in dataset.train} >= {dataset.get("arxivdl/0").file_length}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_too_few_rows_for_a_split_are_refused_in_words(own, number: int):
+    rows = rows_of(*[{"function": "x" * 2000}] * (12 - number))
+    with pytest.raises(LabError, match=r"at least 2 .* at most 1,000 characters"):
+        arxivdl("regular", own(rows))
+
+
+def test_a_dataset_of_empty_functions_is_refused_in_words(own):
+    with pytest.raises(LabError, match="too few rows"):
+        arxivdl("regular", own(rows_of(*[{"function": ""}] * 12)))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("function", 7), ("prompt", ["a"]), ("full_code", {"a": 1}), ("file_length", "long")],
+)
+def test_a_column_of_another_type_is_named(own, column: str, value: Any):
+    with pytest.raises(LabError, match=rf"column {column}.* (text|numbers)"):
+        arxivdl("augmented", own(rows_of(*[{column: value}] * 12)))
+
+
+def test_other_types_beside_the_needed_columns_become_text(own):
+    dataset = arxivdl("regular", own(rows_of(*[{"repo": 7, "file": None, "function_name": 1.5}] * 12)))
+    sample = dataset.test[0]
+    assert (sample.repo, sample.file, sample.function_name) == ("7", "", "1.5")
+    assert dataset.search("write 7") == list(dataset.test[:])
+
+
+def test_copies_on_both_sides_of_the_split_are_counted_and_stay(own):
+    twin = rows_of()[0]
+    same = {"prompt": twin["prompt"], "function": twin["function"]}
+    rows = rows_of(*[same] * 8, *[{"function": "def other(): pass"}] * 8, number=40)
+    dataset = arxivdl("regular", own(rows))
+    assert size(dataset) == 40
+    train = {sample.function for sample in dataset.train}
+    copies = sum(sample.function in train for sample in dataset.test)
+    (note,) = dataset.notes
+    assert f"{copies} of the 8 test samples" in note
+    assert copies > 0
+
+
+def test_the_dataset_tab_shows_the_notes(own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = own(rows_of({"prompt": None}))
+    monkeypatch.setattr("pipeline.data.load.load_arxivdl", partial(arxivdl, source=source))
+    lab = Lab(Settings(data_dir=tmp_path))
+    for _ in lab.dataset(get_family(lab.settings, "llama-3.1-8b"), "regular").wait():
+        pass
+    page, _ = list_page(lab, 0, "llama-3.1-8b", "regular", "")
+    assert "Left out before the split: 1 row without" in page
+
+
+def test_without_copies_there_is_nothing_to_say(own):
+    assert arxivdl("regular", own(rows_of())).notes == ()
 
 
 def test_without_the_hub_the_reason_and_the_way_out_are_said(

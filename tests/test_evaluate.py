@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
+from pipeline.data.arxivdl import load_arxivdl
 from pipeline.data.load import load_dataset
 from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summarize
 from pipeline.evaluation.store import load_run
@@ -175,3 +178,27 @@ def test_prompts_that_do_not_fit_are_counted_at_the_start_and_the_others_are_sco
     assert all(set(attempt.scores) == set(unfit.scores) for attempt in fit)
     assert all(attempt.scores[BITS_PER_BYTE].value for attempt in fit)
     assert summarize(run)["scores"][BITS_PER_BYTE]["unscored"] == 1
+
+
+def test_what_a_dataset_says_of_itself_is_said_at_the_start_and_stored_with_the_run(
+    short: Settings, family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "def f(x):\n    return x"
+    row = {"prompt": "Return x.", "function": code, "full_code": code, "file_length": len(code)}
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.Dataset.from_list([row] * 10).to_parquet(tmp_path / "own" / "train.parquet")
+    copies = partial(load_arxivdl, source=str(tmp_path / "own"))
+    monkeypatch.setattr("pipeline.data.load.load_arxivdl", copies)
+    plan = EvaluationPlan(1, SamplingParams(0, 0.1, 2), judge=None, resume=False, root=tmp_path / "runs")
+    said: list[str] = []
+    (run,) = evaluate_columns(
+        short,
+        replace(family, dataset="arxivdl"),
+        [columns(short, family)["baseline/regular"]],
+        plan,
+        lambda _, words: said.append(words),
+    )
+    (note,) = run.config.dataset_notes
+    assert note.startswith("2 of the 2 test samples have the same function as a training sample")
+    assert note in said
+    assert summarize(run)["dataset_notes"] == [note]

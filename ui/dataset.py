@@ -173,7 +173,8 @@ def list_page(
     page = found[offset : offset + _PAGE]
     count = f"{offset + 1:,} to {offset + len(page):,} of {len(found):,} test samples"
     items = "".join(_row(data.test[index], opened) for index in page)
-    return f'<p class="note">{count}</p><ul class="rows">{items}</ul>', offset
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in (count, *data.notes))
+    return f'{notes}<ul class="rows">{items}</ul>', offset
 
 
 def _row(sample: Sample, opened: str) -> str:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from pipeline.data.dataset import TEST_SHARE, Dataset, LazySamples
-from pipeline.schema import DEFAULT_SEED, LabError, Progress, PromptVariant, Sample
+from pipeline.data.duplicates import copy_key, count_duplicates
+from pipeline.schema import DEFAULT_SEED, LabError, Progress, PromptVariant, Sample, counted
 
 ARXIVDL = "AlgorithmicResearchGroup/ArXivDLInstruct"
+_TEXTS = ("prompt", "function", "full_code")
+_NEEDED = {
+    **dict.fromkeys(_TEXTS, ("text", ("string", "large_string"))),
+    "file_length": ("numbers", ("int", "uint", "float")),
+}
+"""What each needed column holds, in words and as the beginnings of types of ``datasets``."""
 LONGEST_FUNCTION, LONGEST_FILE = 1000, 5000
 """Characters; the second limit holds for the augmented prompt only."""
 
 
 def load_arxivdl(variant: PromptVariant, source: str = ARXIVDL, progress: Progress | None = None) -> Dataset:
-    """ArXivDLInstruct with the filter, split and order that the published checkpoints were evaluated with.
+    """Load ArXivDLInstruct as the published checkpoints were evaluated: the same filter, split and order.
 
     The calls are those of ``datasets`` itself, so the first 200 test samples are the published ones. How the
     published checkpoints' training samples were drawn is not known; here they are shuffled with that seed.
+
+    Rows that the protocol cannot read are left out before the split; rows with an empty text after it, so
+    that no other row moves. The dataset's notes count both, and the copies on both sides of the split.
 
     Args:
         variant: under ``augmented`` long files are left out, so the two variants have different splits.
@@ -26,43 +40,115 @@ def load_arxivdl(variant: PromptVariant, source: str = ARXIVDL, progress: Progre
         progress: told that the reading begins.
 
     Raises:
-        LabError: the Hub is out of reach, or the columns are others.
+        LabError: the Hub is out of reach, a column is missing or of another type, or there are too few rows.
     """
-    import datasets
-
     if progress:
         progress(0.0, f"reading {source}")
+    rows = _read(source)
+    _check_columns(rows, source)
+    whole = rows.add_column("row", np.arange(len(rows)))
+    if any(rows.data.column(name).null_count for name in _TEXTS):
+        whole = whole.filter(lambda *texts: None not in texts, input_columns=list(_TEXTS))
+    sides = [_Side(each) for each in _split(_filter(whole, variant), source, variant)]
+    train, test = (side.samples() for side in sides)
+    if not train or not test:
+        raise LabError(f"The dataset {source} has too few rows with a prompt and a function to split them.")
+    # Hashing all of its 2 GB would take longer than it is worth: the sizes and the first rows tell.
+    heads = [(each.id, each.prompt, each.function) for side in (train, test) for each in side[:200]]
+    digest = hashlib.sha256(json.dumps([len(train), len(test), heads]).encode())
+    notes = [
+        _left_out(len(rows) - len(whole), "without a prompt, a function or their file", "before"),
+        _left_out(sum(side.empty for side in sides), "with an empty prompt or function", "after"),
+        count_duplicates(*(side.copy_keys for side in sides)).note,
+    ]
+    return Dataset("arxivdl", digest.hexdigest()[:12], train, test, tuple(filter(None, notes)))
+
+
+def _read(source: str) -> Any:
+    import datasets
+
     try:
-        rows = datasets.load_dataset(source, split="train")
+        return datasets.load_dataset(source, split="train")
     except Exception as error:  # those of the hub, the network, the disk and the parsers share no base class
         raise LabError(
             f"The dataset {source} cannot be read: {error} It comes from the Hugging Face Hub; "
             "the embedded dataset, packages, needs no network."
         ) from error
-    missing = {"prompt", "function", "full_code", "file_length"} - set(rows.column_names)
+
+
+def _check_columns(rows: Any, source: str) -> None:
+    """Raise ``LabError`` if a needed column is missing or of another type."""
+    missing = _NEEDED.keys() - set(rows.column_names)
     if missing:
         raise LabError(f"The dataset {source} lacks the columns {', '.join(sorted(missing))}.")
-    rows = rows.add_column("row", list(range(len(rows))))
+    for name, (wanted, types) in _NEEDED.items():
+        kind = str(getattr(rows.features[name], "dtype", "lists"))
+        if not kind.startswith(types):
+            raise LabError(f"The column {name} of the dataset {source} must hold {wanted}, not {kind}.")
+
+
+def _filter(rows: Any, variant: PromptVariant) -> Any:
+    """Keep the rows whose function, and with the augmented prompt whose file, is short enough."""
     rows = rows.filter(lambda function: len(function) <= LONGEST_FUNCTION, input_columns="function")
-    if variant == "augmented":
-        rows = rows.filter(lambda length: length <= LONGEST_FILE, input_columns="file_length")
+    if variant == "regular":
+        return rows
+    if rows.data.column("file_length").null_count:
+        columns = ["file_length", "full_code"]
+        return rows.filter(lambda *row: _length(*row) <= LONGEST_FILE, input_columns=columns)
+    return rows.filter(lambda length: length <= LONGEST_FILE, input_columns="file_length")
+
+
+def _length(file_length: float | None, full_code: str) -> int:
+    """Characters in the row's file, counted where the row does not say it."""
+    if file_length is None or not math.isfinite(file_length):
+        return len(full_code)
+    return int(file_length)
+
+
+def _split(rows: Any, source: str, variant: PromptVariant) -> list[Any]:
+    """Return the training and the test rows in their seeded order."""
+    if len(rows) < 2:
+        limit = f", in a file of at most {LONGEST_FILE:,}" if variant == "augmented" else ""
+        raise LabError(
+            f"The dataset {source} has {counted(len(rows), 'usable row')}; a split needs at least 2 with a "
+            f"function of at most {LONGEST_FUNCTION:,} characters{limit}."
+        )
     split = rows.train_test_split(test_size=TEST_SHARE, seed=DEFAULT_SEED)
-    train, test = (_from_rows(split[side].shuffle(seed=DEFAULT_SEED)) for side in ("train", "test"))
-    # Hashing all of its 2 GB would take longer than it is worth: the sizes and the first rows tell.
-    heads = [(each.id, each.prompt, each.function) for side in (train, test) for each in side[:200]]
-    digest = hashlib.sha256(json.dumps([len(train), len(test), heads]).encode())
-    return Dataset("arxivdl", digest.hexdigest()[:12], train, test)
+    return [split[side].shuffle(seed=DEFAULT_SEED) for side in ("train", "test")]
 
 
-def _from_rows(rows: Any) -> LazySamples:
-    """Samples from rows of ``datasets``; an id is the row's place in the published dataset."""
-    names = [name for name in ("prompt", "function_name", "repo", "file") if name in rows.column_names]
-    light = rows.select_columns(names)
-    return LazySamples(
-        [f"arxivdl/{row}" for row in rows["row"]],
-        lambda at: _sample(rows[at]),
-        lambda at: "\n".join(str(value) for value in light[at].values()),
-    )
+def _left_out(number: int, why: str, when: str) -> str:
+    return f"Left out {when} the split: {counted(number, 'row')} {why}." if number else ""
+
+
+class _Side:
+    """One side of the split, read once: which rows can be used, and which are copies."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+        self._places: list[int] = []
+        self.ids: list[str] = []
+        self.copy_keys: list[tuple[int, int]] = []
+        names = ["row", "prompt", "function"]
+        batches = rows.select_columns(names).with_format("arrow").iter(10_000)
+        values = (zip(*(batch[name].to_pylist() for name in names), strict=True) for batch in batches)
+        for place, (number, prompt, function) in enumerate(chain.from_iterable(values)):
+            if prompt.strip() and function.strip():
+                self._places.append(place)
+                self.ids.append(f"arxivdl/{number}")  # its place in the published dataset
+                self.copy_keys.append(copy_key(prompt, function))
+        self.empty = len(rows) - len(self.ids)
+
+    def samples(self) -> LazySamples:
+        """Samples made on access."""
+        rows, places = self._rows, self._places
+        names = [name for name in ("prompt", "function_name", "repo", "file") if name in rows.column_names]
+        searched = rows.select_columns(names)
+        return LazySamples(
+            self.ids,
+            lambda at: _sample(rows[places[at]]),
+            lambda at: "\n".join(map(_text, searched[places[at]].values())),
+        )
 
 
 def _sample(row: dict[str, Any]) -> Sample:
@@ -70,9 +156,13 @@ def _sample(row: dict[str, Any]) -> Sample:
         id=f"arxivdl/{row['row']}",
         prompt=row["prompt"],
         function=row["function"],
-        function_name=row.get("function_name") or "",
+        function_name=_text(row.get("function_name")),
         full_code=row["full_code"],
-        file_length=row["file_length"],
-        repo=row.get("repo") or "",
-        file=row.get("file") or "",
+        file_length=_length(row["file_length"], row["full_code"]),
+        repo=_text(row.get("repo")),
+        file=_text(row.get("file")),
     )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

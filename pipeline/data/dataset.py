@@ -50,12 +50,18 @@ class LazySamples(Sequence[Sample]):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as one prompt variant sees it; ``train`` and ``test`` are in their seeded order."""
+    """A dataset as one prompt variant sees it; ``train`` and ``test`` are in their seeded order.
+
+    Attributes:
+        notes: what a reader of its results must know, each a sentence: rows that were left out, copies of
+            training samples among the test samples.
+    """
 
     name: str
     fingerprint: str
     train: LazySamples
     test: LazySamples
+    notes: tuple[str, ...] = ()
 
     def subset(self, n: int) -> Sequence[Sample]:
         """The first ``n`` training samples: each smaller subset is a prefix of each larger one.

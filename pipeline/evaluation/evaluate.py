@@ -92,6 +92,8 @@ def evaluate_columns(
         columns = [replace(each, checkpoint=fetch(settings, family, each.checkpoint)) for each in columns]
     suite = load_suite(settings, plan.suite) if plan.suite else None
     dataset = suite.dataset if suite else load_dataset(settings, family.dataset, columns[0].variant)
+    for note in dataset.notes:
+        report(0.01, note)
     samples = dataset.evaluation(min(plan.samples, len(dataset.test)) if suite else plan.samples)
     configs = [run_config(family, column, dataset, samples, plan) for column in columns]
     folders = [plan.root / config.id for config in configs]
@@ -136,6 +138,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "column": run.config.column,
         "fingerprint": run.config.fingerprint,
         "samples": len(run.attempts),
+        "dataset_notes": list(run.config.dataset_notes),
         "truncated": finished.count("length"),
         "scores": scores,
     }
@@ -168,6 +171,7 @@ def run_config(
         dataset_fingerprint=dataset.fingerprint,
         sample_ids=ids,
         decoding=sampling,
+        dataset_notes=dataset.notes,
         versions=package_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -29,6 +29,7 @@ class RunConfig:
         id: folder name, made from what follows, so that the same evaluation finds itself again.
         checkpoint: name, such as ``1000-regular``; ``column`` is the key that charts and the API use.
         sample_ids: the test samples, in order.
+        dataset_notes: what the dataset says of itself, such as copies on both sides of its split.
         judges: settings of every CodeJudge that judged it, by metric name; never a key.
         versions: of the packages that matter.
         created: UTC, ISO 8601.
@@ -48,6 +49,7 @@ class RunConfig:
     sample_ids: tuple[str, ...]
     decoding: SamplingParams
     judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dataset_notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     engine: str = ""
     created: str = ""
