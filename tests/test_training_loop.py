@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from pipeline.models.families import Family
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from training import loop
+from training import loop, stepper
 from training.backends import load
 from training.examples import IGNORED
 from training.jobs.progress import Reporter
@@ -83,7 +83,7 @@ def test_a_batch_in_parts_gives_the_same_loss(
     short: Settings, small: Family, rows: list[loop.Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(new_model(short, small), rows, small, tmp_path / "whole", max_steps=2)
-    monkeypatch.setattr(loop, "tokens_at_once", lambda *_: 50)
+    monkeypatch.setattr(stepper, "tokens_at_once", lambda *_: 50)
     parts = train(new_model(short, small), rows, small, tmp_path / "parts", max_steps=2)
     assert [loss for _, loss in parts.loss] == pytest.approx([loss for _, loss in whole.loss], abs=2e-4)
 
