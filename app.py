@@ -34,8 +34,8 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
         gr.HTML(theme.masthead())
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             navigation = Navigation(tabs)
-            with gr.Tab("Compare", id="compare") as tab:
-                compare.build(lab, page, tab, navigation)
+            with gr.Tab("Compare", id="compare"):
+                compare.build(lab, page, navigation)
             with gr.Tab("Results", id="results") as tab:
                 results.build(lab.settings, presenter, tab, navigation)
             with gr.Tab("Dataset", id="dataset") as tab:

@@ -31,8 +31,8 @@ def page_of(runner: Runner) -> Iterator[str]:
         jobs_api.add(runner, page)
         with gr.Tabs() as tabs:
             navigation = Navigation(tabs)
-            with gr.Tab("Compare", id="compare") as tab:
-                compare.build(lab, page, tab, navigation)
+            with gr.Tab("Compare", id="compare"):
+                compare.build(lab, page, navigation)
             with gr.Tab("Results", id="results") as tab:
                 results.build(lab.settings, results.lazy_presenter(lab.settings), tab, navigation)
             with gr.Tab("Jobs", id="jobs") as tab:

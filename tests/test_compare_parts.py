@@ -41,11 +41,16 @@ def test_a_family_that_cannot_run_here_says_so_and_the_loaded_model_stays(
     settings: Settings, family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    lab = Lab(settings)
-    model = lab.model(family).result()
-    with pytest.raises(LabError, match="needs a CUDA GPU, and this machine has none"):
-        lab.model(get_family(settings, "llama-3.1-8b"))
-    assert lab.model(family).result() is model
+    lab, large = Lab(settings), get_family(settings, "llama-3.1-8b")
+    with lab.use_model("ann", family) as model:
+        pass
+    state, message = lab.status(large)
+    assert state == "failed"
+    assert "needs a CUDA GPU, and this machine has none" in message
+    with pytest.raises(LabError, match="needs a CUDA GPU"), lab.use_model("ann", large):
+        pass
+    with lab.use_model("ann", family) as again:
+        assert again is model
 
 
 def test_what_is_being_loaded_stops_when_the_app_ends_and_nothing_is_logged(
@@ -53,7 +58,7 @@ def test_what_is_being_loaded_stops_when_the_app_ends_and_nothing_is_logged(
 ) -> None:
     lab = Lab(Settings(tmp_path))
     loading = lab.dataset(family, "regular")
-    until(lambda: "reading" in loading.says)
+    until(lambda: "reading" in loading.message)
     lab.close()
     until(lambda: loading.state == "failed", 5)  # a harvest takes longer
     assert not list(tmp_path.rglob("*.parquet"))
@@ -67,7 +72,7 @@ def test_a_dataset_that_cannot_be_had_says_so_until_it_is_asked_for_again(
     loading = lab.dataset(family, "regular")
     until(lambda: loading.state == "failed", 5)
     for _ in range(2):  # at every tick of the page's clock
-        card, _, sample_id, _ = show_place(lab, family.name, ["regular"], Place())
+        card, _, sample_id = show_place(lab, family.name, ["regular"], Place())
         assert "RCL_CORPUS names" in card
         assert sample_id == ""
     assert lab.dataset(family, "regular", again=True) is not loading

@@ -28,8 +28,9 @@ def text_of(html: str) -> str:
 @pytest.mark.parametrize("reason", [None, "stop", "length", "cancelled"])
 @pytest.mark.parametrize("against", ["nothing", "the reference"])
 def test_nothing_that_is_shown_becomes_markup(reason: str | None, against: panes.Against) -> None:
+    asked = Task(HOSTILE, reference=HOSTILE)
     done = Attempt(
-        TASK,
+        asked,
         TUNED,
         HOSTILE,
         HOSTILE,
@@ -37,8 +38,8 @@ def test_nothing_that_is_shown_becomes_markup(reason: str | None, against: panes
         HOSTILE,
         {HOSTILE: Score(HOSTILE, None, HOSTILE)},
     )
-    failed = Attempt(TASK, BASELINE, error=HOSTILE)
-    html = panes.grid([done, failed], Task(HOSTILE, reference=HOSTILE), True, against)
+    failed = Attempt(asked, BASELINE, error=HOSTILE)
+    html = panes.grid([done, failed], True, against)
     assert "<script" not in html
     assert "<img" not in html
     assert not re.search(r'="[^"]*<', html)
@@ -69,7 +70,7 @@ def test_a_completion_is_shown_whole() -> None:
 )
 def test_a_pane_names_what_wrote_it_as_the_engine_says(column: Column, mark: str, words: str) -> None:
     done = Attempt(TASK, column, "p", "p", replace(completion("def f(): pass"), fingerprint=mark))
-    assert words in text_of(panes.grid([done], TASK, False, "nothing"))
+    assert words in text_of(panes.grid([done]))
 
 
 def test_a_difference_leads_each_line_by_its_sign() -> None:
@@ -82,15 +83,14 @@ def test_a_difference_leads_each_line_by_its_sign() -> None:
 def test_the_baseline_is_the_base_of_differences_within_its_prompt_variant() -> None:
     other = replace(BASELINE, variant="augmented")
     shown = [Attempt(TASK, c, completion=completion("x = 1"), code="x = 1") for c in (BASELINE, other, TUNED)]
-    html = panes.grid(shown, TASK, against="the baseline")
+    html = panes.grid(shown, against="the baseline")
     assert html.count('class="diff"') == 1
 
 
 def test_what_is_unscored_says_why() -> None:
     score = Score("chrF", None, "there is no reference")
-    html = panes.grid(
-        [Attempt(TASK, TUNED, completion=completion("x"), code="x", scores={score.metric: score})], TASK
-    )
+    done = Attempt(TASK, TUNED, completion=completion("x"), code="x", scores={score.metric: score})
+    html = panes.grid([done])
     assert "not scored: there is no reference" in text_of(html)
 
 
@@ -107,7 +107,7 @@ def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
             TASK, column, completion=completion("x"), code="x", scores={s.metric: s for s in scores}
         )
 
-    html = panes.grid([shown(BASELINE, 20.0, 0.5), shown(TUNED, 10.0, 0.25)], TASK)
+    html = panes.grid([shown(BASELINE, 20.0, 0.5), shown(TUNED, 10.0, 0.25)])
     assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0", ".250"]
 
 
@@ -118,7 +118,7 @@ def test_every_pane_has_the_four_parts_that_the_style_sheet_lines_up() -> None:
         Attempt(TASK, TUNED, completion=completion("x", None)),
         Attempt(TASK, TUNED, completion=completion("x"), code="x", trimmed="much"),
     ]
-    html = panes.grid(shown, TASK, show_reference=True)
+    html = panes.grid(shown, show_reference=True)
     for card in html.split("<section")[1:]:
         parts = re.findall(r'<(header>|p class="facts"|div class="body"|div class="foot")', card)
         assert parts == ["header>", 'p class="facts"', 'div class="body"', 'div class="foot"']

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio.context import LocalContext
 
 from pipeline.schema import FieldError, LabError
 from ui.markup import escape
@@ -17,8 +18,8 @@ from ui.refusals import mark_refused
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For callbacks that only redraw a part of the page."""
 
-ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-"""For callbacks that need the model: one runs at a time, the others queue and see their position."""
+IN_LINE: dict[str, Any] = {"concurrency_limit": None}
+"""For callbacks that use the model: all may start, as each waits in the lab's own line."""
 
 UNEXPECTED = "Something went wrong on the server, and the server's log says what. Try again."
 _DO_NOT_FIT = (
@@ -69,6 +70,13 @@ def _shown(message: str, function: BlockFunction) -> gr.Error:
     """The error that Gradio passes on. The page renders its messages as HTML, API clients get plain text."""
     text = plain_text(message) if function.api_visibility == "public" else escape(message)
     return gr.Error(text, title="That did not work", print_exception=False)
+
+
+def visitor() -> str:
+    """Who the running callback works for: a session of the page or of an API client, else an address."""
+    request = LocalContext.request.get(None)
+    session = getattr(request, "session_hash", None)
+    return str(session or getattr(getattr(request, "client", None), "host", ""))
 
 
 def inform(message: str) -> None:

@@ -18,7 +18,7 @@ from ui.choices import first_columns
 from ui.lab import Lab
 from ui.markup import escape
 from ui.navigation import Navigation, Updates
-from ui.views import View
+from ui.views import View, to_query
 
 _PAGE = 10
 _AROUND = 15  # lines of the file shown on each side of the function
@@ -79,10 +79,11 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
 
     navigation.add_link(parts.send.click, compare_on, chosen)
     navigation.add_tab("dataset", open_view, [parts.family, parts.variant, parts.query, parts.opened])
-    navigation.follow(
-        parts.opened.change,
-        lambda family, variant, opened: View("dataset", family, variant=variant, sample=opened),
+    parts.opened.change(
+        lambda family, variant, opened: to_query(View("dataset", family, variant=variant, sample=opened)),
         chosen,
+        navigation.address(),
+        **QUIET,
     )
 
 

@@ -1,82 +1,31 @@
-"""What the tabs share: the settings, and the model and data that a thread makes ready meanwhile."""
+"""What the tabs share: the settings, the datasets, and the one model with the line before it."""
 
 from __future__ import annotations
 
 import gc
-import logging
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
+from pipeline.evaluation.attempts import compare
 from pipeline.generation import Engine, check_can_run, open_engine
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.schema import LabError, Progress, PromptVariant
+from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, SamplingParams, Task
 from pipeline.scoring import Scorer, offline_scorers
 from pipeline.scoring.execution.scorer import executions
 from pipeline.settings import Settings
+from ui.labels import place_label
+from ui.line import Line, Turn
+from ui.loading import Loading
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
 
-T = TypeVar("T")
-State = Literal["loading", "ready", "failed"]
-_CLOSING = "The app is closing."
-_log = logging.getLogger(__name__)
-
-
-class Loading(Generic[T]):
-    """One thing that a thread makes ready, and what there is to say about it meanwhile."""
-
-    def __init__(
-        self, work: Callable[[Progress], T], pool: ThreadPoolExecutor, closing: Event, says: str
-    ) -> None:
-        self._says, self._fraction, self._closing = says, 0.0, closing
-        self._future = pool.submit(self._run, work)
-
-    def _run(self, work: Callable[[Progress], T]) -> T:
-        try:
-            return work(self._tell)
-        except LabError:
-            raise
-        except Exception as error:
-            if self._closing.is_set():  # Python ends: threads cannot be started any more, and the like
-                raise LabError(_CLOSING) from error
-            _log.exception("loading failed")
-            raise LabError(f"Loading failed: {error or type(error).__name__}") from error
-
-    def _tell(self, fraction: float, message: str) -> None:
-        if self._closing.is_set():
-            raise LabError(_CLOSING)
-        self._fraction, self._says = fraction, message
-
-    @property
-    def state(self) -> State:
-        """Where it stands."""
-        if not self._future.done():
-            return "loading"
-        return "failed" if self._future.exception() else "ready"
-
-    @property
-    def says(self) -> str:
-        """Where it stands, in words; empty once it is ready."""
-        if self.state == "loading":
-            share = f" {self._fraction:.0%}" if 0 < self._fraction < 1 else ""
-            return f"{self._says}…{share}"
-        return str(self._future.exception() or "")
-
-    def wait(self) -> Iterator[str]:
-        """What there is to say, several times a second, until it is ready or has failed."""
-        while self.state == "loading":
-            yield self.says
-            time.sleep(0.1)
-
-    def result(self) -> T:
-        """The thing itself, waited for; raises ``LabError`` where it cannot be had."""
-        return self._future.result()
+ModelState = Literal["idle", "loading", "ready", "working", "failed"]
 
 
 @dataclass(frozen=True)
@@ -87,15 +36,30 @@ class Model:
     scorers: list[Scorer]
 
 
-class Lab:
-    """The settings, one model at a time, and the datasets; nothing is loaded before it is asked for.
+@dataclass(frozen=True)
+class Stage:
+    """How far a comparison is.
 
-    Models are swapped when another family is asked for, so only callbacks that share the ``model``
-    concurrency group (one at a time) may ask for one.
+    Attributes:
+        message: in words; empty at the end.
+        attempts: as they are.
+        waiting: whether it is still in line.
+    """
+
+    message: str
+    attempts: tuple[Attempt, ...]
+    waiting: bool = False
+
+
+class Lab:
+    """The settings, one model at a time, and the datasets. Each is loaded when it is first needed.
+
+    A turn in ``line`` is what allows the use of the model: another family's model replaces it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.line = Line()
         self._lock, self._closing = Lock(), Event()
         self._models = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
@@ -105,25 +69,77 @@ class Lab:
     def start(self) -> None:
         """Begin to load what a first comparison needs."""
         family = get_family(self.settings, DEFAULT_FAMILY)
-        self.model(family)
+        self._load(family)
         self.dataset(family, "regular")
 
     def close(self) -> None:
         """The app ends: let what is being loaded stop at its next step, as Python waits for it."""
         self._closing.set()
 
-    def model(self, family: Family) -> Loading[Model]:
-        """The family's model; takes the place of any other. One that failed is tried again.
+    def compare(
+        self,
+        visitor: str,
+        family: Family,
+        columns: Sequence[Column],
+        task: Task,
+        sampling: SamplingParams,
+        leaving: Event | None = None,
+    ) -> Iterator[Stage]:
+        """Wait in line, load the model, and let every column attempt the task.
+
+        Args:
+            visitor: who asks; visitors take turns.
+            family: the columns' family.
+            columns: checkpoints and prompt variants.
+            task: what they attempt.
+            sampling: of the generation.
+            leaving: when set, the visitor leaves the line, or the generation stops.
 
         Raises:
-            LabError: it cannot run here; the model that is loaded stays.
+            LabError: the family cannot run here, or no column can attempt the task.
         """
         check_can_run(self.settings, family)
+        attempts = tuple(Attempt(task, column) for column in columns)
+        with Turn(self.line, visitor, sampling.max_new_tokens, leaving or Event()) as turn:
+            for place in turn.wait():
+                yield Stage(place_label(place), attempts, waiting=True)
+            if turn.leaving.is_set():
+                return
+            loading = self._load(family)
+            for message in loading.wait():
+                yield Stage(message, attempts)
+                if turn.leaving.is_set():
+                    return
+            model = loading.result()
+            turn.start()
+            for step in compare(model.engine, model.scorers, columns, task, sampling, turn.leaving):
+                tokens = [attempt.completion.tokens for attempt in step if attempt.completion]
+                turn.steps_done = max(tokens, default=0)
+                yield Stage(_progress_message(step, sampling), tuple(step))
+
+    @contextmanager
+    def use_model(self, visitor: str, family: Family) -> Iterator[Model]:
+        """Wait in line, and hold the family's model for work that generates nothing.
+
+        Raises:
+            LabError: the model cannot run here, or cannot be loaded.
+        """
+        check_can_run(self.settings, family)
+        with Turn(self.line, visitor, steps=1) as turn:
+            for _ in turn.wait():
+                pass
+            yield self._load(family).result()
+
+    def _load(self, family: Family) -> Loading[Model]:
+        """The family's model, in place of any other. One that failed is tried again."""
         with self._lock:
             if self._model is None or self._model[0] != family.name or self._model[1].state == "failed":
                 self._model = None  # so that two base models are never in memory at once
                 loading = Loading(
-                    lambda tell: self._load_model(family, tell), self._models, self._closing, "Loading torch"
+                    lambda report: self._load_model(family, report),
+                    self._models,
+                    self._closing,
+                    "Loading torch",
                 )
                 self._model = (family.name, loading)
             return self._model[1]
@@ -141,37 +157,54 @@ class Lab:
             known = self._datasets.get(key)
             if known is None or (again and known.state == "failed"):
                 self._datasets[key] = Loading(
-                    lambda tell: self._load_dataset(*key, tell),
+                    lambda report: self._load_dataset(*key, report),
                     self._data,
                     self._closing,
                     "Preparing the dataset",
                 )
             return self._datasets[key]
 
-    def status(self, family: Family) -> tuple[State, str]:
-        """How the family's model stands, in words, without asking for it."""
+    def status(self, family: Family) -> tuple[ModelState, str]:
+        """The state of the family's model, and a sentence on it; loads nothing."""
+        try:
+            check_can_run(self.settings, family)
+        except LabError as error:
+            return "failed", str(error)
+        place = self.line.place()
+        if place.number > 1:
+            return "working", f"The model is busy. You would be {place_label(place)}"
         current = self._model
         if current is None or current[0] != family.name:
-            return "ready", "The model loads when you generate"
+            return "idle", f"Not loaded yet. {family.title} loads when you generate"
         loading = current[1]
         if loading.state == "ready":
             return "ready", f"Ready: {loading.result().engine.describe()}"
-        return loading.state, loading.says
+        return loading.state, loading.message
 
     def fingerprints(self) -> dict[str, str]:
         """Of the datasets that are loaded, by name."""
         loaded = {name: data for (name, _), data in self._datasets.items() if data.state == "ready"}
         return {name: data.result().fingerprint for name, data in loaded.items()}
 
-    def _load_model(self, family: Family, tell: Progress) -> Model:
+    def _load_model(self, family: Family, report: Progress) -> Model:
         gc.collect()
         if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
             sys.modules["torch"].cuda.empty_cache()
-        engine = open_engine(self.settings, family, tell)
-        tell(0.95, "Loading the metrics")
+        engine = open_engine(self.settings, family, report)
+        report(0.95, "Loading the metrics")
         return Model(engine, [*offline_scorers(engine=engine), *executions(self.settings, family.dataset)])
 
-    def _load_dataset(self, name: str, variant: PromptVariant, tell: Progress) -> Dataset:
+    def _load_dataset(self, name: str, variant: PromptVariant, report: Progress) -> Dataset:
         from pipeline.data.load import load_dataset
 
-        return load_dataset(self.settings, name, variant, tell)
+        return load_dataset(self.settings, name, variant, report)
+
+
+def _progress_message(attempts: Sequence[Attempt], sampling: SamplingParams) -> str:
+    """``Writing 41 of 256 tokens``: how far the attempts are that are not complete; empty at the end."""
+    rest = [attempt for attempt in attempts if not (attempt.written or attempt.error)]
+    if rest:
+        tokens = max(attempt.completion.tokens if attempt.completion else 0 for attempt in rest)
+        return f"Writing {tokens:,} of {sampling.max_new_tokens:,} tokens" if tokens else "Reading the prompt"
+    whole = [each for each in attempts if each.completion and each.completion.finish_reason != "cancelled"]
+    return "Scoring" if any(not attempt.scores for attempt in whole) else ""

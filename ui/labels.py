@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
-from pipeline.schema import DEFAULT_SEED, Column, SamplingParams, counted
+from pipeline.schema import DEFAULT_SEED, Column, SamplingParams, Task, counted
+from training.jobs.progress import in_time
+from ui.line import Place
 
 if TYPE_CHECKING:  # scipy comes with it, and the page does not wait for that
     from pipeline.analysis import Pair, Point, Setup
@@ -43,6 +46,23 @@ def sampling_label(sampling: SamplingParams) -> str:
         else f"temperature {sampling.temperature:g}, min-p {sampling.min_p:g}, seed {sampling.seed}"
     )
     return f"{how}, at most {counted(sampling.max_new_tokens, 'token')}"
+
+
+def place_label(place: Place) -> str:
+    """``2nd in line, about 30 s``."""
+    number = place.number
+    ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    wait = "" if place.seconds is None else f", about {in_time(place.seconds)}"
+    return f"{number:,}{ending} in line{wait}"
+
+
+def task_label(task: Task) -> str:
+    """A short name: the sample's function, else the first words of the instruction."""
+    name = (task.sample_id or "").rpartition("::")[2]
+    if name and not name.isdigit():
+        return name
+    first = task.instruction.partition("\n")[0]
+    return textwrap.shorten(first, 80, placeholder=" …") or first[:80]
 
 
 def setup_label(setup: Setup) -> str:

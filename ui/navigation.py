@@ -82,11 +82,11 @@ class Navigation:
         """Start a timer once the address is read: what it then shows must be the view of the address."""
         self._timers.append(timer)
 
-    def follow(self, event: Callable[..., Any], view: Callable[..., View], inputs: Sequence[Any]) -> None:
-        """Keep the address at the view that a tab shows; ``event`` happens when that changes."""
+    def address(self) -> gr.Textbox:
+        """A component that puts the query of a view into the address, if its tab is the one that is shown."""
         address = gr.Textbox(visible="hidden", container=False)
-        event(_as_query(view), inputs, address, **QUIET)
         address.change(None, address, js="(query) => labViews.note(query)", **QUIET)
+        return address
 
     def connect(self, page: gr.Blocks) -> None:
         """Wire every link, the address that the page was opened with, and Back and Forward."""
@@ -109,7 +109,8 @@ class Navigation:
             opened.success(None, address, js="(query) => labViews.put(query)", **QUIET)
         script.click(from_history, None, outputs, **QUIET)
         opened = page.load(from_address, None, outputs, **QUIET)
-        opened.then(lambda: [gr.Timer(active=True) for _ in self._timers], None, self._timers, **QUIET)
+        for timer in self._timers:
+            opened.then(lambda: gr.Timer(active=True), None, timer, **QUIET)
 
     def _opener(self, view: Callable[..., View], address: gr.Textbox) -> Callable[..., Updates]:
         @wraps(view)
@@ -130,11 +131,3 @@ class Navigation:
         except LabError as error:
             inform(str(error))
             return self._show(View(view.tab), address)
-
-
-def _as_query(view: Callable[..., View]) -> Callable[..., str]:
-    @wraps(view)
-    def query(*given: Any) -> str:
-        return to_query(view(*given))
-
-    return query

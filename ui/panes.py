@@ -26,10 +26,9 @@ _ONE_SAMPLE = (
 )
 
 
-def grid(
-    attempts: Sequence[Attempt], task: Task, show_reference: bool = False, against: Against = "nothing"
-) -> str:
-    """All panes side by side, the reference first where it is asked for, or each as a difference."""
+def grid(attempts: Sequence[Attempt], show_reference: bool = False, against: Against = "nothing") -> str:
+    """All attempts at a task side by side, the reference first where it is asked for, or as differences."""
+    task = attempts[0].task
     cards = [_reference(task)] if show_reference and task.reference is not None else []
     best = _best(attempts)
     for attempt in attempts:
@@ -37,6 +36,16 @@ def grid(
         cards.append(_card(attempt, base, against, best))
     note = _ONE_SAMPLE if best else ""
     return f'<div class="panes aligned">{"".join(cards)}</div>{note}'
+
+
+def ways(attempts: Sequence[Attempt]) -> list[tuple[str, Against]]:
+    """The ways in which attempts at a task can be shown."""
+    found: list[tuple[str, Against]] = [("Answers as written", "nothing")]
+    if any(attempt.task.reference is not None for attempt in attempts):
+        found.append(("Difference from the reference", "the reference"))
+    if len(attempts) > 1 and any(attempt.column.checkpoint.is_baseline for attempt in attempts):
+        found.append(("Difference from the baseline", "the baseline"))
+    return found
 
 
 def _best(attempts: Sequence[Attempt]) -> dict[str, float]:

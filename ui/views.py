@@ -59,7 +59,8 @@ def to_query(view: View) -> str:
     pairs += [(name, getattr(view, name)) for name in (*_TEXTS, "variant") if getattr(view, name)]
     pairs += [("column", key) for key in view.columns]
     if view.sampling:
-        pairs += [(name, getattr(view.sampling, name)) for name in _NUMBERS]
+        numbers = ((name, getattr(view.sampling, name)) for name in _NUMBERS)
+        pairs += [(name, value) for name, value in numbers if value is not None]  # a form's empty field
     return urlencode(pairs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -136,16 +136,68 @@ def test_a_temperature_out_of_range_gets_a_message_and_stays_in_its_field(page: 
     expect(temperature).to_have_value("9")
 
 
-def test_a_second_visitor_waits_in_line(page: Page, chromium: Any, app_url: str) -> None:
+def status(page: Page) -> Any:
+    return page.locator(".status p")
+
+
+def test_a_second_visitor_sees_the_place_in_line_and_can_leave(
+    page: Page, chromium: Any, app_url: str
+) -> None:
     ask(page, "Write a class with many long methods for matrices.", 900)
-    expect(pane(page, GOOD)).to_have_attribute("data-state", "writing", timeout=WAIT)
+    expect(status(page)).to_have_text(re.compile(r"Writing \d+ of 900 tokens"), timeout=WAIT)
     other = chromium.new_page()
     other.goto(app_url)
+    expect(status(other)).to_contain_text("The model is busy. You would be 2nd in line, about")
     ask(other, "Write a function that adds two tensors.", 4)
-    expect(other.get_by_text(re.compile("queue: 1/1"))).to_be_visible()
+    expect(status(other)).to_have_text(re.compile("2nd in line, about .*(s|min)"))
+    other.get_by_role("button", name="Leave").click()
+    expect(other.get_by_role("button", name="Stop")).to_be_disabled()
+    other.get_by_role("button", name="Generate").click()
+    expect(other.get_by_role("button", name="Leave")).to_be_visible()
     page.get_by_role("button", name="Stop").click()
     expect(pane(other, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
+    expect(status(other)).to_contain_text("Ready")
     other.close()
+
+
+def test_a_comparison_asked_for_as_the_page_opens_waits_for_the_sample(page: Page) -> None:
+    page.get_by_role("button", name="Generate").click()
+    expect(pane(page, BASELINE)).to_contain_text(re.compile(r"\b[1-9]\d* tokens?\b"), timeout=WAIT)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_role("button", name="Stop").click()
+    expect(pane(page, BASELINE)).to_contain_text("stopped by you")
+
+
+def test_answers_bear_the_name_of_their_task_and_turn_grey_when_the_form_moves_on(page: Page) -> None:
+    sample = page.locator(".sample:visible h3")
+    expect(sample).not_to_be_empty(timeout=WAIT)
+    name, word = sample.inner_text(), page.get_by_text("The form has changed since these answers")
+    set_most_tokens(page, 4)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("heading", name=f"Answers to {name}")).to_be_visible(timeout=WAIT)
+    expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
+    expect(word).to_have_count(0)
+    button, box = (lambda name: page.get_by_role("button", name=name).click()), page.get_by_label
+    changes: list[tuple[Callable[[], None], Callable[[], None]]] = [
+        (lambda: button("Next"), lambda: button("Previous")),
+        (lambda: box("200 samples").check(), lambda: box("200 samples").uncheck()),
+        (lambda: set_most_tokens(page, 5), lambda: set_most_tokens(page, 4)),
+        (lambda: box("Own instruction").check(), lambda: box("Dataset sample").check()),
+    ]
+    for change, change_back in changes:
+        change()
+        expect(word).to_be_visible()
+        expect(page.locator("#panes .panes")).to_have_css("filter", "grayscale(1)")
+        expect(page.get_by_role("heading", name=f"Answers to {name}")).to_be_visible()
+        change_back()
+        expect(word).to_have_count(0)
+
+
+def test_a_family_that_this_machine_cannot_run_says_what_it_needs_before_the_click(page: Page) -> None:
+    page.get_by_label("Model family").click()
+    page.get_by_role("option", name="Llama").click()
+    expect(status(page)).to_contain_text("needs a CUDA GPU, and this machine has none")
+    expect(status(page)).to_have_class("failed")
 
 
 def test_a_sample_of_the_dataset_tab_goes_to_compare(page: Page) -> None:

@@ -11,7 +11,6 @@ from typing import Any, TypedDict
 
 import gradio as gr
 
-from pipeline.evaluation import attempts
 from pipeline.evaluation.limits import MAX_COLUMNS, check_sampling, check_text, choose_columns
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
@@ -29,7 +28,7 @@ from pipeline.schema import (
 )
 from pipeline.scoring import extract_code, score_all
 from ui.api.endpoint import endpoint, publish
-from ui.callbacks import ON_MODEL
+from ui.callbacks import IN_LINE, visitor
 from ui.lab import Lab
 
 
@@ -122,9 +121,8 @@ class Api:
         chosen = get_family(self.lab.settings, family)
         found = choose_columns(self.lab.settings, chosen, columns)
         task = self._task(chosen, found, instruction, sample_id, context)
-        model = self.lab.model(chosen).result()
-        for step in attempts.compare(model.engine, model.scorers, found, task, sampling):
-            yield [_answer(attempt) for attempt in step]
+        for stage in self.lab.compare(visitor(), chosen, found, task, sampling):
+            yield [_answer(attempt) for attempt in stage.attempts]
 
     generate = endpoint(one_column(compare))
     compare = endpoint(compare)
@@ -144,14 +142,14 @@ class Api:
         check_text("completion", completion)
         check_text("reference", reference)
         check_text("instruction", instruction)
-        model = self.lab.model(get_family(self.lab.settings, family)).result()
         attempt = Attempt(
             Task(instruction, reference=reference or None),
             Column(Checkpoint(family, "baseline"), "regular"),
             completion=Completion("", completion, 0, "stop", 0.0),
             code=extract_code(completion),
         )
-        return [_score_row(score) for score in score_all([attempt], model.scorers)[0].values()]
+        with self.lab.use_model(visitor(), get_family(self.lab.settings, family)) as model:
+            return [_score_row(score) for score in score_all([attempt], model.scorers)[0].values()]
 
     def _task(
         self, family: Family, columns: list[Column], instruction: str, sample_id: str, context: str
@@ -173,7 +171,7 @@ def add(lab: Lab, page: gr.Blocks) -> None:
     """Publish the endpoints of this module."""
     api = Api(lab)
     for function in (api.generate, api.compare, api.score):
-        publish(page, function, **ON_MODEL)
+        publish(page, function, **IN_LINE)
 
 
 def _answer(attempt: Attempt) -> Answer:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
 
 SAMPLE, OWN = "Dataset sample", "Own instruction"
-SampleView = tuple[str, "Place", str, Any]
+SampleView = tuple[str, "Place", str]
 """Values for ``TaskForm.sample_view``."""
 _MOVES: dict[str, Callable[[int], int]] = {
     "Previous": lambda at: at - 1,
@@ -57,10 +57,7 @@ class Place:
 
 @dataclass(frozen=True)
 class TaskForm:
-    """The components that set the task; ``place`` and ``sample_id`` are states.
-
-    ``clock`` ticks while something is being loaded that the page waits for.
-    """
+    """The components that set the task; ``place`` and ``sample_id`` are states."""
 
     source: gr.Radio
     search: gr.Textbox
@@ -69,12 +66,11 @@ class TaskForm:
     sample_id: gr.State
     instruction: gr.Textbox
     code: gr.Textbox
-    clock: gr.Timer
 
     @property
-    def sample_view(self) -> list[gr.HTML | gr.State | gr.Timer]:
+    def sample_view(self) -> list[gr.HTML | gr.State]:
         """What ``show_place`` gives."""
-        return [self.card, self.place, self.sample_id, self.clock]
+        return [self.card, self.place, self.sample_id]
 
     @property
     def all(self) -> list[Any]:
@@ -114,8 +110,7 @@ def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
             max_lines=12,
             elem_classes="mono",
         )
-    place, sample_id, clock = gr.State(Place()), gr.State(""), gr.Timer(0.7, active=False)
-    form = TaskForm(source, search, card, place, sample_id, instruction, code, clock)
+    form = TaskForm(source, search, card, gr.State(Place()), gr.State(""), instruction, code)
     source.change(
         lambda chosen: (gr.Column(visible=chosen == SAMPLE), gr.Column(visible=chosen == OWN)),
         source,
@@ -168,25 +163,24 @@ def dataset(lab: Lab, family: str, variants: Sequence[str], again: bool = False)
 def show_place(
     lab: Lab, family: str, variants: Sequence[str], place: Place, again: bool = False
 ) -> SampleView:
-    """The sample at a place: as a card, the place in range, its id (or nothing), and whether to look again.
+    """The sample at a place: as a card, the place in range, and its id, empty where there is no sample.
 
-    ``again`` tries once more to load a dataset that could not be had.
+    ``again`` tries once more to load a dataset that could not be loaded.
     """
     loading = dataset(lab, family, variants, again)
     if loading.state == "loading":
-        return pieces.waiting(loading.says), place, "", gr.Timer(active=True)
+        return pieces.waiting(loading.message), place, ""
     try:
         data = loading.result()
         offset = data.test_place(place.sample) if place.sample else place.offset
     except LabError as error:
-        return pieces.problem(str(error)), Place(place.query, place.offset), "", gr.skip()
+        return pieces.problem(str(error)), Place(place.query, place.offset), ""
     found = data.matches(place.query)
     if not found:
-        nothing = f'<p class="note">No test sample matches “{escape(place.query)}”.</p>'
-        return nothing, place, "", gr.skip()
+        return f'<p class="note">No test sample matches “{escape(place.query)}”.</p>', place, ""
     place = Place(place.query, offset % len(found))
     sample = data.test[found[place.offset]]
-    return pieces.sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id, gr.skip()
+    return pieces.sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id
 
 
 def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
@@ -194,24 +188,18 @@ def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
     if view.instruction:
         return {form.source: OWN, form.instruction: view.instruction, form.code: view.context}
     if view.sample:
-        variants = [key.partition("/")[2] for key in view.columns]
         family, place = view.family or DEFAULT_FAMILY, Place(sample=view.sample)
-        shown = show_place(lab, family, variants, place, again=True)
+        shown = show_place(lab, family, _variants(view), place, again=True)
         return {form.source: SAMPLE, form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
     return {}
 
 
-def read_task(
-    lab: Lab, family: str, variants: Sequence[str], source: str, sample_id: str, instruction: str, code: str
-) -> Task:
-    """The task that the form sets; raises ``LabError`` where it sets none."""
-    if source == OWN:
-        return task_from_instruction(instruction, code)
-    loading = dataset(lab, family, variants)
-    if loading.state == "loading":
-        raise LabError(
-            f"The dataset is not ready yet ({loading.says}). Try again shortly, or write an own instruction."
-        )
-    if not sample_id:
-        raise LabError("No sample is shown to compare on: choose one, or write an own instruction.")
-    return task_from_sample(loading.result().get(sample_id))
+def read_task(lab: Lab, view: View) -> Task:
+    """The task of a view; raises ``LabError`` where it has none. Waits for the dataset."""
+    if view.sample:
+        return task_from_sample(dataset(lab, view.family, _variants(view)).result().get(view.sample))
+    return task_from_instruction(view.instruction, view.context)
+
+
+def _variants(view: View) -> list[str]:
+    return [key.partition("/")[2] for key in view.columns]

@@ -23,7 +23,7 @@ from ui.jobs.preview import preview
 from ui.lab import Lab
 from ui.markup import escape
 from ui.navigation import Navigation, Updates
-from ui.views import View
+from ui.views import View, to_query
 
 _EVERY = 2.0  # seconds between two looks at the queue
 _FORMS = {"finetune": "Fine-tune", "evaluate": "Evaluation", "sweep": "Sweep"}
@@ -75,7 +75,9 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
         return dict(zip(look.outputs, redraw(runner, view.job), strict=True))
 
     navigation.add_tab("jobs", open_view, look.outputs)
-    navigation.follow(look.opened.change, lambda opened: View("jobs", job=opened), [look.opened])
+    look.opened.change(
+        lambda opened: to_query(View("jobs", job=opened)), look.opened, navigation.address(), **QUIET
+    )
 
 
 def _standing(runner: Runner) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -12,7 +12,7 @@ import gradio as gr
 from pipeline.settings import Settings
 from ui.callbacks import QUIET
 from ui.navigation import Navigation, Updates
-from ui.views import View
+from ui.views import View, to_query
 
 if TYPE_CHECKING:
     from ui.results.presenter import Presenter
@@ -111,10 +111,12 @@ def build(
         return dict(zip((setup, metric), presenter().pickers(view), strict=True))
 
     navigation.add_tab("results", open_view, [setup, metric])
-    navigation.follow(
-        partial(gr.on, [setup.change, metric.change]),
-        lambda setup, metric: View("results", setup=setup, metric=metric),
+    gr.on(
+        [setup.change, metric.change],
+        lambda setup, metric: to_query(View("results", setup=setup, metric=metric)),
         [setup, metric],
+        navigation.address(),
+        **QUIET,
     )
 
 

@@ -1,0 +1,110 @@
+"""The form of a comparison: columns, task and sampling, and the view that they set."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.schema import SamplingParams
+from pipeline.settings import Settings
+from ui.callbacks import QUIET
+from ui.compare import columns, task
+from ui.compare.columns import ColumnPicker
+from ui.compare.task import SAMPLE, TaskForm
+from ui.lab import Lab
+from ui.navigation import Updates
+from ui.views import View
+
+LABELS = {
+    "temperature": "Temperature",
+    "min_p": "Min-p",
+    "max_new_tokens": "Max new tokens",
+    "seed": "Seed",
+    "instruction": "Instruction",
+    "context": "Code of the file around it",
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """The components of the upper half of the tab."""
+
+    picker: ColumnPicker
+    task: TaskForm
+    sampling: list[gr.Number]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What ``read_view`` takes."""
+        own = [self.task.source, self.task.sample_id, self.task.instruction, self.task.code]
+        return [*self.picker.all, *own, *self.sampling]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What ``open_view`` may change."""
+        return [*self.picker.all, *self.task.all, *self.sampling]
+
+
+def build(lab: Lab, page: gr.Blocks) -> Form:
+    """Two cards side by side."""
+    with gr.Row(equal_height=True):
+        with gr.Column(scale=2, min_width=320, elem_classes="card"):
+            picker = columns.build(lab.settings, page)
+            sampling = _sampling(lab.settings, picker.family)
+        with gr.Column(scale=3, min_width=320, elem_classes="card"):
+            return Form(picker, task.build(lab, picker), sampling)
+
+
+def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
+    first = default_sampling(get_family(settings, str(family.value)))
+    with gr.Accordion("Decoding settings", open=False), gr.Row():
+        # Without Gradio's limits and rounding: ``check_sampling`` refuses a bad value by the field's name.
+        temperature = gr.Number(
+            first.temperature, label=f"{LABELS['temperature']} (0: greedy)", min_width=190
+        )
+        min_p = gr.Number(first.min_p, label=LABELS["min_p"], min_width=190)
+        most = gr.Number(first.max_new_tokens, label=LABELS["max_new_tokens"], min_width=190)
+        seed = gr.Number(first.seed, label=LABELS["seed"], min_width=190)
+    family.input(lambda name: get_family(settings, name).max_new_tokens, family, most, **QUIET)
+    return [temperature, min_p, most, seed]
+
+
+def default_sampling(family: Family) -> SamplingParams:
+    """How a family generates unless the visitor changes it."""
+    return SamplingParams(max_new_tokens=family.max_new_tokens)
+
+
+def read_view(
+    settings: Settings, family_name: str, checkpoints: list[str], variants: list[str], source: str,
+    sample_id: str, instruction: str, code: str, *sampling: float,
+) -> View:  # fmt: skip
+    """The view that the form sets; ``sampling`` is None where it is the family's own."""
+    family = get_family(settings, family_name)
+    keys, _ = columns.column_keys(settings, family, checkpoints, variants)
+    chosen = SamplingParams(*sampling)  # type: ignore[arg-type]
+    own = source != SAMPLE
+    return View(
+        "compare",
+        family_name,
+        tuple(keys),
+        sample="" if own else sample_id,
+        instruction=instruction.strip() if own else "",
+        context=code if own else "",
+        sampling=None if chosen == default_sampling(family) else chosen,
+    )
+
+
+def open_view(lab: Lab, form: Form, view: View) -> Updates:
+    """Set the form to a view."""
+    updates = {
+        **columns.open_columns(lab.settings, view, form.picker),
+        **task.open_task(lab, view, form.task),
+    }
+    if view.family or view.sampling:
+        family = get_family(lab.settings, view.family or DEFAULT_FAMILY)
+        sampling = view.sampling or default_sampling(family)
+        updates |= dict(zip(form.sampling, astuple(sampling), strict=True))
+    return updates

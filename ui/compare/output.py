@@ -1,0 +1,160 @@
+"""The lower half of the Compare tab: Generate and Stop, the status, and the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from pipeline.models.families import get_family
+from pipeline.schema import LabError
+from ui import panes, pieces
+from ui.callbacks import IN_LINE, QUIET, in_form_words
+from ui.compare.comparison import Comparison, run
+from ui.compare.form import LABELS, Form, read_view
+from ui.compare.task import OWN
+from ui.lab import Lab, Stage
+from ui.navigation import Updates
+
+_YOUR_TURN = "The answers appear here when it is your turn."
+_SOON = "The answers appear here as soon as everything is loaded."
+
+
+@dataclass(frozen=True)
+class Output:
+    """Its components. Only ``notice`` says why a comparison cannot be made."""
+
+    generate: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    notice: gr.HTML
+    controls: gr.Row
+    show_reference: gr.Checkbox
+    against: gr.Radio
+    moved: gr.HTML
+    grid: gr.HTML
+    comparison: gr.State
+
+    @property
+    def all(self) -> list[Any]:
+        """All but the button that starts a comparison."""
+        own = [self.stop, self.status, self.notice, self.controls, self.show_reference, self.against]
+        return [*own, self.moved, self.grid, self.comparison]
+
+
+def build() -> Output:
+    """Lay the components out."""
+    with gr.Row(elem_classes="actions", equal_height=True):
+        generate = gr.Button("Generate", variant="primary", scale=0, min_width=150)
+        stop = gr.Button("Stop", scale=0, min_width=90, interactive=False)
+        status = gr.HTML(elem_classes="status", min_height=24)
+    notice = gr.HTML(visible=False)
+    with gr.Row(elem_classes="view", equal_height=True, visible=False) as controls:
+        against = gr.Radio(panes.ways(()), value="nothing", label="Show", container=False)
+        show_reference = gr.Checkbox(label="Show the reference", container=False, scale=0, min_width=190)
+    moved = gr.HTML(visible=False, elem_classes="moved-on")
+    grid = gr.HTML(panes.EMPTY, elem_id="panes")
+    return Output(
+        generate, stop, status, notice, controls, show_reference, against, moved, grid, gr.State()
+    )  # fmt: skip
+
+
+def wire(lab: Lab, form: Form, out: Output) -> None:
+    """Let the buttons start and stop comparisons, and the controls change how one is shown."""
+
+    def generate(*values: Any) -> Iterator[Updates]:
+        *asked, place, source, show_reference, against, before = values
+        comparison = None
+        try:
+            comparison = Comparison(read_view(lab.settings, *asked), show_reference, against)
+            for stage in run(lab, comparison, None if source == OWN else place):
+                yield _drawn(lab, out, comparison, stage)
+        except LabError as error:
+            problem = pieces.problem(in_form_words(error, LABELS))
+            # What was shown before stays: nothing is lost by a slip.
+            yield {**_ended(lab, out, before), out.notice: gr.HTML(problem, visible=True)}
+            return
+        finally:
+            if comparison:
+                comparison.running = False
+        yield _ended(lab, out, comparison if comparison.attempts else before)
+
+    started = gr.on(
+        [out.generate.click, form.task.instruction.submit],
+        generate,
+        [*form.inputs, form.task.place, form.task.source, out.show_reference, out.against, out.comparison],
+        out.all,
+        show_progress="hidden",
+        trigger_mode="once",
+        api_visibility="private",
+        **IN_LINE,
+    )
+    # A busy page draws only the last of several steps, and the visitor's controls may have changed since.
+    started.then(lambda comparison: _panes(lab, comparison), out.comparison, out.grid, **QUIET)
+
+    def stop(comparison: Comparison | None) -> None:
+        # Not Gradio's ``cancels``: the engine ends the answers itself, so that they are kept and marked.
+        if comparison:
+            comparison.leaving.set()
+
+    def show(comparison: Comparison | None, show_reference: bool, against: panes.Against) -> str:
+        if comparison:
+            comparison.show_reference, comparison.against = show_reference, against
+        return _panes(lab, comparison)
+
+    out.stop.click(stop, out.comparison, None, **QUIET)
+    shown = [out.comparison, out.show_reference, out.against]
+    gr.on([out.show_reference.input, out.against.input], show, shown, out.grid, **QUIET)
+
+
+def _drawn(lab: Lab, out: Output, comparison: Comparison, stage: Stage) -> Updates:
+    """A running comparison. Each step gives all that has to hold meanwhile: a busy page skips some."""
+    updates = {
+        out.comparison: comparison,
+        out.stop: gr.Button("Leave" if stage.waiting else "Stop", interactive=True),
+        out.status: pieces.status("working", stage.message),
+        out.notice: gr.HTML(visible=False),
+        out.moved: moved(comparison),
+    }
+    if not comparison.attempts:
+        return {**updates, out.grid: pieces.waiting(_YOUR_TURN if stage.waiting else _SOON)}
+    return {**updates, **_controls(out, comparison), out.grid: comparison.draw(lab)}
+
+
+def _ended(lab: Lab, out: Output, comparison: Comparison | None) -> Updates:
+    """No comparison runs any more, and this one is shown."""
+    updates = {
+        out.comparison: comparison,
+        out.stop: gr.Button("Stop", interactive=False),
+        out.moved: moved(comparison),
+        out.grid: _panes(lab, comparison),
+    }
+    if comparison is None:
+        return updates
+    state = lab.status(get_family(lab.settings, comparison.view.family))
+    return {**updates, **_controls(out, comparison), out.status: pieces.status(*state)}
+
+
+def moved(comparison: Comparison | None) -> gr.HTML:
+    """A word where the form has moved on; the style sheet then greys the answers below."""
+    message = comparison.moved_message() if comparison else ""
+    return gr.HTML(pieces.waiting(message), visible=bool(message))
+
+
+def _panes(lab: Lab, comparison: Comparison | None) -> str:
+    return comparison.draw(lab) if comparison else panes.EMPTY
+
+
+def _controls(out: Output, comparison: Comparison) -> Updates:
+    """The ways of showing these answers."""
+    ways = panes.ways(comparison.attempts)
+    if comparison.against not in dict(ways).values():
+        comparison.against = "nothing"
+    has_reference = comparison.attempts[0].task.reference is not None
+    return {
+        out.controls: gr.Row(visible=len(ways) > 1 or has_reference),
+        out.against: gr.Radio(ways, value=comparison.against, visible=len(ways) > 1),
+        out.show_reference: gr.Checkbox(visible=has_reference),
+    }
