@@ -14,6 +14,7 @@ _LOG = logging.getLogger(__name__)
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 NAMES = (*_PROXIES, *map(str.lower, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR")
 """The variables that HTTP clients read."""
+HUB_URL = "https://huggingface.co"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -33,7 +34,8 @@ def prepare_environment() -> None:
     """
     bypass_proxies_on_loopback()
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = os.environ.get("SSLKEYLOGFILE")
+        if keys := os.environ.get("SSLKEYLOGFILE"):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = keys
     except OSError as error:  # aiohttp would fail as it is imported; and only debugging needs this file
         _LOG.warning("SSLKEYLOGFILE is ignored: %s", error)
         del os.environ["SSLKEYLOGFILE"]

@@ -156,6 +156,43 @@ def test_a_dead_proxy_is_named_without_its_password(clean: pytest.MonkeyPatch, f
     assert "geheim" not in str(error.value)
 
 
+_FETCH = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from pipeline.data.arxivdl import load_arxivdl
+from pipeline.models.families import get_family
+from pipeline.models.hub import fetch
+from pipeline.models.weights import base_model_dir
+from pipeline.schema import Checkpoint, LabError
+from pipeline.scoring import encoder
+from pipeline.settings import Settings
+
+settings = Settings(data_dir=Path(sys.argv[1]))
+family = get_family(settings, "smollm2-135m")
+encoder.MINILM = replace(encoder.MINILM, model="no_such_package")
+for ask in (
+    lambda: encoder.load_encoder(),
+    lambda: load_arxivdl("regular"),
+    lambda: fetch(settings, family, Checkpoint(family.name, "x", 1, "regular", hub_id="nobody/nothing")),
+    lambda: base_model_dir(settings, replace(family, base=replace(family.base, package="no_such_package"))),
+):
+    try:
+        ask()
+    except LabError as error:
+        print(str(error).replace(chr(10), " "))
+"""
+
+
+def test_what_the_hub_has_names_the_settings_with_which_it_cannot_be_reached(tmp_path: Path) -> None:
+    env = environment(tmp_path, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path), SSL_CERT_FILE="/missing/ca.pem")
+    command = [sys.executable, "-c", _FETCH, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    said = done.stdout.splitlines()
+    assert len(said) == 4, done.stderr
+    assert all("SSL_CERT_FILE=/missing/ca.pem" in each for each in said), said
+
+
 def test_what_no_proxy_holds_already_stays() -> None:
     env = {"NO_PROXY": "intern.example, 127.0.0.1", "no_proxy": "other.example"}
     bypass_proxies_on_loopback(env)
