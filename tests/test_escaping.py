@@ -163,7 +163,7 @@ def test_no_field_of_a_run_becomes_markup_in_the_tables(setup: Setup) -> None:
     assert is_plain_text(tables.runs(setup.runs, [HOSTILE]))
 
 
-@pytest.mark.parametrize("view", ["outputs", "difference to the reference", HOSTILE])
+@pytest.mark.parametrize("view", ["nothing", "the reference", "the baseline"])
 def test_no_field_of_a_run_becomes_markup_where_one_sample_is_shown(setup: Setup, view: Any) -> None:
     sample = setup.runs[0].config.sample_ids[0]
     assert is_plain_text(drilldown.sample(setup, sample, view, HOSTILE))

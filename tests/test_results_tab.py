@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,10 +15,11 @@ from maintenance import readme_section as readme
 from pipeline.analysis import analyze, find_setups
 from pipeline.analysis.reported import load_reported
 from pipeline.analysis.samples import Kind
-from pipeline.schema import LabError
-from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, bare_settings, make_run
+from pipeline.schema import LabError, SamplingParams
+from tests.made_up_runs import BERT, BITS, CHRF, GREEDY, JUDGE, bare_settings, make_run
 from ui.results import charts, drilldown, report, tables
 from ui.results import tab as results
+from ui.results.presenter import Presenter
 
 pytest_plugins = ("tests.results_page",)
 
@@ -25,9 +27,8 @@ pytest_plugins = ("tests.results_page",)
 # The tab
 
 
-def test_the_pickers_offer_what_the_library_knows():
+def test_the_picker_of_samples_offers_every_kind():
     assert get_args(Kind) == results.KINDS
-    assert get_args(drilldown.Shown) == results.SHOWN
 
 
 # The API
@@ -98,16 +99,52 @@ def test_variants_differ_in_color_marker_and_dash():
 
 def test_the_chosen_sample_s_hostile_text_is_escaped(setup):
     sample = setup.runs[0].config.sample_ids[3]
-    shown = drilldown.sample(setup, sample) + drilldown.sample(setup, sample, "difference to the reference")
+    shown = drilldown.sample(setup, sample) + drilldown.sample(setup, sample, "the reference")
     assert "&lt;script&gt;" in shown
     assert "<script" not in shown
     assert "<img" not in shown
 
 
 def test_the_baseline_itself_is_shown_whole_where_others_show_their_difference_to_it(setup):
-    shown = drilldown.sample(setup, setup.runs[0].config.sample_ids[0], "difference to the baseline")
+    shown = drilldown.sample(setup, setup.runs[0].config.sample_ids[0], "the baseline")
     assert shown.count('<pre class="diff"') == 8
     assert shown.count('<pre class="code"') == 2
+
+
+def test_every_pane_lists_the_same_scores_in_the_same_order(tmp_path):
+    """Runs store their scores in the order in which they were made, and may lack some."""
+    settings, metrics = bare_settings(tmp_path), ("chrF", "parses", "bits per byte", JUDGE)
+    runs = [
+        make_run(settings, size, values={name: [0.5, 1.0] for name in names})
+        for size, names in ((0, metrics), (200, metrics[::-1]), (500, metrics[1:3]))
+    ]
+    (setup,) = find_setups(runs)
+    html = drilldown.sample(setup, runs[0].config.sample_ids[0])
+    panes = html.split("<section")[3:]  # behind the sample and the reference
+    rows = [re.findall(r'<th scope="row"[^>]*>([^<]*)', pane) for pane in panes]
+    assert rows == [[JUDGE, "chrF", "parses", "bits per byte"]] * 3
+
+
+def test_a_run_whose_checkpoint_is_not_here_says_so_in_its_pane_and_in_the_list(tmp_path):
+    """As the shipped runs of training seed 43, whose adapters are not shipped."""
+    settings = bare_settings(tmp_path)
+    runs = [make_run(settings, 0), make_run(settings, 200, seed=43)]
+    presenter, sample = Presenter(settings), runs[0].config.sample_ids[0]
+    html = presenter.sample(presenter.runs.setup("").key, sample, "nothing", "")
+    assert [pane.count("not on this machine") for pane in html.split("<section")[3:]] == [0, 1]
+    shown = presenter.show("", CHRF)["runs"]
+    assert "abc123, not on this machine" in shown
+    assert "no adapter, not" not in shown
+
+
+def test_results_opens_on_the_sampling_that_evaluations_use_by_default(tmp_path):
+    settings, default = bare_settings(tmp_path), SamplingParams()
+    runs = [
+        make_run(settings, size, decoding=how, created=f"{day}T00:00:00+00:00")
+        for size in (0, 200)
+        for how, day in ((GREEDY, "2026-01-02"), (default, "2026-01-03"))
+    ]
+    assert [setup.decoding for setup in find_setups(runs)] == [default, replace(GREEDY, min_p=0.0)]
 
 
 def test_the_runs_list_tells_the_unfinished(tmp_path):

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
-from pipeline.schema import Attempt, Completion, Score, Task, counted
-from pipeline.scoring import METRICS, extract_code, metric_of
+from pipeline.schema import Attempt, Column, Completion, Score, Task, counted
+from pipeline.scoring import METRICS, extract_code, in_order, metric_of
 from pipeline.scoring.encoder import KINDS
 from ui import markup, numbers, pieces
 from ui.executed import executed
+from ui.judged import judged
 from ui.labels import column_label
 from ui.markup import escape
 
 Against = Literal["nothing", "the reference", "the baseline"]
-_LEFT_OUT = frozenset(name for kind in KINDS for name in kind.metrics[2:])
-"""Scores of the raw text, which runs and the API keep for comparison with published figures."""
+WAYS: list[tuple[str, Against]] = [
+    ("Answers as written", "nothing"),
+    ("Difference from the reference", "the reference"),
+    ("Difference from the baseline", "the baseline"),
+]
+"""Ways to show attempts: as they are, or as differences."""
+_FOLDED = frozenset(name for kind in KINDS for name in kind.metrics[2:])
+"""Scores of the raw text: for comparison with published figures only."""
 EMPTY = (
     '<p class="empty">Press <b>Generate</b>: every checkpoint that you ticked gets the same task, and their '
     "answers appear here side by side, each with its scores.</p>"
@@ -26,26 +34,41 @@ _ONE_SAMPLE = (
 )
 
 
-def grid(attempts: Sequence[Attempt], show_reference: bool = False, against: Against = "nothing") -> str:
-    """All attempts at a task side by side, the reference first where it is asked for, or as differences."""
+def grid(
+    attempts: Sequence[Attempt],
+    show_reference: bool = False,
+    against: Against = "nothing",
+    notes: Mapping[Column, str] = MappingProxyType({}),
+    chosen: Column | None = None,
+) -> str:
+    """All attempts at a task side by side.
+
+    Args:
+        attempts: at least one.
+        show_reference: whether the reference stands before them, where there is one.
+        against: shows them as differences from it.
+        notes: a sentence more on some columns.
+        chosen: a column to mark.
+    """
     task = attempts[0].task
     cards = [_reference(task)] if show_reference and task.reference is not None else []
-    best = _best(attempts)
+    best, metrics = _best(attempts), in_order({name for attempt in attempts for name in attempt.scores})
     for attempt in attempts:
         base = _base(attempt, attempts, task, against)
-        cards.append(_card(attempt, base, against, best))
+        current = attempt.column == chosen
+        cards.append(_card(attempt, _body(attempt, base, against), best, metrics, notes, current))
     note = _ONE_SAMPLE if best else ""
     return f'<div class="panes aligned">{"".join(cards)}</div>{note}'
 
 
 def ways(attempts: Sequence[Attempt]) -> list[tuple[str, Against]]:
-    """The ways in which attempts at a task can be shown."""
-    found: list[tuple[str, Against]] = [("Answers as written", "nothing")]
-    if any(attempt.task.reference is not None for attempt in attempts):
-        found.append(("Difference from the reference", "the reference"))
-    if len(attempts) > 1 and any(attempt.column.checkpoint.is_baseline for attempt in attempts):
-        found.append(("Difference from the baseline", "the baseline"))
-    return found
+    """Those of ``WAYS`` that these attempts can be shown in."""
+    possible = {
+        "nothing": True,
+        "the reference": any(attempt.task.reference is not None for attempt in attempts),
+        "the baseline": len(attempts) > 1 and any(each.column.checkpoint.is_baseline for each in attempts),
+    }
+    return [(label, against) for label, against in WAYS if possible[against]]
 
 
 def _best(attempts: Sequence[Attempt]) -> dict[str, float]:
@@ -74,22 +97,30 @@ def _base(attempt: Attempt, attempts: Sequence[Attempt], task: Task, against: Ag
     return None
 
 
-def _card(attempt: Attempt, base: str | None, against: Against, best: Mapping[str, float]) -> str:
+def _card(
+    attempt: Attempt,
+    body: str,
+    best: Mapping[str, float],
+    metrics: Sequence[str],
+    more: Mapping[Column, str],
+    chosen: bool,
+) -> str:
     name = escape(column_label(attempt.column))
     title, _, variant = name.partition(" · ")
     whole = attempt.completion is not None and attempt.completion.finish_reason in ("stop", "length")
     copy = _copy(attempt.code) if attempt.code else ""
-    notes = f'<p class="note">Prompt: {escape(attempt.trimmed)}.</p>' if attempt.trimmed else ""
-    if attempt.completion and attempt.completion.note:
-        notes += f'<p class="note">{escape(attempt.completion.note)}</p>'
-    scores = _scores(list(attempt.scores.values()), best) if whole else ""
+    notes = [f"Prompt: {attempt.trimmed}." if attempt.trimmed else "", more.get(attempt.column, "")]
+    notes += [attempt.completion.note] if attempt.completion else []
+    noted = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
+    scores = _scores(attempt.scores, best, metrics) if whole else ""
+    current = ' aria-current="true"' if chosen else ""
     # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
     return (
-        f'<section class="pane" aria-label="{name}" data-state="{_state(attempt)}">'
+        f'<section class="pane" aria-label="{name}" data-state="{_state(attempt)}"{current}>'
         f'<header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
         f"{_facts(attempt)}"
-        f'<div class="body">{_body(attempt, base, against)}</div>'
-        f'<div class="foot">{notes}{scores}</div></section>'
+        f'<div class="body">{body}</div>'
+        f'<div class="foot">{noted}{scores}</div></section>'
     )
 
 
@@ -169,21 +200,32 @@ def _fact(text: str, title: str = "") -> str:
     return f"<span{hint}>{escape(text)}</span>"
 
 
-def _scores(scores: Sequence[Score], best: Mapping[str, float]) -> str:
+def _scores(scores: Mapping[str, Score], best: Mapping[str, float], metrics: Sequence[str]) -> str:
+    """The same rows in the same order in every pane, so that they can be read across; some to open."""
     if not scores:
         return '<p class="note">Scores follow.</p>'
-    rows = "".join(_row(score, best) for score in scores if score.metric not in _LEFT_OUT)
-    table = f'<table class="scores"><caption class="sr">Scores</caption><tbody>{rows}</tbody></table>'
-    return table + executed(scores)
+    rows = {name: _row(name, scores.get(name), best) for name in metrics}
+    table = _table("".join(row for name, row in rows.items() if name not in _FOLDED), "Scores")
+    folded = "".join(row for name, row in rows.items() if name in _FOLDED)
+    if folded:
+        more = _table(folded, "Scores of the raw text")
+        table += f"<details><summary>Scores of the raw text</summary>{more}</details>"
+    return table + executed(scores.values()) + judged(scores.values())
 
 
-def _row(score: Score, best: Mapping[str, float]) -> str:
-    known = METRICS.get(score.metric)
-    better = "" if known is None else " Higher is better." if known.higher_is_better else " Lower is better."
-    hint = f' title="{escape(known.description + better)}"' if known else ""
-    if score.value is None:
+def _table(rows: str, caption: str) -> str:
+    return f'<table class="scores"><caption class="sr">{caption}</caption><tbody>{rows}</tbody></table>'
+
+
+def _row(metric: str, score: Score | None, best: Mapping[str, float]) -> str:
+    known = metric_of(metric)
+    better = "Higher" if known.higher_is_better else "Lower"
+    hint = f' title="{escape(f"{known.description} {better} is better.")}"' if known.description else ""
+    if score is None:
+        value = numbers.NONE
+    elif score.value is None:
         value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
     else:
-        value = numbers.score(score.value, metric_of(score.metric))
-    mark = ' class="best"' if score.value is not None and score.value == best.get(score.metric) else ""
-    return f'<tr><th scope="row"{hint}>{escape(score.metric)}</th><td{mark}>{value}</td></tr>'
+        value = numbers.score(score.value, known)
+    mark = ' class="best"' if score and score.value is not None and score.value == best.get(metric) else ""
+    return f'<tr><th scope="row"{hint}>{escape(metric)}</th><td{mark}>{value}</td></tr>'

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.schema import VARIANTS, Attempt, PromptVariant, SamplingParams
+from pipeline.scoring import in_order
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,11 @@ class Setup:
     def metrics(self) -> list[str]:
         """Every metric that some attempt was scored with: execution, CodeJudge and CodeBERTScore first."""
         attempts = (attempt for run in self.runs for attempt in run.attempts.values())
-        found = dict.fromkeys(name for attempt in attempts for name in attempt.scores)
-        return sorted(found, key=lambda name: (_RANK.get(name.split()[0], 3), list(found).index(name)))
-
-
-_RANK = {"execution": 0, "CodeJudge": 1, "CodeBERTScore": 2, "BERTScore": 2}
+        return in_order({name for attempt in attempts for name in attempt.scores})
 
 
 def find_setups(runs: Iterable[Run]) -> list[Setup]:
-    """Group the runs; the set-up with the most runs first."""
+    """Group the runs; the set-up with the most runs first, of several that with the protocol's sampling."""
     alike: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         place = (run.config.family, run.config.dataset, _decoding(run.config))
@@ -78,7 +75,12 @@ def find_setups(runs: Iterable[Run]) -> list[Setup]:
     for (*shared, _, ids), group in alike.items():
         by_place.setdefault((*shared, len(ids)), []).append(group)  # type: ignore[arg-type]
     found = [_setup(group) for groups in by_place.values() for group in _join_variants(groups)]
-    return sorted(found, key=lambda setup: (-len(setup.runs), setup.key))
+    return sorted(found, key=lambda setup: (-len(setup.runs), not _as_protocol(setup.decoding), setup.key))
+
+
+def _as_protocol(sampling: SamplingParams) -> bool:
+    """Whether an evaluation that is told nothing samples like this."""
+    return sampling == SamplingParams(max_new_tokens=sampling.max_new_tokens)
 
 
 def test_set(run: Run) -> tuple[str, tuple[str, ...]]:

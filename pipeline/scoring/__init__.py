@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,6 +22,7 @@ __all__ = [
     "Metric",
     "Scorer",
     "extract_code",
+    "in_order",
     "metric_of",
     "offline_scorers",
     "score_all",
@@ -82,6 +83,20 @@ METRICS: dict[str, Metric] = {
     )
 }
 """The metrics that need no judge, by name. A CodeJudge's are named after the judge, from 0 to 1."""
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return metric names in the order of every table: execution, judges by name, then as in ``METRICS``."""
+    known = list(METRICS)
+
+    def rank(name: str) -> tuple[int, int, str]:
+        if name in EXECUTION.values():
+            return 0, known.index(name), name
+        if name.startswith("CodeJudge"):
+            return 1, 0, name
+        return (2, known.index(name), name) if name in METRICS else (3, 0, name)
+
+    return sorted(names, key=rank)
 
 
 def metric_of(name: str) -> Metric:

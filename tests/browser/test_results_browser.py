@@ -42,7 +42,7 @@ def test_a_click_on_a_sample_opens_outputs_reference_difference_and_the_judge(br
     expect(cards.nth(1)).to_have_attribute("aria-label", "200 samples · regular")
     cards.nth(1).get_by_text("What CodeJudge naive (gpt-4o) said").click()
     expect(cards.nth(1)).to_contain_text("the reference. <script>")
-    page.get_by_label("difference to the reference").first.check()
+    page.get_by_label("Difference from the reference").first.check()
     expect(page.locator("pre.diff:visible").first).to_contain_text("total")
     assert "owned" not in page.title()
 

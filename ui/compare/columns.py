@@ -13,7 +13,7 @@ from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_fa
 from pipeline.schema import VARIANTS
 from pipeline.settings import Settings
 from ui import pieces
-from ui.callbacks import QUIET
+from ui.callbacks import QUIET, inform
 from ui.choices import checkpoint_choices, first_columns
 from ui.navigation import Updates
 from ui.views import View
@@ -80,12 +80,14 @@ def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
 
 
 def open_columns(settings: Settings, view: View, picker: ColumnPicker) -> Updates:
-    """Choose a view's family and columns; those that do not exist are left out."""
+    """Choose a view's family and columns; those that do not exist are named and left out."""
     if not (view.family or view.columns):
         return {}
     family = get_family(settings, view.family or DEFAULT_FAMILY)
     known = columns(settings, family)
     keys = [key for key in view.columns if key in known] or first_columns(settings, family)
+    if missing := [key for key in view.columns if key not in known]:
+        inform(f"There is no {', '.join(missing)} of {family.name} on this machine.")
     return {
         picker.family: family.name,
         picker.checkpoints: _checkpoints(settings, family, keys),

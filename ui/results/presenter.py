@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from pipeline.analysis.contaminated_samples import contaminated
 from pipeline.analysis.reported import load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
+from pipeline.evaluation.runs import Run
+from pipeline.models.checkpoints import list_checkpoints
+from pipeline.models.families import load_families
 from pipeline.schema import LabError
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
@@ -25,6 +28,7 @@ from ui.callbacks import inform
 from ui.labels import setup_label
 from ui.markup import escape
 from ui.numbers import correlation
+from ui.panes import Against
 from ui.results import charts, drilldown, report, tables
 from ui.results.export import as_json
 from ui.views import View
@@ -59,7 +63,7 @@ class Presenter:
         search: str = "",
         threshold: float | None = None,
     ) -> dict[str, Any]:
-        """Updates of the tab's parts by name; what is not there any more gives way to the first there is."""
+        """Updates of the tab's parts by name; the first set-up or metric stands in for one that is gone."""
         runs, unreadable = self.runs.runs(), self.runs.problems()
         setups = self.runs.setups()
         if not setups:
@@ -95,7 +99,7 @@ class Presenter:
             "matrix": self.matrix(setup.key, metric, left_out, kind, search, threshold),
             "second": gr.Dropdown(metrics, value=second),
             "disagreement": self.disagreement(setup.key, metric, left_out, second),
-            "runs": tables.runs(runs, unreadable),
+            "runs": tables.runs(runs, unreadable, self._absent(runs)),
         }
 
     def pickers(self, view: View) -> tuple[Any, Any]:
@@ -143,9 +147,10 @@ class Presenter:
         ]
         return tables.sample_matrix(setup, matrix, metric, shown, kind)
 
-    def sample(self, key: str, sample: str, shown: drilldown.Shown, run: str) -> str:
+    def sample(self, key: str, sample: str, against: Against, run: str) -> str:
         """One sample under every checkpoint."""
-        return drilldown.sample(self.runs.setup(key), sample, shown, run)
+        setup = self.runs.setup(key)
+        return drilldown.sample(setup, sample, against, run, self._absent(setup.runs))
 
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
         """Where two metrics rank outputs differently, and how much they agree in all."""
@@ -197,6 +202,21 @@ class Presenter:
         file = folder / f"{setup.key}.{suffix}"
         file.write_text(text, encoding="utf-8")
         return str(file)
+
+    def _absent(self, runs: Iterable[Run]) -> set[str]:
+        """Ids of the runs whose checkpoint is neither on this machine nor on the hub."""
+        families = load_families(self._settings)
+        here = {
+            (name, mark)
+            for name, family in families.items()
+            for checkpoint in list_checkpoints(self._settings, family)
+            for mark in (checkpoint.fingerprint, checkpoint.name if checkpoint.path is None else "")
+        }
+        return {
+            config.id
+            for config in (run.config for run in runs)
+            if not here & {(config.family, config.fingerprint), (config.family, config.checkpoint)}
+        }
 
     def _excluded(self, setup: Setup, left_out: str) -> Collection[str]:
         wanted = {line.strip() for line in left_out.splitlines() if line.strip()}

@@ -12,14 +12,14 @@ import gradio as gr
 from pipeline.settings import Settings
 from ui.callbacks import QUIET
 from ui.navigation import Navigation, Updates
+from ui.panes import WAYS, Against
 from ui.views import View, to_query
 
 if TYPE_CHECKING:
     from ui.results.presenter import Presenter
 
-# As in pipeline.analysis.samples and ui.results.drilldown, which import scipy: the page need not wait for it.
+# As in pipeline.analysis.samples, which imports scipy: the page does not wait for that.
 KINDS = ("all", "flips", "regressions", "never solved", "always solved")
-SHOWN = ("outputs", "difference to the reference", "difference to the baseline")
 _CLOSED = '<p class="note">Choose a sample to read its outputs, its scores and the judge\'s words.</p>'
 # A click anywhere in a row, or Enter on the button in it, opens it.
 _PICK = """
@@ -166,19 +166,19 @@ def _samples_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tupl
 def _detail(presenter: Callable[[], Presenter], setup: gr.Dropdown, opener: gr.HTML, elem_id: str) -> None:
     """Below a table of samples: the one that was clicked, under every checkpoint."""
     opened = gr.State(("", ""))
-    show = gr.Radio(list(SHOWN), value=SHOWN[0], label="Show", elem_id=elem_id)
-    detail = _html(value=_CLOSED)
+    against = gr.Radio(WAYS, value="nothing", label="Show", elem_id=elem_id)
+    detail = gr.HTML(_CLOSED)
 
-    def open_sample(setup: str, show: Any, event: gr.EventData) -> tuple[str, tuple[str, str]]:
-        return presenter().sample(setup, event.id, show, event.run), (event.id, event.run)
+    def open_sample(setup: str, against: Against, event: gr.EventData) -> tuple[str, tuple[str, str]]:
+        return presenter().sample(setup, event.id, against, event.run), (event.id, event.run)
 
-    def show_again(setup: str, show: Any, opened: tuple[str, str]) -> str:
-        return presenter().sample(setup, opened[0], show, opened[1]) if opened[0] else _CLOSED
+    def show_again(setup: str, against: Against, opened: tuple[str, str]) -> str:
+        return presenter().sample(setup, opened[0], against, opened[1]) if opened[0] else _CLOSED
 
-    opener.click(open_sample, [setup, show], [detail, opened], **QUIET).then(
+    opener.click(open_sample, [setup, against], [detail, opened], **QUIET).then(
         None, js=_SCROLL.format(id=elem_id)
     )
-    show.input(show_again, [setup, show, opened], detail, **QUIET)
+    against.input(show_again, [setup, against, opened], detail, **QUIET)
     setup.change(lambda: (_CLOSED, ("", "")), None, [detail, opened], **QUIET)
 
 
@@ -187,7 +187,10 @@ def _runs_tab(
 ) -> gr.HTML:
     """The list of runs, one's config, and the exports."""
     file = gr.DownloadButton(visible="hidden", elem_id="results-file")
-    gr.Markdown("Of the set-up chosen above: every single score, all figures, or a page to read and pass on.")
+    gr.Markdown(
+        "**Export the set-up chosen above**: every single score (CSV), all figures (JSON), or a page to read "
+        "and pass on (HTML)."
+    )
     with gr.Row():
         for name in ("CSV", "JSON", "HTML"):
             button = gr.Button(f"Export {name}", size="sm", min_width=120)
@@ -197,6 +200,7 @@ def _runs_tab(
 
             done = button.click(export, [setup, metric, left_out], file, api_visibility="private")
             done.success(None, js=_DOWNLOAD)
+    gr.Markdown("**All runs**, of every set-up. Choose one to read its whole configuration.")
     with gr.Column(elem_classes="card"):
         runs = _html(js_on_load=_PICK, elem_id="results-runs")
     config = gr.Code(language="json", label="Config of the run that was clicked", max_lines=28, visible=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
@@ -214,8 +214,12 @@ def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, mos
     return _tall("Where the two metrics disagree most", _heads(names), rows, "left")
 
 
-def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
-    """Every stored run with what its figures depend on; each opens to its whole config."""
+def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collection[str] = ()) -> str:
+    """Every stored run with what its figures depend on; each opens to its whole config.
+
+    ``unreadable`` says what could not be read, and ``absent`` has the ids of runs whose checkpoint is not on
+    this machine.
+    """
     rows = ""
     for run in sorted(found, key=_place):
         config = run.config
@@ -228,7 +232,7 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = ()) -> str:
             f"{config.dataset} {config.dataset_fingerprint}",
             sampling_label(config.decoding),
             judge,
-            config.fingerprint or "no adapter",
+            (config.fingerprint or "no adapter") + (", not on this machine" if config.id in absent else ""),
             config.created[:16].replace("T", " "),
             config.engine,
         )

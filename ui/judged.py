@@ -1,0 +1,31 @@
+"""What a judge said of one answer, as HTML: every vote with its words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pipeline.schema import Score
+from ui.markup import escape
+
+
+def judged(scores: Iterable[Score]) -> str:
+    """A part to open for each score that comes from a judge's votes; empty where none does."""
+    return "".join(_part(score) for score in scores if score.details.get("votes"))
+
+
+def _part(score: Score) -> str:
+    body = "".join(
+        f"<h4>{escape(title)}</h4><p>{escape(text)}</p>" for title, text in _votes(score.details["votes"])
+    )
+    if left_out := score.details.get("left_out"):
+        body += f'<p class="note">The judge refuses {escape(", ".join(left_out))}: left out.</p>'
+    return f'<details class="judge"><summary>What {escape(score.metric)} said</summary>{body}</details>'
+
+
+def _votes(votes: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for number, vote in enumerate(votes, start=1):
+        value = vote.get("value")
+        verdict = f"no verdict: {vote.get('reason')}" if value is None else f"verdict {value:g}"
+        words = "\n\n".join(vote.get("words") or ["(no words kept)"])
+        yield f"Vote {number} of {len(votes)}: {verdict}", words
