@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 
-from pipeline.network import prepare_environment
-from ui.network import without_broken_settings
-
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-prepare_environment()  # gradio reads all of this as it is imported
-with without_broken_settings():
-    import gradio as gr
+
+import gradio as gr
 
 from pipeline.settings import Settings
 from training.jobs import Runner, open_runner
@@ -41,7 +37,7 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
             with gr.Tab("Compare", id="compare"):
                 compare.build(lab, page, navigation)
             with gr.Tab("Results", id="results") as tab:
-                results.build(lab.settings, presenter, tab, navigation)
+                results.build(presenter, tab, navigation)
             with gr.Tab("Dataset", id="dataset") as tab:
                 dataset.build(lab, tab, navigation)
             with gr.Tab("Jobs", id="jobs") as tab:
@@ -59,10 +55,7 @@ def main() -> None:
         lab, runner = Lab(settings), open_runner(settings, VERBS)
         page = build(lab, runner)
         looks = theme.launch()
-        with without_broken_settings():
-            page.launch(
-                server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, **looks
-            )
+        page.launch(server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, **looks)
     except (OSError, ValueError) as error:
         raise SystemExit(f"Research Code Lab cannot start: {error}") from error
     lab.start()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gradio as gr
 
-from pipeline.settings import ASSETS
 from tests.jobs_kit import until
 from training.jobs import Runner
 from ui import theme
@@ -24,8 +22,6 @@ from ui.results import tab as results
 @contextmanager
 def page_of(runner: Runner) -> Iterator[str]:
     """The tab behind two others; gives the page's URL."""
-    for name in ("jobs.css", "results.css"):
-        shutil.copy(ASSETS / name, runner.settings.assets)
     lab = Lab(runner.settings)
     with Page(fill_width=True) as page:
         jobs_api.add(runner, page)
@@ -34,7 +30,7 @@ def page_of(runner: Runner) -> Iterator[str]:
             with gr.Tab("Compare", id="compare"):
                 compare.build(lab, page, navigation)
             with gr.Tab("Results", id="results") as tab:
-                results.build(lab.settings, results.lazy_presenter(lab.settings), tab, navigation)
+                results.build(results.lazy_presenter(lab.settings), tab, navigation)
             with gr.Tab("Jobs", id="jobs") as tab:
                 jobs.build(lab, runner, page, tab, navigation)
         navigation.connect(page)

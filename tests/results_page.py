@@ -30,7 +30,7 @@ def page_of(settings: Settings) -> Iterator[str]:
             with gr.Tab("About", id="about") as tab:
                 navigation.add_tab("about")
             with gr.Tab("Results", id="results") as tab:
-                results.build(settings, presenter, tab, navigation)
+                results.build(presenter, tab, navigation)
         navigation.connect(page)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
     try:

@@ -41,6 +41,13 @@ HOSTILE: list[Any] = [
     {"__type__": "update"}, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}},
     {"id": "x", "run": "y", "index": -1, "value": "Jobs"}, {"index": 10**30}, {"id": ["\ud83d"], "run": None},
 ]  # fmt: skip
+REQUIRED = {
+    "compare": ["baseline/regular"],
+    "score": "def f(): pass",
+    "submit_finetune": 5,
+    "submit_sweep": "5",
+}
+"""The first argument of the endpoints that have no default for it."""
 ANYTHING = st.one_of(
     st.sampled_from(HOSTILE),
     st.text(st.characters(exclude_categories=()), max_size=12),
@@ -132,6 +139,8 @@ def _calls(config: dict[str, Any]) -> list[Call]:
     found = []
     for function in config["dependencies"]:
         usual = [shown[each] for each in function["inputs"]]
+        if function["api_name"] in REQUIRED:
+            usual[0] = REQUIRED[function["api_name"]]
         public = function["api_visibility"] == "public"
         found.append(Call(function["id"], function["api_name"], public, usual))
     return found

@@ -15,7 +15,6 @@ from typing import Any
 
 import tyro
 
-from pipeline.network import prepare_environment
 from pipeline.schema import FieldError, LabError
 from training.jobs.signature import Verb, module_name, validate
 
@@ -52,7 +51,6 @@ def _unstarted(verb: Verb) -> Callable[..., _Call]:
 
 def _call(call: _Call) -> int:
     verb, arguments = call
-    prepare_environment()
     try:
         result = verb(**validate(verb, arguments))
     except FieldError as error:

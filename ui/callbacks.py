@@ -62,6 +62,8 @@ class Page(gr.Blocks):
             raise _shown(str(error), function) from error
         except Exception as error:
             _log.exception("%s failed", function.name)
+            if function.api_visibility != "public":  # only the page calls it rightly
+                mark_refused(kwargs.get("request"))
             raise _shown(UNEXPECTED, function) from error
         return {**output, "data": plain(output["data"])}
 

@@ -62,6 +62,7 @@ class _Parts:
 
 def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
     """A list on the left, the open sample on the right."""
+    pieces.tab_heading("Dataset")
     parts = _layout(load_families(lab.settings))
     _wire_list(lab, tab, parts)
     chosen = [parts.family, parts.variant, parts.opened]

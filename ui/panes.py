@@ -71,6 +71,15 @@ def ways(attempts: Sequence[Attempt]) -> list[tuple[str, Against]]:
     return [(label, against) for label, against in WAYS if possible[against]]
 
 
+def announcement(attempts: Sequence[Attempt]) -> str:
+    """What a screen reader says when the answers are complete; nothing where there are none."""
+    if not attempts:
+        return ""
+    failed = [column_label(attempt.column) for attempt in attempts if attempt.error]
+    said = f"{counted(len(attempts) - len(failed), 'answer')} complete."
+    return f"{said} No answer from {', '.join(failed)}." if failed else said
+
+
 def _best(attempts: Sequence[Attempt]) -> dict[str, float]:
     """The best value of every score on which the panes differ."""
     values: dict[str, list[float]] = {}

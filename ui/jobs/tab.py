@@ -14,6 +14,7 @@ from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from training.jobs import Runner
 from training.jobs.limits import jobs_are_on, require_launch
+from ui import pieces
 from ui.callbacks import QUIET, inform
 from ui.jobs import forms as jobs_forms
 from ui.jobs import look as jobs_look
@@ -46,8 +47,7 @@ _TO_THE_END = _FOLLOW.replace("if (!log.reading)", "log.reading = false;")
 def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Navigation) -> None:
     """The whole tab; it leads on to Compare and Results."""
     settings = lab.settings
-    css = (settings.assets / "jobs.css").read_text(encoding="utf-8")
-    gr.HTML(f"<style>{css}</style>", padding=False)
+    pieces.tab_heading("Jobs")
     with gr.Row(elem_classes="jobs"):
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
             gr.HTML(_standing(runner))

@@ -65,9 +65,9 @@ def html(
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Research Code Lab: results</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_PAGE_CSS}{css}</style><script>{get_plotlyjs()}</script></head><body class='results'>"
+        f"<style>{_PAGE_CSS}{css}</style><script>{get_plotlyjs()}</script></head><body class='results'><main>"
         f"<h1>Research Code Lab: results</h1><p>{escape(setup_label(setup))}</p>{sections}"
-        f"<h2>Runs</h2>{configs}</body></html>"
+        f"<h2>Runs</h2>{configs}</main></body></html>"
     )
 
 

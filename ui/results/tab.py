@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipeline.settings import Settings
+from ui import pieces
 from ui.callbacks import QUIET
 from ui.navigation import Navigation, Updates
 from ui.panes import WAYS, Against
@@ -76,11 +77,9 @@ def lazy_presenter(settings: Settings) -> Callable[[], Presenter]:
     return presenter
 
 
-def build(
-    settings: Settings, presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigation
-) -> None:
+def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigation) -> None:
     """The whole tab; what it shows is read again whenever it is opened."""
-    gr.HTML(f"<style>{(settings.assets / 'results.css').read_text(encoding='utf-8')}</style>", padding=False)
+    pieces.tab_heading("Results")
     with gr.Row(elem_classes="results-choice"):
         setup = gr.Dropdown([], label="Evaluation set-up", scale=4, min_width=300)
         metric = gr.Dropdown([], label="Metric", scale=2, min_width=220)
@@ -203,10 +202,10 @@ def _runs_tab(
     gr.Markdown("**All runs**, of every set-up. Choose one to read its whole configuration.")
     with gr.Column(elem_classes="card"):
         runs = _html(js_on_load=_PICK, elem_id="results-runs")
-    config = gr.Code(language="json", label="Config of the run that was clicked", max_lines=28, visible=False)
+    config = _html()
 
-    def open_run(event: gr.EventData) -> Any:
-        return gr.Code(presenter().config(event.id), visible=True)
+    def open_run(event: gr.EventData) -> str:
+        return pieces.listing("Config of the run that was clicked", presenter().config(event.id))
 
     runs.click(open_run, None, config, **QUIET)
     return runs

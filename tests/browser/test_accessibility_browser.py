@@ -1,0 +1,114 @@
+"""Accessibility: axe-core finds nothing serious on any tab, and the keyboard and screen readers get along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from ui.results.presenter import Presenter
+
+pytest_plugins = ("tests.results_page",)
+WAIT = 90_000  # milliseconds, for what needs the model
+THEMES = ("light", "dark")
+
+
+def assert_no_barriers(page: Page) -> None:
+    """No violation that axe calls serious or critical."""
+    page.wait_for_timeout(600)  # a color that is still fading in has no contrast yet
+    found = Axe().run(page).response["violations"]
+    barriers = [
+        (each["id"], [node["html"][:200] for node in each["nodes"][:3]])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert barriers == []
+
+
+def open_app(page: Page, url: str, theme: str) -> None:
+    page.goto(f"{url}?__theme={theme}")
+    expect(page.get_by_role("button", name="Generate")).to_be_visible(timeout=20_000)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing_serious_on_the_tabs(tab: Page, app_url: str, theme: str) -> None:
+    open_app(tab, app_url, theme)
+    expect(tab.locator(".sample:visible")).to_contain_text("1 of", timeout=WAIT)
+    assert_no_barriers(tab)
+    for name, ready in (
+        ("Dataset", "#open-sample .sample"),
+        ("Jobs", "#jobs-queue .note"),
+        ("About", ".facts-table"),
+    ):
+        tab.get_by_role("tab", name=name).click()
+        expect(tab.locator(ready).first).to_be_visible(timeout=WAIT)
+        assert_no_barriers(tab)
+
+
+def test_axe_finds_nothing_serious_in_the_panes_and_their_end_is_announced(tab: Page, app_url: str) -> None:
+    open_app(tab, app_url, "light")
+    tab.get_by_role("button", name="Decoding settings").click()
+    tab.wait_for_timeout(500)
+    tab.get_by_label("Max new tokens").fill("4")
+    tab.get_by_label("100 samples", exact=True).check()  # a damaged one
+    expect(tab.locator(".sample:visible")).to_contain_text("1 of", timeout=WAIT)
+    news = tab.locator("#news [role=status]")
+    expect(news).to_be_empty()
+    tab.get_by_role("button", name="Generate").click()
+    expect(news).to_have_text("2 answers complete. No answer from 100 samples · regular.", timeout=WAIT)
+    assert_no_barriers(tab)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing_serious_in_results(tab: Page, url: str, theme: str) -> None:
+    tab.goto(f"{url}?__theme={theme}&tab=results")
+    expect(tab.locator("#results-curve .legendtext").first).to_be_visible()
+    assert_no_barriers(tab)
+    for name in ("Pairs", "Samples", "Disagreement", "Runs and export"):
+        tab.get_by_role("tab", name=name).click()
+        opener = tab.locator("tr[data-id] button:visible").first
+        if name != "Pairs":
+            opener.click()
+        expect(tab.locator(".pane:visible, .listing:visible, .pairs:visible").first).to_be_visible()
+        assert_no_barriers(tab)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing_at_all_in_the_exported_report(
+    chromium: Any, presenter: Presenter, theme: str, tmp_path: Path
+) -> None:
+    setup = presenter.runs.setups()[0]
+    page = chromium.new_page(color_scheme=theme)
+    page.goto(f"file://{presenter.export('HTML', setup.key, setup.metrics[0], '')}")
+    expect(page.locator(".legendtext").first).to_be_visible()
+    assert Axe().run(page).response["violations"] == []
+    page.close()
+
+
+def test_a_dropdown_closes_when_the_keyboard_leaves_it(tab: Page, app_url: str) -> None:
+    open_app(tab, app_url, "light")
+    for key in ("Tab", "Shift+Tab"):
+        tab.get_by_role("combobox", name="Model family").click()
+        expect(tab.get_by_role("listbox")).to_be_visible()
+        tab.keyboard.press("ArrowDown")
+        tab.keyboard.press(key)
+        expect(tab.get_by_role("listbox")).to_have_count(0)
+
+
+def test_the_focus_of_the_keyboard_is_marked(tab: Page, app_url: str) -> None:
+    open_app(tab, app_url, "light")
+    tab.get_by_role("combobox", name="Model family").focus()
+    seen = set()
+    for _ in range(16):
+        tab.keyboard.press("Tab")
+        mark = tab.evaluate(
+            "() => { const at = document.activeElement, style = getComputedStyle(at);"
+            "return [at.type ?? '', style.outlineStyle, parseFloat(style.outlineWidth)]; }"
+        )
+        seen.add(mark[0])
+        assert mark[1] == "solid"
+        assert mark[2] >= 2
+    assert {"checkbox", "radio", "submit"} & seen
