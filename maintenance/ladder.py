@@ -110,7 +110,7 @@ def _train(
     folder = checkpoints_dir(settings, family) / name
     if folder.is_dir():
         return folder
-    command = [sys.executable, "-m", "training.finetune", "--family", family.name, "--resume"]
+    command = [sys.executable, "-m", "training.finetune", "--family", family.name, "--resume", "--replace"]
     command += ["--subset-size", str(size), "--prompt", variant, "--seed", str(seed)]
     began = time.time()
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,9 +1,11 @@
-"""Write files so that a reader never sees half of one."""
+"""Write files and folders so that a reader never sees half of one."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 
@@ -27,3 +29,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Put a complete folder in the place of another, which is deleted; both on one file system.
+
+    Raises:
+        OSError: it cannot be moved; the older folder is as it was.
+    """
+    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+    there = target.exists()
+    if there:
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if there:
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

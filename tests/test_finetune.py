@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,9 @@ from pipeline.generation.tokenization import encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import Family
+from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import base_model_dir
-from pipeline.schema import VARIANTS, PromptVariant, Sample, SamplingParams
+from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample, SamplingParams
 from pipeline.settings import Settings
 from tests.attempts import request_for
 from tests.jobs_kit import ended, until
@@ -28,9 +32,10 @@ from training.examples import IGNORED, encode
 from training.finetune import finetune
 from training.jobs import open_runner, processes
 from training.jobs.progress import Reporter
+from training.jobs.recipe import RECORD, SCHEMA, read_record
 from training.loop import train
 from training.sweep import VERBS
-from training.trainer import build_trainer
+from training.trainer import build_trainer, train_with_trl
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +181,137 @@ def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training
 def test_tokenizer_saved_with_the_base_adds_nothing_to_a_prompt(settings: Settings, family: Family) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base_model_dir(settings, family))
     assert tokenizer.decode(encode_prompt(tokenizer, "### Response: ")) == "### Response: "
+
+
+@pytest.fixture
+def tune(fresh_short: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """The verb on the short model and one sample, four steps, in a data folder of the test's own."""
+    monkeypatch.setenv("RCL_DATA_DIR", str(fresh_short.data_dir))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    return partial(finetune, 1, "regular", epochs=4)
+
+
+def break_at(step: int, what: str, model: Any) -> None:
+    """Let the loss, or the gradient norm, of a training with one sample a step become NaN at that step."""
+    steps = iter(range(1, 100))
+
+    def forward(module: Any, inputs: Any, output: Any) -> None:
+        if torch.is_grad_enabled() and next(steps) == step:
+            hidden = output.last_hidden_state
+            if what == "loss":
+                output.last_hidden_state = hidden * float("nan")
+            else:
+                hidden.register_hook(lambda gradient: gradient * float("nan"))
+
+    model.get_base_model().model.register_forward_hook(forward)
+
+
+@contextmanager
+def broken_training(step: int, what: str = "loss") -> Iterator[None]:
+    def load_broken(*arguments: Any) -> tuple[Any, Any]:
+        model, tokenizer = load(*arguments)
+        break_at(step, what, model)
+        return model, tokenizer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.finetune.load", load_broken)
+        yield
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient norm"])
+def test_a_training_stops_at_the_step_whose_loss_or_gradient_is_not_finite_and_keeps_the_last_save(
+    tune: Callable[..., Any], fresh_short: Settings, what: str
+) -> None:
+    with broken_training(3, what), pytest.raises(LabError, match=f"step 3 of 4: the {what} is nan"):
+        tune()
+    folder = fresh_short.data_dir / "checkpoints" / "smollm2-135m"
+    assert not list(folder.glob("*/adapter_config.json"))
+    assert [save.name for save in folder.glob("1-regular.part/step-*")] == ["step-2"]
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient norm"])
+def test_a_training_with_trl_stops_there_too(
+    short: Settings, family: Family, samples: list[Sample], tmp_path: Path, what: str
+) -> None:
+    model, tokenizer = load(short, family, "peft", 42, lambda fraction, message: None)
+    break_at(3, what, model)
+    rows = [encode(samples[0], "regular", family, tokenizer)]
+    with pytest.raises(LabError, match=f"step 3 of 4: the {what} is nan"):
+        train_with_trl(model, tokenizer, rows, family, tmp_path, 4, 42, None, Reporter(), False)
+    assert [save.name for save in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+def test_an_adapter_with_values_that_are_not_finite_is_not_saved(
+    tune: Callable[..., Any], fresh_short: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft import PeftModel
+
+    save = PeftModel.save_pretrained
+
+    def save_broken(model: Any, folder: Any, **options: Any) -> None:
+        if Path(folder).name == "final":
+            weight = next(weight for name, weight in model.named_parameters() if "lora_B" in name)
+            weight.data[0, 0] = float("inf")
+        save(model, folder, **options)
+
+    monkeypatch.setattr(PeftModel, "save_pretrained", save_broken)
+    with pytest.raises(LabError, match="not saved, because 1 of its"):
+        tune()
+    assert not list(fresh_short.data_dir.glob("checkpoints/*/1-regular"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"learning_rate": 1e-7}, "learning_rate 0.002 and now 1e-07"),
+        ({"epochs": 5}, "epochs 4 and now 5"),
+        ({"max_steps": 3}, "max_steps None and now 3"),
+    ],
+)
+def test_a_training_does_not_resume_with_other_arguments(
+    tune: Callable[..., Any], change: dict[str, Any], words: str
+) -> None:
+    with broken_training(3), pytest.raises(LabError, match="stopped at step 3"):
+        tune()
+    with pytest.raises(LabError, match=words):
+        tune(resume=True, **change)
+    assert tune(resume=True)["steps"] == 4
+
+
+def test_a_training_does_not_resume_on_another_dataset_or_family_recipe(
+    tune: Callable[..., Any], fresh_short: Settings, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with broken_training(3), pytest.raises(LabError, match="stopped at step 3"):
+        tune()
+    data = load_dataset(fresh_short, family.dataset)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.finetune.load_dataset", lambda *_: replace(data, fingerprint="another"))
+        with pytest.raises(LabError, match=r"dataset_fingerprint .* and now another"):
+            tune(resume=True)
+    monkeypatch.setattr("training.finetune.family_for", lambda *_: replace(family, lora_alpha=32))
+    with pytest.raises(LabError, match=r"lora .* and now .*32"):
+        tune(resume=True)
+
+
+def test_a_checkpoint_is_not_replaced_by_a_training_with_other_hyperparameters(
+    tune: Callable[..., Any],
+) -> None:
+    first = tune()
+    with pytest.raises(LabError, match=r"replace must be set .*learning_rate 0.002 and now 0.001"):
+        tune(learning_rate=1e-3)
+    assert fingerprint(Path(first["path"])) == first["fingerprint"]
+    assert tune()["fingerprint"] == first["fingerprint"]
+    second = tune(learning_rate=1e-3, replace=True)
+    assert second["path"] == first["path"]
+    assert fingerprint(Path(first["path"])) == second["fingerprint"] != first["fingerprint"]
+
+
+def test_a_shipped_checkpoint_is_not_replaced_by_a_trial(tune: Callable[..., Any]) -> None:
+    with pytest.raises(LabError, match="replace must be set to train 200-regular"):
+        finetune(200, "regular", max_steps=1)
+
+
+def test_a_record_of_a_newer_version_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / RECORD).write_text(json.dumps({"schema": SCHEMA + 1}))
+    with pytest.raises(LabError, match="newer version"):
+        read_record(tmp_path / RECORD)

@@ -8,6 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -16,6 +17,7 @@ from pipeline.schema import LabError
 from pipeline.settings import Settings
 from tests.jobs_kit import ended, local_runner, settings_in
 from tests.jobs_page import page_of
+from training.finetune import finetune
 from training.jobs import Job, Records, Runner
 from training.jobs.limits import may_launch, require_launch
 from training.jobs.local_backend import LocalBackend
@@ -25,6 +27,7 @@ from training.sweep import VERBS
 from ui.api.jobs import submission
 from ui.jobs import html as jobs_view
 from ui.jobs import sweep_grid as jobs_sweep
+from ui.jobs.forms import build as build_form
 from ui.jobs.preview import preview
 from ui.lab import Lab
 
@@ -52,7 +55,7 @@ def test_the_api_submits_shows_and_cancels(runner: Runner) -> None:
         assert found["reports"][0]["loss"] == 2.0
         assert "step 1 of 1" in found["log"]
         evaluation = client.predict("100", samples=2, api_name="/submit_evaluation")
-        sweep = client.predict("100,200", prompts="regular", samples=2, api_name="/submit_sweep")
+        sweep = client.predict("100,200", "regular", epochs=1, samples=2, api_name="/submit_sweep")
         assert client.predict(sweep["id"], api_name="/cancel_job")["id"] == sweep["id"]
         ids = [job["id"] for job in client.predict(api_name="/jobs")]
         assert {row["id"], evaluation["id"], sweep["id"]} <= set(ids)
@@ -112,6 +115,32 @@ def test_a_form_that_makes_no_sense_says_why_before_it_is_sent(runner: Runner) -
     assert "no checkpoint" in preview(lab, runner, "evaluate", {"subset_size": "123"})
     assert "Training-set sizes must be" in preview(lab, runner, "sweep", {"sizes": "<b>"})
     assert "<b>" not in preview(lab, runner, "sweep", {"sizes": "<b>"})
+
+
+def test_no_form_begins_with_a_checkpoint_that_ships(tmp_path: Path) -> None:
+    with gr.Blocks():
+        form = build_form(Settings(tmp_path), "finetune", finetune)
+    values = {name: component.value for name, component in form.fields.items()}
+    runner = Runner(Settings(tmp_path), Records(tmp_path), LocalBackend(Records(tmp_path)), VERBS)
+    assert "already" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
+    assert "trained otherwise" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
+
+
+@pytest.mark.parametrize("change", [{"epochs": 2}, {"learning_rate": 1e-4}, {"max_steps": 7}])
+def test_a_checkpoint_that_was_trained_otherwise_is_replaced_only_if_the_form_says_so(
+    runner: Runner, change: dict[str, float]
+) -> None:
+    asked = {"subset_size": 100, "prompt": "regular"}
+    runner.start()
+    ended(runner, runner.submit("finetune", asked))
+    runner.close()
+    words = "Replace a checkpoint that was trained otherwise must be set to train 100-regular"
+    assert words in preview(Lab(runner.settings), runner, "finetune", {**asked, **change})
+    with pytest.raises(LabError, match="replace must be set"):
+        runner.submit("finetune", {**asked, **change})
+    for allowed in ({"replace": True}, {"seed": 43}):
+        assert words not in preview(Lab(runner.settings), runner, "finetune", {**asked, **change, **allowed})
+    assert runner.submit("finetune", asked).state == "queued"
 
 
 def test_a_form_says_what_its_job_would_replace_and_what_this_machine_lacks(runner: Runner) -> None:

@@ -28,6 +28,7 @@ DEFAULTS = {
     "judge_model": "gpt-4o",
     "prompts": "regular",
     "seeds": "42",
+    "replace": False,
 }
 
 
@@ -119,14 +120,28 @@ def test_only_what_is_missing_is_run_again(runner: Runner) -> None:
     assert (member.kind, member.arguments["subset_size"]) == ("evaluate", "200")
 
 
-def test_a_checkpoint_that_was_trained_otherwise_does_not_count_as_there(runner: Runner) -> None:
+@pytest.mark.parametrize("otherwise", [{"max_steps": 1}, {"epochs": 2}])
+def test_a_sweep_replaces_what_was_trained_otherwise_only_if_it_may(
+    runner: Runner, otherwise: dict[str, int]
+) -> None:
     asked = {"sizes": "100", "prompts": "regular", "samples": 3}
-    ended(runner, runner.submit("sweep", {**asked, "max_steps": 1}), 60)
-    assert [step.kind for step in plan_sweep(runner.settings, {**DEFAULTS, **asked})] == [
-        "finetune",
-        "evaluate",
-    ]
-    assert plan_sweep(runner.settings, {**DEFAULTS, **asked, "max_steps": 1}) == []
+    ended(runner, runner.submit("sweep", {**asked, **otherwise}), 60)
+    before = [job.id for job in runner.list()]
+    with pytest.raises(LabError, match="replace must be set to train 100-regular"):
+        runner.submit("sweep", asked)
+    assert [job.id for job in runner.list()] == before
+    steps = plan_sweep(runner.settings, {**DEFAULTS, **asked, "replace": True})
+    assert [step.kind for step in steps] == ["finetune", "evaluate"]
+    assert plan_sweep(runner.settings, {**DEFAULTS, **asked, **otherwise}) == []
+
+
+def test_a_sweep_trains_again_where_the_family_trains_otherwise_now(runner: Runner) -> None:
+    asked = {"sizes": "100", "prompts": "regular", "samples": 3}
+    ended(runner, runner.submit("sweep", asked), 60)
+    families = runner.settings.assets / "families.toml"
+    families.write_text(families.read_text().replace("learning_rate = 2e-3", "learning_rate = 1e-4"))
+    steps = plan_sweep(runner.settings, {**DEFAULTS, **asked})
+    assert [step.kind for step in steps] == ["finetune", "evaluate"]
 
 
 def test_a_failed_member_stops_its_own_evaluation_only(runner: Runner) -> None:

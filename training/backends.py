@@ -44,6 +44,11 @@ def load(
     settings: Settings, family: Family, backend: Literal["unsloth", "peft"], seed: int, progress: Progress
 ) -> tuple[Any, Any]:
     """The base model with new LoRA weights, and its tokenizer."""
+    import torch
+
+    # Since torch 2.11, cuDNN's attention gives NaN gradients on H100 and H200 where a mask is passed and the
+    # length is 64 modulo 128 (pytorch issue 196678); Qwen2.5 meets it within 15 steps.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     source = str(base_model_dir(settings, family, progress))
     model, tokenizer = (_unsloth if backend == "unsloth" else _peft)(source, family, seed)
     prepare_tokenizer(tokenizer)

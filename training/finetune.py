@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,10 @@ from typing import Any
 from pipeline.data.dataset import Dataset
 from pipeline.data.load import load_dataset
 from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
-from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import best_dtype
-from pipeline.schema import LabError, PromptVariant, Sample, counted
+from pipeline.schema import Checkpoint, PromptVariant, Sample, counted
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import TrainingBackend, choose, load
@@ -27,6 +24,8 @@ from training.command_line import run_verb
 from training.examples import encode_all
 from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSize
 from training.jobs.progress import Reporter
+from training.jobs.recipe import SCHEMA, check_replace, existing_checkpoint, family_for, recipe
+from training.saving import has_save, prepare_work, save_adapter
 
 _HELD_OUT = 64  # samples whose loss is measured beside the training loss
 
@@ -40,6 +39,7 @@ def finetune(
     max_steps: Steps | None = None,
     learning_rate: LearningRate | None = None,
     backend: TrainingBackend = "auto",
+    replace: bool = False,
     resume: bool = False,
     output: Path | None = None,
 ) -> dict[str, Any]:
@@ -54,6 +54,7 @@ def finetune(
         max_steps: stop after this many optimizer steps, for a trial
         learning_rate: peak learning rate, instead of the family's own
         backend: auto takes Unsloth on a GPU for large models, else PEFT
+        replace: take the place of a checkpoint of the same name that was trained otherwise
         resume: go on from the last save of an interrupted training
         output: folder that gets the checkpoint's folder, instead of the app's own
 
@@ -61,23 +62,32 @@ def finetune(
         The checkpoint's name, folder, fingerprint, final loss, steps and seconds.
 
     Raises:
-        LabError: arguments, data or machine do not allow it; said in words.
+        LabError: there is another checkpoint of that name, the data or the machine do not allow the training,
+            or its loss or a gradient is not finite.
     """
     # One GPU for a training: transformers would spread batches over all there are, as 4-bit models cannot.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
-    settings = Settings.from_env()
-    report = Reporter()
-    chosen = get_family(settings, family)
-    if learning_rate:
-        chosen = replace(chosen, learning_rate=learning_rate)
+    settings, report = Settings.from_env(), Reporter()
+    chosen = family_for(settings, family, learning_rate)
     kind = choose(backend, chosen)
-    target = (output or checkpoints_dir(settings, chosen)) / checkpoint_name(subset_size, prompt, seed)
-    work = target.with_name(target.name + ".part")
-    if not resume:
-        shutil.rmtree(work, ignore_errors=True)
+    name = checkpoint_name(subset_size, prompt, seed)
+    target = (output or checkpoints_dir(settings, chosen)) / name
+    existing = existing_checkpoint(settings, chosen, name)
+    if output:  # which no list shows
+        existing = Checkpoint(chosen.name, name, path=target) if target.exists() else None
+    if existing:
+        if not replace:
+            check_replace(existing, chosen, epochs, max_steps)
+        report(0.0, f"there is a checkpoint {name} already; this training takes its place when it ends")
     report(0.0, "reading the dataset")
     dataset = load_dataset(settings, chosen.dataset, prompt)
     samples = dataset.subset(subset_size)
+    wanted = recipe(chosen, dataset, subset_size, prompt, seed, epochs, max_steps, kind)
+    work = target.with_name(target.name + ".part")
+    if resume and not has_save(work):
+        report(0.0, "nothing is saved that this could resume from, so it starts at the beginning")
+        resume = False
+    prepare_work(work, wanted, resume)
     started = time.time()
     model, tokenizer = load(settings, chosen, kind, seed, lambda fraction, message: report(0.0, message))
     report(0.01, f"encoding {counted(len(samples), 'sample')}")
@@ -93,29 +103,18 @@ def finetune(
         log = train_with_trl(model, tokenizer, rows, chosen, work, epochs, seed, max_steps, report, resume)
     seconds = round(time.time() - started, 1)
     record = {
-        "family": chosen.name,
-        "subset_size": subset_size,
-        "variant": prompt,
-        "seed": seed,
-        "epochs": epochs,
-        "max_steps": max_steps,
-        "learning_rate": chosen.learning_rate,
-        "batch_size": chosen.batch_size,
-        "packing": chosen.packing,
-        "lora": {"r": chosen.lora_r, "alpha": chosen.lora_alpha},
-        "backend": kind,
+        "schema": SCHEMA,
+        **wanted,
         "device": _device(),
         "dtype": str(best_dtype()).removeprefix("torch."),
-        "dataset": dataset.name,
-        "dataset_fingerprint": dataset.fingerprint,
         "versions": package_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
-        "command": _command(subset_size, prompt, chosen, epochs, seed, max_steps, learning_rate, kind),
+        "command": _command(wanted),
         "loss": log.loss,
         "held_out_loss": log.held_out_loss,
     }
-    _save(model, chosen.base_names[0], record, work, target)
+    save_adapter(model, chosen.base_names[0], record, work, target)
     report(1.0, f"saved {target.name}")
     return {
         "checkpoint": target.name,
@@ -132,49 +131,20 @@ def _held_out(dataset: Dataset) -> Sequence[Sample]:
     return dataset.train[max(SIZES) :][:_HELD_OUT]
 
 
-def _save(model: Any, base: str, record: dict[str, Any], work: Path, target: Path) -> None:
-    """Write the adapter in bf16 beside its record, then put the whole folder in its place at once."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    final = work / "final"
-    try:
-        # Not the folder of this machine: whoever gets the adapter finds its base model by this name.
-        model.active_peft_config.base_model_name_or_path = base
-        model.save_pretrained(final, save_embedding_layers=False)
-        weights = final / "adapter_model.safetensors"
-        save_file({name: tensor.to(torch.bfloat16) for name, tensor in load_file(weights).items()}, weights)
-        (final / "README.md").unlink(missing_ok=True)  # PEFT's template of a model card, unfilled
-        (final / "checkpoint.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(final, target)
-    except OSError as error:
-        raise LabError(
-            f"The checkpoint could not be saved to {target}: {error}. Mend that and resume."
-        ) from error
-    shutil.rmtree(work, ignore_errors=True)
-
-
 def _device() -> str:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
-def _command(
-    size: int,
-    prompt: str,
-    family: Family,
-    epochs: int,
-    seed: int,
-    max_steps: int | None,
-    learning_rate: float | None,
-    backend: str,
-) -> str:
-    parts = [f"python -m training.finetune --family {family.name} --subset-size {size} --prompt {prompt}"]
-    parts += [f"--epochs {epochs} --seed {seed} --backend {backend}"]
-    parts += [f"--max-steps {max_steps}"] if max_steps else []
-    parts += [f"--learning-rate {learning_rate}"] if learning_rate else []
+def _command(wanted: Mapping[str, Any]) -> str:
+    """The command that trains the same again."""
+    parts = [
+        f"python -m training.finetune --family {wanted['family']} --subset-size {wanted['subset_size']}",
+        f"--prompt {wanted['variant']} --epochs {wanted['epochs']} --seed {wanted['seed']}",
+        f"--learning-rate {wanted['learning_rate']:g} --backend {wanted['backend']}",
+    ]
+    parts += [f"--max-steps {wanted['max_steps']}"] if wanted["max_steps"] else []
     return " ".join(parts)
 
 

@@ -17,6 +17,7 @@ from pipeline.files import write_atomically
 from pipeline.models.families import Family
 from pipeline.schema import LabError
 from training.jobs.progress import Reporter
+from training.saving import not_finite
 from training.stepper import Row, Stepper
 
 _SAVES = 10  # an interrupted training loses at most a tenth of its steps
@@ -84,8 +85,9 @@ def train(
         if number <= log.step:
             continue  # done before the interruption
         loss, norm = stepper.step(batch, family.learning_rate * _schedule(number - 1, steps))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise LabError(_not_finite(number, steps, loss, norm, work))
+        for name, value in (("loss", loss), ("gradient norm", norm)):
+            if not math.isfinite(value):
+                raise not_finite(f"the {name} is {value}", number, steps)
         log.step = number
         recent.append(loss)
         if number % every == 0 or number == steps:
@@ -121,16 +123,6 @@ def batches(rows: Sequence[Row], size: int, epochs: int, seed: int) -> Iterator[
         draw.shuffle(drawn)
         for batch in drawn:
             yield [rows[index] for index in batch]
-
-
-def _not_finite(number: int, steps: int, loss: float, norm: float, work: Path) -> str:
-    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {norm}"
-    saved = _last_save(work)
-    kept = f"The save of step {saved.name.partition('-')[2]} stays." if saved else "Nothing was saved yet."
-    return (
-        f"Training stopped at step {number} of {steps}: {what}. No checkpoint was made. {kept} "
-        "A lower learning rate may help."
-    )
 
 
 def _last_save(work: Path) -> Path | None:

@@ -14,15 +14,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from training.examples import IGNORED
 
 _MAX_GRAD_NORM = 1.0
 _CPU_BYTES = 4_000_000_000  # for the activations of one forward pass
-# cuDNN's attention gives NaN gradients on an H100 for models with large activations (pytorch issue 196678).
-_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 Row = dict[str, list[int]]
 """``input_ids`` and ``labels`` of one sample (``training.examples``)."""
@@ -112,8 +109,7 @@ class Stepper:
         )
 
     def _forward(self, batch: _Batch) -> Tensor:
-        with sdpa_kernel(_ATTENTION):
-            hidden = self.body(input_ids=batch.ids, use_cache=False).last_hidden_state
+        hidden = self.body(input_ids=batch.ids, use_cache=False).last_hidden_state
         logits = F.linear(hidden.flatten(0, 1).index_select(0, batch.places), self.head).float()
         total = F.cross_entropy(logits, batch.labels, ignore_index=IGNORED, reduction="sum")
         return total * self.share

@@ -31,6 +31,7 @@ def sweep(
     samples: Samples = 200,
     judge: Literal["none", "naive", "analyze", "taxonomy"] = "none",
     judge_model: str = "gpt-4o",
+    replace: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune and evaluate every combination of sizes, prompt variants and seeds that is still missing.
 
@@ -47,6 +48,7 @@ def sweep(
         samples: number of test samples of each evaluation
         judge: CodeJudge method; the key comes from OPENAI_API_KEY
         judge_model: model that judges
+        replace: train again what is there and was trained otherwise, and take its place
 
     Returns:
         The sweep's id, its number of jobs, and the result of each of them.

@@ -5,6 +5,7 @@ Slow to import, and to be imported after Unsloth where that trains: it patches w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import datasets
 import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from pipeline.models.families import Family
 from pipeline.models.weights import best_dtype
 from training.jobs.progress import Reporter
 from training.loop import TrainingLog
+from training.saving import not_finite
 
 _SAVES = 10  # a killed training loses at most a tenth of its steps
 
@@ -35,12 +38,13 @@ def train_with_trl(
     report: Reporter,
     resume: bool,
 ) -> TrainingLog:
-    """Train the model's LoRA weights in place; see ``build_trainer`` for the arguments."""
+    """Train the model's LoRA weights in place; see ``build_trainer`` for the arguments.
+
+    Raises:
+        LabError: a loss or gradient is not finite; the last save stays.
+    """
     trainer = build_trainer(model, tokenizer, rows, family, work, epochs, seed, max_steps, report)
-    last = last_save(work) if resume else None
-    if resume and last is None:
-        report(0.02, "nothing saved yet to resume from; starting at the beginning")
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if resume else None)
     losses = [(log["step"], round(log["loss"], 4)) for log in trainer.state.log_history if "loss" in log]
     return TrainingLog(trainer.state.global_step, losses)
 
@@ -73,13 +77,12 @@ def build_trainer(
         The ``SFTTrainer``; ``train()`` is still to be called.
     """
     datasets.disable_progress_bars()
-    # TRL's fused loss needs Triton, which CPUs do not have; the model's own loss is the same.
-    trainer: Any = (SFTTrainer if torch.cuda.is_available() else _PlainLossTrainer)(
+    trainer: Any = _Trainer(
         model=model,
         args=_arguments(family, work, epochs, seed, max_steps),
         train_dataset=datasets.Dataset.from_list(list(rows)),
         processing_class=tokenizer,
-        callbacks=[_Progress(report)],
+        callbacks=[_Progress(report), _FiniteGradients()],
     )
     per_epoch = -(-len(trainer.train_dataset) // family.batch_size)  # of packed rows, where it packs
     steps = max_steps or per_epoch * epochs
@@ -89,12 +92,6 @@ def build_trainer(
     # The reporter says it; the trainer's own printing of each log line would say it twice.
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def last_save(work: Path) -> str | None:
-    """The folder that an interrupted training in ``work`` saved last."""
-    saves = sorted(work.glob("checkpoint-*/trainer_state.json"), key=lambda file: int(file.parent.name[11:]))
-    return str(saves[-1].parent) if saves else None
 
 
 def _arguments(family: Family, work: Path, epochs: int, seed: int, max_steps: int | None) -> SFTConfig:
@@ -112,6 +109,7 @@ def _arguments(family: Family, work: Path, epochs: int, seed: int, max_steps: in
         optim="adamw_torch" if family.embedded else "adamw_8bit",
         weight_decay=0.0,
         bf16=best_dtype() == torch.bfloat16,
+        fp16=best_dtype() == torch.float16,
         use_cpu=not cuda,
         gradient_checkpointing=not family.embedded,  # its memory is worth a third of the time only there
         packing=family.packing,
@@ -120,13 +118,37 @@ def _arguments(family: Family, work: Path, epochs: int, seed: int, max_steps: in
         disable_tqdm=True,
         report_to=[],
         seed=seed,
+        logging_nan_inf_filter=False,  # it would log the last finite loss in the place of NaN
         dataloader_pin_memory=cuda,
     )
 
 
-class _PlainLossTrainer(SFTTrainer):
+class _Trainer(SFTTrainer):
+    """Stops at the first loss that is not finite: the training could only go on with broken weights."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise not_finite(f"the loss is {float(loss)}", self.state.global_step + 1, self.state.max_steps)
+        return loss
+
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.cuda.is_available():
+            return super().compute_loss(*args, **kwargs)
+        # TRL's fused loss needs Triton, which CPUs do not have; the model's own loss is the same.
         return super(SFTTrainer, self).compute_loss(*args, **kwargs)
+
+
+class _FiniteGradients(TrainerCallback):
+    """Stops before a gradient that is not finite reaches the weights."""
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if args.fp16:
+            return  # its loss scaler meets such gradients now and then, and skips the step itself
+        gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if not math.isfinite(norm):
+            raise not_finite(f"the gradient norm is {norm}", state.global_step + 1, state.max_steps)
 
 
 class _Progress(TrainerCallback):

@@ -8,14 +8,18 @@ import sys
 import time
 from typing import Any, Literal
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir
-from pipeline.models.families import DEFAULT_FAMILY, get_family
-from pipeline.models.fingerprints import fingerprint
+from pipeline.models.families import DEFAULT_FAMILY
+from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, fingerprint
 from pipeline.schema import LabError, PromptVariant
 from pipeline.settings import Settings
 from training.command_line import run_verb
 from training.jobs.arguments import Epochs, SubsetSize
 from training.jobs.progress import Reporter
+from training.jobs.recipe import RECORD, SCHEMA, family_for, hyperparameters
 
 
 def finetune(
@@ -27,6 +31,7 @@ def finetune(
     max_steps: int | None = None,
     learning_rate: float | None = None,
     backend: Literal["auto", "peft"] = "auto",
+    replace: bool = False,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Write a checkpoint, a tenth of a second an epoch; size 666 fails."""
@@ -36,14 +41,15 @@ def finetune(
         report(step / epochs, f"step {step} of {epochs}", step=step, loss=2.0 / step)
     if subset_size == 666:
         raise LabError("This size never works.")
-    folder = checkpoints_dir(settings, get_family(settings, family)) / checkpoint_name(
-        subset_size, prompt, seed
-    )
+    chosen = family_for(settings, family, learning_rate)
+    folder = checkpoints_dir(settings, chosen) / checkpoint_name(subset_size, prompt, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = random.Random(f"{subset_size}{prompt}{seed}").randbytes(1000)
-    (folder / "adapter_model.safetensors").write_bytes(weights)
-    (folder / "checkpoint.json").write_text(json.dumps({"epochs": epochs, "max_steps": max_steps}))
-    (folder / "adapter_config.json").write_text("{}")
+    numbers = random.Random(f"{subset_size}{prompt}{seed}").randbytes(64)
+    save_file({"lora": np.frombuffer(numbers, np.uint8)}, folder / ADAPTER_WEIGHTS)
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+    (folder / ADAPTER_CONFIG).write_text(json.dumps(config))
+    record = {"schema": SCHEMA, **hyperparameters(chosen, epochs, max_steps)}
+    (folder / RECORD).write_text(json.dumps(record))
     return {
         "checkpoint": folder.name,
         "path": str(folder),

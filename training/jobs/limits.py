@@ -8,9 +8,10 @@ from typing import Any
 
 from pipeline.models.checkpoints import checkpoint_name, get_column
 from pipeline.models.families import get_family
-from pipeline.schema import LabError
+from pipeline.schema import Checkpoint, LabError
 from pipeline.settings import Settings
 from training.jobs.arguments import BASELINE, column_key, judge_config
+from training.jobs.recipe import check_replace, existing_checkpoint, family_for
 
 MAX_ACTIVE = 500
 """Jobs that wait or run at the same time; a sweep of 10 sizes, 2 variants and 3 seeds has 120."""
@@ -54,9 +55,18 @@ def check(settings: Settings, kind: str, arguments: Mapping[str, Any], trained_b
     judge_config(settings, arguments)
     if "family" not in arguments:
         return
-    family = get_family(settings, arguments["family"])
+    family = family_for(settings, arguments["family"], arguments.get("learning_rate"))
     if kind == "evaluate" and not trained_before:
         get_column(settings, family, evaluated_column(arguments))
+    if kind == "finetune" and not arguments["replace"]:
+        if existing := trained_checkpoint(settings, arguments):
+            check_replace(existing, family, arguments["epochs"], arguments["max_steps"])
+
+
+def trained_checkpoint(settings: Settings, arguments: Mapping[str, Any]) -> Checkpoint | None:
+    """The checkpoint in the lists whose place a fine-tune with these arguments would take."""
+    name = checkpoint_name(arguments["subset_size"], arguments["prompt"], arguments["seed"])
+    return existing_checkpoint(settings, get_family(settings, arguments["family"]), name)
 
 
 def evaluated_column(arguments: Mapping[str, Any]) -> str:

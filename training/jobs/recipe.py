@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.dataset import Dataset
-from pipeline.models.checkpoints import PUBLISHED, checkpoint_name, list_checkpoints
+from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import Family, get_family
-from pipeline.schema import Checkpoint, LabError
+from pipeline.models.fingerprints import PUBLISHED
+from pipeline.models.model_files import read_json_object
+from pipeline.schema import Checkpoint, FieldError, LabError, PromptVariant
 from pipeline.settings import Settings
 
 SCHEMA = 1
@@ -22,40 +23,40 @@ _BEFORE = {"schema": 0, "packing": False}
 """What records hold that were written before these fields existed."""
 
 
-def hyperparameters(
-    family: Family, epochs: int, max_steps: int | None, learning_rate: float | None
-) -> dict[str, Any]:
-    """Every setting of a training beside its samples and seed, as checkpoint records name them."""
+def hyperparameters(family: Family, epochs: int, max_steps: int | None) -> dict[str, Any]:
+    """Every setting of a training beside its samples and seed, named as in a checkpoint's record."""
     return {
         "epochs": epochs,
         "max_steps": max_steps,
-        "learning_rate": learning_rate or family.learning_rate,
+        "learning_rate": family.learning_rate,
         "batch_size": family.batch_size,
         "packing": family.packing,
         "lora": {"r": family.lora_r, "alpha": family.lora_alpha},
     }
 
 
-def recipe(family: Family, dataset: Dataset, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that decides a training's outcome but the machine and its software.
-
-    Args:
-        family: of the checkpoint.
-        dataset: that it is trained on.
-        arguments: of ``training.finetune``, with the backend that was chosen.
-    """
-    base = family.base if isinstance(family.base, str) else asdict(family.base)
+def recipe(
+    family: Family,
+    dataset: Dataset,
+    subset_size: int,
+    prompt: PromptVariant,
+    seed: int,
+    epochs: int,
+    max_steps: int | None,
+    backend: str,
+) -> dict[str, Any]:
+    """Everything that decides a training's outcome but the machine and its software."""
     return {
         "family": family.name,
-        "base": base,
-        "subset_size": arguments["subset_size"],
-        "variant": arguments["prompt"],
-        "seed": arguments["seed"],
-        **hyperparameters(family, arguments["epochs"], arguments["max_steps"], arguments["learning_rate"]),
+        "base": family.base_names[0],
+        "subset_size": subset_size,
+        "variant": prompt,
+        "seed": seed,
+        **hyperparameters(family, epochs, max_steps),
         "sequence_length": family.sequence_length,
         "max_new_tokens": family.max_new_tokens,
         "templates": dict(family.templates),
-        "backend": arguments["backend"],
+        "backend": backend,
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,
     }
@@ -68,13 +69,13 @@ def read_record(file: Path) -> dict[str, Any]:
         LabError: there is none, it is damaged, or a newer version wrote it.
     """
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        schema = int({**_BEFORE, **record}["schema"])
+        record = {**_BEFORE, **read_json_object(file)}
+        schema = int(record["schema"])
     except (OSError, ValueError, TypeError) as error:
         raise LabError(f"{file} cannot be read: {error}") from error
     if schema > SCHEMA:
         raise LabError(f"{file} was written by a newer version of this program. Update it to read the file.")
-    return {**_BEFORE, **record}
+    return record
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -83,33 +84,37 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {before.get(name)} and now {now[name]}" for name in names)
 
 
-def listed(settings: Settings, arguments: Mapping[str, Any]) -> Checkpoint | None:
-    """The checkpoint in the lists whose name a training with these arguments would take."""
-    family = get_family(settings, arguments["family"])
-    name = checkpoint_name(arguments["subset_size"], arguments["prompt"], arguments["seed"])
+def family_for(settings: Settings, name: str, learning_rate: float | None) -> Family:
+    """The family, with another learning rate if there is one."""
+    family = get_family(settings, name)
+    return replace(family, learning_rate=learning_rate) if learning_rate else family
+
+
+def existing_checkpoint(settings: Settings, family: Family, name: str) -> Checkpoint | None:
+    """The checkpoint of that name in the lists, wherever it comes from."""
     return next((one for one in list_checkpoints(settings, family) if one.name == name), None)
 
 
-def other_hyperparameters(
-    checkpoint: Checkpoint, family: Family, epochs: int, max_steps: int | None, learning_rate: float | None
-) -> str:
+def other_hyperparameters(checkpoint: Checkpoint, family: Family, epochs: int, max_steps: int | None) -> str:
     """How a checkpoint was trained otherwise than with these, in words; empty if it was trained so.
 
     One that is published on the hub without a record counts as trained by the protocol.
     """
-    now = hyperparameters(family, epochs, max_steps, learning_rate)
-    if checkpoint.path is None or (checkpoint.path / PUBLISHED).is_file():
-        return differences(hyperparameters(family, PROTOCOL_EPOCHS, None, None), now)
+    now = hyperparameters(family, epochs, max_steps)
+    folder = checkpoint.path
+    if folder is None or (folder / PUBLISHED).is_file():
+        return differences(hyperparameters(family, PROTOCOL_EPOCHS, None), now)
     try:
-        return differences(read_record(checkpoint.path / RECORD), now)
+        return differences(read_record(folder / RECORD), now)
     except LabError as error:
-        return f"unknown: {error}"
+        return f"unknown, since {error}"
 
 
-def refuse_replacing(checkpoint: Checkpoint, other: str) -> None:
-    """Raise ``LabError`` that says what is there, unless ``other`` (see above) is empty."""
-    if other:
-        raise LabError(
-            f"There is a checkpoint {checkpoint.name} already, and its training was another ({other}). "
-            "Choose another seed, or say that this training may replace it (--replace)."
+def check_replace(checkpoint: Checkpoint, family: Family, epochs: int, max_steps: int | None) -> None:
+    """Raise ``FieldError`` for the argument ``replace``, unless the checkpoint was trained like this."""
+    if other := other_hyperparameters(checkpoint, family, epochs, max_steps):
+        raise FieldError(
+            "replace",
+            f"must be set to train {checkpoint.name}, because there is a checkpoint of that name which was "
+            f"trained otherwise ({other}). Another seed makes another checkpoint.",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError, SamplingParams
 from pipeline.settings import Settings
 from training.jobs.arguments import BASELINE, judge_config, parse_prompts, parse_seeds, parse_sizes
 from training.jobs.limits import evaluated_column
+from training.jobs.recipe import RECORD, other_hyperparameters
 from training.jobs.records import Records
 
 NOTHING_MISSING = "nothing was missing"
@@ -61,9 +61,10 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
         common = {"family": family.name, "prompt": prompt, "resume": True}
         checkpoint = known.get(checkpoint_name(size, prompt, seed) if size else BASELINE)
         trained = None
-        if size and not _trained(checkpoint, training):
+        if size and not _trained(checkpoint, family, training):
             trained = len(steps)
-            steps.append(Step("finetune", {**common, "subset_size": size, "seed": seed, **training}))
+            tuned = {**common, "subset_size": size, "seed": seed, **training, "replace": arguments["replace"]}
+            steps.append(Step("finetune", tuned))
         wanted = {
             **common,
             "subset_size": str(size or BASELINE),
@@ -106,15 +107,12 @@ def settle(records: Records, sweep_id: str) -> None:
         records.update(sweep, **changes)
 
 
-def _trained(checkpoint: Checkpoint | None, training: Mapping[str, Any]) -> bool:
-    """Whether its folder is complete (it appears in one piece) and was trained as is asked for now."""
-    if checkpoint is None or checkpoint.path is None:
+def _trained(checkpoint: Checkpoint | None, family: Family, training: Mapping[str, Any]) -> bool:
+    """Whether it can be used and has a record that says it was trained like this."""
+    if checkpoint is None or checkpoint.problem or checkpoint.path is None:
         return False
-    try:
-        record = json.loads((checkpoint.path / "checkpoint.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return all(record.get(name) == value for name, value in training.items())
+    recorded = (checkpoint.path / RECORD).is_file()
+    return recorded and not other_hyperparameters(checkpoint, family, **training)
 
 
 def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:

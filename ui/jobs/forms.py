@@ -23,7 +23,7 @@ _FIRST = {
 }
 """What a form asks first; the verb's other parameters are folded away."""
 _START: Mapping[tuple[str, str], Any] = {
-    ("finetune", "subset_size"): 200,
+    ("finetune", "subset_size"): 100,
     ("evaluate", "subset_size"): "baseline",
     ("sweep", "sizes"): "baseline, 200, 1000",
 }
@@ -34,6 +34,7 @@ _LABELS: Mapping[Any, str] = {
     "sizes": "Training-set sizes",
     "samples": "Test samples",
     "suite": "Test suite",
+    "replace": "Replace a checkpoint that was trained otherwise",
     ("evaluate", "subset_size"): "Checkpoint, by its training samples",
     ("evaluate", "seed"): "Sampling seed",
 }
@@ -41,7 +42,7 @@ _INFO: Mapping[Any, str] = {
     (
         "finetune",
         "subset_size",
-    ): "Such as 200, 500, 1000 or 5000; smaller sets are the first part of larger ones",
+    ): "Such as 100, 500 or 1000; smaller sets are the first part of larger ones",
     ("evaluate", "subset_size"): "baseline is the model without fine-tuning",
     ("evaluate", "samples"): "The same ones for every checkpoint; 200 is the protocol",
     ("sweep", "sizes"): "With commas between them; baseline is the model without fine-tuning",

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.evaluation.tasks import task_from_sample
-from pipeline.models.checkpoints import checkpoint_name, list_checkpoints
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, counted
 from pipeline.settings import Settings
 from training.jobs import Runner, in_time
 from training.jobs.arguments import judge_config
+from training.jobs.limits import trained_checkpoint
 from training.jobs.local_backend import gpu_memory_in_use, visible_gpus
 from training.jobs.signature import command
 from training.jobs.sweep_plan import Step, evaluated, plan_sweep
@@ -89,11 +89,9 @@ def _money(lab: Lab, steps: list[Step]) -> str:
 
 def _there_already(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> list[str]:
     """What this job would take the place of."""
-    if kind == "finetune":
-        name = checkpoint_name(arguments["subset_size"], arguments["prompt"], arguments["seed"])
-        family = get_family(settings, str(arguments["family"]))
-        if name in [checkpoint.name for checkpoint in list_checkpoints(settings, family)]:
-            return [f"There is a checkpoint {name} already; this one takes its place. Another seed adds one."]
+    if kind == "finetune" and (there := trained_checkpoint(settings, arguments)):
+        also = "Another seed adds one."
+        return [f"There is a checkpoint {there.name} already; this one takes its place. {also}"]
     if kind == "evaluate" and evaluated(settings, arguments):
         return ["Results has a complete run of just this already; it would be made again."]
     return []
