@@ -39,9 +39,10 @@ def finetune(
     max_steps: Steps | None = None,
     learning_rate: LearningRate | None = None,
     backend: TrainingBackend = "auto",
-    replace: bool = False,
     resume: bool = False,
     output: Path | None = None,
+    *,
+    replace: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune a LoRA adapter on the first samples of the training split, and list it as a checkpoint.
 
@@ -54,9 +55,9 @@ def finetune(
         max_steps: stop after this many optimizer steps, for a trial
         learning_rate: peak learning rate, instead of the family's own
         backend: auto takes Unsloth on a GPU for large models, else PEFT
-        replace: take the place of a checkpoint of the same name that was trained otherwise
         resume: go on from the last save of an interrupted training
         output: folder that gets the checkpoint's folder, instead of the app's own
+        replace: take the place of a checkpoint of the same name that was trained otherwise
 
     Returns:
         The checkpoint's name, folder, fingerprint, final loss, steps and seconds.

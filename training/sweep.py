@@ -31,6 +31,7 @@ def sweep(
     samples: Samples = 200,
     judge: Literal["none", "naive", "analyze", "taxonomy"] = "none",
     judge_model: str = "gpt-4o",
+    *,
     replace: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune and evaluate every combination of sizes, prompt variants and seeds that is still missing.

@@ -31,8 +31,9 @@ def finetune(
     max_steps: int | None = None,
     learning_rate: float | None = None,
     backend: Literal["auto", "peft"] = "auto",
-    replace: bool = False,
     resume: bool = False,
+    *,
+    replace: bool = False,
 ) -> dict[str, Any]:
     """Write a checkpoint, a tenth of a second an epoch; size 666 fails."""
     settings, report = Settings.from_env(), Reporter()

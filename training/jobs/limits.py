@@ -58,9 +58,9 @@ def check(settings: Settings, kind: str, arguments: Mapping[str, Any], trained_b
     family = family_for(settings, arguments["family"], arguments.get("learning_rate"))
     if kind == "evaluate" and not trained_before:
         get_column(settings, family, evaluated_column(arguments))
-    if kind == "finetune" and not arguments["replace"]:
-        if existing := trained_checkpoint(settings, arguments):
-            check_replace(existing, family, arguments["epochs"], arguments["max_steps"])
+    there = trained_checkpoint(settings, arguments) if kind == "finetune" else None
+    if there and not arguments["replace"]:
+        check_replace(there, family, arguments["epochs"], arguments["max_steps"])
 
 
 def trained_checkpoint(settings: Settings, arguments: Mapping[str, Any]) -> Checkpoint | None:
