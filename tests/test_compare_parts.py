@@ -9,12 +9,13 @@ import pytest
 from pipeline.evaluation.attempts import compare
 from pipeline.evaluation.tasks import task_from_instruction
 from pipeline.generation.remote_engine import RemoteEngine
-from pipeline.models.checkpoints import columns
+from pipeline.models.checkpoints import checkpoints_dir, columns
 from pipeline.models.families import Family, get_family
 from pipeline.schema import LabError, SamplingParams
 from pipeline.settings import Settings
 from tests.jobs_kit import until
-from ui.compare.columns import column_keys
+from ui.choices import checkpoint_choices, first_columns
+from ui.compare.columns import column_keys, column_note
 from ui.compare.task import Place, show_place
 from ui.lab import Lab
 
@@ -25,6 +26,19 @@ def test_columns_stand_in_the_order_of_size_however_they_were_ticked(
     keys, missing = column_keys(settings, family, ["5000", "baseline", "300"], ["augmented", "regular"])
     assert keys == ["baseline/regular", "5000/regular", "baseline/augmented", "5000/augmented"]
     assert missing == ["300/regular", "300/augmented"]
+
+
+def test_a_checkpoint_that_cannot_be_used_says_so_and_is_not_chosen_at_first(
+    family: Family, tmp_path: Path
+) -> None:
+    own = Settings(tmp_path)
+    folder = checkpoints_dir(own, family) / "20000-regular"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{")
+    assert ("20,000 samples (cannot be used)", "20000") in checkpoint_choices(own, family)
+    assert first_columns(own, family) == ("baseline/regular", "10000/regular")
+    note = column_note(own, family.name, ["baseline", "20000"], ["regular"])
+    assert "adapter_config.json is unreadable" in note
 
 
 def test_a_task_that_fits_no_column_is_refused_once_and_not_in_every_pane(

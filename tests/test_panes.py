@@ -108,7 +108,9 @@ def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
         )
 
     html = panes.grid([shown(BASELINE, 20.0, 0.5), shown(TUNED, 10.0, 0.25)])
-    assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0", ".250"]
+    assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0", ".25"]
+    html = panes.grid([shown(BASELINE, 20.0, 0.249), shown(TUNED, 10.0, 0.251)])
+    assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0"]
 
 
 def test_every_pane_has_the_four_parts_that_the_style_sheet_lines_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from pipeline.generation.engine import ROUNDING_NOTE
 from pipeline.models.families import load_families
 from pipeline.scoring import METRICS, RULE
 from pipeline.versions import package_versions
@@ -24,7 +25,7 @@ samples that no adapter has seen.
   what was left out.
 * **One batch.** All columns of a comparison are generated together: one base model in memory, every
   checkpoint a LoRA adapter on it. Each column draws from random numbers of its own, whatever stands beside
-  it; only rounding (16-bit arithmetic) can differ with the number of columns.
+  it. {rounding}
 * **Proof.** When an adapter is loaded, it is checked that it changes the model's output and that the
   baseline's output stays the bare model's. Each pane shows the fingerprint of the adapter that wrote it.
 * **Code.** {rule} The same rule holds for every column.
@@ -47,7 +48,7 @@ keeps the license of the package that it is from.
 def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
     """Text, the table of metrics, and the state of this installation, read when the tab is opened."""
     with gr.Column(elem_classes="card reading"):
-        gr.Markdown(_INTRO.format(rule=RULE))
+        gr.Markdown(_INTRO.format(rule=RULE, rounding=ROUNDING_NOTE))
         gr.Markdown("## Scores")
         gr.HTML(metric_table())
         gr.Markdown(_PROTOCOL)

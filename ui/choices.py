@@ -13,11 +13,17 @@ def checkpoint_choices(settings: Settings, family: Family) -> list[tuple[str, st
     """A family's checkpoints as choices: label, and the first half of the column's key."""
     labels: dict[str, str] = {}
     for key, column in columns(settings, family).items():
-        labels.setdefault(key.partition("/")[0], column_label(column).partition(" · ")[0])
+        label = column_label(column).partition(" · ")[0]
+        unusable = " (cannot be used)" if column.checkpoint.problem else ""
+        labels.setdefault(key.partition("/")[0], label + unusable)
     return [(label, name) for name, label in labels.items()]
 
 
 def first_columns(settings: Settings, family: Family, variant: PromptVariant = "regular") -> tuple[str, ...]:
     """Keys of the columns chosen at first: the baseline beside the largest checkpoint of a variant."""
-    found = [key for key, column in columns(settings, family).items() if column.variant == variant]
-    return tuple(dict.fromkeys([found[0], found[-1]]))
+    usable = [
+        key
+        for key, column in columns(settings, family).items()
+        if column.variant == variant and not column.checkpoint.problem
+    ]
+    return tuple(dict.fromkeys([usable[0], usable[-1]]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pipeline.scoring import Metric
+from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
 
 NONE = "–"
@@ -28,12 +29,15 @@ def mean_score(value: float | None, metric: Metric, signed: bool = False) -> str
 
 
 def score(value: float, metric: Metric) -> str:
-    """The score of one attempt: a word where the metric asks a yes-or-no question, else the number."""
+    """The score of one attempt: a word where the metric asks a yes-or-no question, else the number.
+
+    Bits per byte of a single attempt are right to two decimals only (see ``ROUNDING_NOTE``).
+    """
     if metric.name in (PARSES, SAME_SIGNATURE):
         return "yes" if value else "no"
     if metric.name.startswith("CodeJudge") and value in (0, 1) and "taxonomy" not in metric.name:
         return "correct" if value else "not correct"
-    return mean_score(value, metric)
+    return decimal(value, 2) if metric.name == BITS_PER_BYTE else mean_score(value, metric)
 
 
 def places(metric: Metric) -> int:

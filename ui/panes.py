@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
+from pipeline.generation.engine import ROUNDING_NOTE
 from pipeline.schema import Attempt, Column, Completion, Score, Task, counted
 from pipeline.scoring import METRICS, extract_code, in_order, metric_of
 from pipeline.scoring.encoder import KINDS
@@ -31,6 +32,7 @@ EMPTY = (
 _ONE_SAMPLE = (
     '<p class="note">The best of each score is in bold. One sample says little about a checkpoint: Results '
     "compares them over many samples, with intervals and tests. About says what each score means.</p>"
+    f'<p class="note">{escape(ROUNDING_NOTE)}</p>'
 )
 
 
@@ -80,18 +82,19 @@ def announcement(attempts: Sequence[Attempt]) -> str:
     return f"{said} No answer from {', '.join(failed)}." if failed else said
 
 
-def _best(attempts: Sequence[Attempt]) -> dict[str, float]:
-    """The best value of every score on which the panes differ."""
+def _best(attempts: Sequence[Attempt]) -> dict[str, str]:
+    """The best value of every score on which the panes differ, as it is written."""
     values: dict[str, list[float]] = {}
     for attempt in attempts:
         for score in attempt.scores.values():
             if score.value is not None and score.metric in METRICS:
                 values.setdefault(score.metric, []).append(score.value)
-    return {
-        metric: max(found) if METRICS[metric].higher_is_better else min(found)
-        for metric, found in values.items()
-        if len(set(found)) > 1
-    }
+    best = {}
+    for name, found in values.items():
+        metric = METRICS[name]
+        if len({numbers.score(value, metric) for value in found}) > 1:
+            best[name] = numbers.score(max(found) if metric.higher_is_better else min(found), metric)
+    return best
 
 
 def _base(attempt: Attempt, attempts: Sequence[Attempt], task: Task, against: Against) -> str | None:
@@ -109,7 +112,7 @@ def _base(attempt: Attempt, attempts: Sequence[Attempt], task: Task, against: Ag
 def _card(
     attempt: Attempt,
     body: str,
-    best: Mapping[str, float],
+    best: Mapping[str, str],
     metrics: Sequence[str],
     more: Mapping[Column, str],
     chosen: bool,
@@ -209,7 +212,7 @@ def _fact(text: str, title: str = "") -> str:
     return f"<span{hint}>{escape(text)}</span>"
 
 
-def _scores(scores: Mapping[str, Score], best: Mapping[str, float], metrics: Sequence[str]) -> str:
+def _scores(scores: Mapping[str, Score], best: Mapping[str, str], metrics: Sequence[str]) -> str:
     """The same rows in the same order in every pane, so that they can be read across; some to open."""
     if not scores:
         return '<p class="note">Scores follow.</p>'
@@ -226,7 +229,7 @@ def _table(rows: str, caption: str) -> str:
     return f'<table class="scores"><caption class="sr">{caption}</caption><tbody>{rows}</tbody></table>'
 
 
-def _row(metric: str, score: Score | None, best: Mapping[str, float]) -> str:
+def _row(metric: str, score: Score | None, best: Mapping[str, str]) -> str:
     known = metric_of(metric)
     better = "Higher" if known.higher_is_better else "Lower"
     hint = f' title="{escape(f"{known.description} {better} is better.")}"' if known.description else ""
@@ -236,5 +239,5 @@ def _row(metric: str, score: Score | None, best: Mapping[str, float]) -> str:
         value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
     else:
         value = numbers.score(score.value, known)
-    mark = ' class="best"' if score and score.value is not None and score.value == best.get(metric) else ""
+    mark = ' class="best"' if value == best.get(metric) else ""
     return f'<tr><th scope="row"{hint}>{escape(metric)}</th><td{mark}>{value}</td></tr>'

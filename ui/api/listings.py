@@ -37,13 +37,14 @@ class SamplePage(TypedDict):
 
 
 class CheckpointRow(TypedDict):
-    """A checkpoint, and the keys of the columns that it can answer in."""
+    """A checkpoint, and the keys of the columns that it can answer in; ``problem`` says why it cannot."""
 
     name: str
     subset_size: int
     fingerprint: str
     here: bool
     columns: list[str]
+    problem: str
 
 
 class Api:
@@ -93,6 +94,7 @@ class Api:
                 "fingerprint": checkpoint.fingerprint,
                 "here": checkpoint.is_baseline or checkpoint.path is not None,
                 "columns": [key for key, column in columns.items() if column.checkpoint == checkpoint],
+                "problem": checkpoint.problem,
             }
             for checkpoint in list_checkpoints(self.lab.settings, chosen)
         ]

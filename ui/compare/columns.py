@@ -15,6 +15,7 @@ from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import QUIET, inform
 from ui.choices import checkpoint_choices, first_columns
+from ui.markup import escape
 from ui.navigation import Updates
 from ui.views import View
 
@@ -118,7 +119,8 @@ def column_keys(
 
 
 def column_note(settings: Settings, family: str, checkpoints: Sequence[str], variants: Sequence[str]) -> str:
-    """One sentence on what the choice makes."""
+    """What the choice makes, and why a checkpoint of it cannot be used."""
+    known = columns(settings, get_family(settings, family))
     there, missing = column_keys(settings, get_family(settings, family), checkpoints, variants)
     if not there:
         note = f"Tick at least one checkpoint and one prompt; up to {MAX_COLUMNS} answers fit one comparison."
@@ -130,4 +132,5 @@ def column_note(settings: Settings, family: str, checkpoints: Sequence[str], var
         )
     if missing:
         note += f" There is no {', '.join(missing)}: nobody fine-tuned these checkpoints on that prompt."
-    return note
+    problems = [escape(known[key].checkpoint.problem) for key in there]
+    return " ".join([note, *(problem for problem in problems if problem)])
