@@ -13,10 +13,10 @@ import pytest
 from pipeline.analysis import Setup, analyze, find_setups, samples
 from pipeline.analysis.reported import Reported
 from pipeline.evaluation.runs import Run
-from pipeline.schema import Attempt, Completion, Score, Task
+from pipeline.schema import Attempt, Checkpoint, Column, Completion, Context, Sample, Score, Task
 from tests.made_up_runs import make_run
 from training.jobs import Job
-from ui import markup
+from ui import dataset, markup, panes, pieces
 from ui.jobs import html as jobs_html
 from ui.jobs import sweep_grid
 from ui.results import charts, drilldown, report, tables
@@ -60,6 +60,38 @@ def test_a_lone_surrogate_is_replaced_in_text_and_in_code() -> None:
     assert markup.escape("a\ud83d<") == "a\N{REPLACEMENT CHARACTER}&lt;"
     assert markup.python("'\ud83d'").encode()
     assert markup.answer("\ud83d", "").encode()
+
+
+# Compare
+
+VOTES = {"votes": [{"value": None, "reason": HOSTILE, "words": [HOSTILE]}]}
+CALL = {"call": HOSTILE, "expected": HOSTILE, "got": HOSTILE}
+EXECUTION = {
+    "verdict": HOSTILE, "passed_calls": HOSTILE, "calls": HOSTILE, "why": HOSTILE, "flags": [HOSTILE],
+    "wrong": [CALL],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("against", ["nothing", "the reference", "the baseline", HOSTILE])
+def test_nothing_in_a_pane_becomes_markup(against: Any) -> None:
+    task = Task(HOSTILE, Context(HOSTILE, HOSTILE), HOSTILE, HOSTILE, HOSTILE)
+    scores = {HOSTILE: Score(HOSTILE, None, HOSTILE, VOTES), "tests": Score("tests", 0.0, None, EXECUTION)}
+    attempts = [
+        Attempt(task, Column(Checkpoint(HOSTILE, name, size, variant, fingerprint=HOSTILE), variant), HOSTILE,
+                HOSTILE, Completion(HOSTILE, HOSTILE, 3, finish, 1.0), HOSTILE, scores, error)
+        for name, size, variant in (("baseline", 0, "regular"), (HOSTILE, 5, HOSTILE))
+        for finish in ("stop", None)
+        for error in ("", HOSTILE)
+    ]  # fmt: skip
+    assert is_plain_text(panes.grid(attempts, True, against))
+
+
+def test_no_small_piece_lets_text_become_markup() -> None:
+    sample = Sample(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 3, HOSTILE, HOSTILE)
+    parts = [pieces.sample_card(sample, HOSTILE), pieces.listing(HOSTILE, HOSTILE), pieces.step(1, HOSTILE)]
+    parts += [make(HOSTILE) for make in (pieces.note, pieces.waiting, pieces.problem)]
+    parts += [pieces.status(HOSTILE, HOSTILE), dataset.show_sample(sample)]
+    assert all(map(is_plain_text, parts))
 
 
 # Jobs
@@ -128,10 +160,9 @@ def hostile_run(run: Run) -> Run:
 
 def hostile_attempt(attempt: Attempt, sample_id: str) -> Attempt:
     task = Task(HOSTILE, reference=HOSTILE, sample_id=sample_id, repo=attempt.task.repo + TAG)
-    votes = {"votes": [{"value": None, "reason": HOSTILE, "words": [HOSTILE]}]}
     scores = [
-        *(Score(f"{name} ({TAG})", s.value, s.reason, votes) for name, s in attempt.scores.items()),
-        Score(f"CodeJudge {TAG}", None, HOSTILE, votes),
+        *(Score(f"{name} ({TAG})", s.value, s.reason, VOTES) for name, s in attempt.scores.items()),
+        Score(f"CodeJudge {TAG}", None, HOSTILE, VOTES),
     ]
     completion = Completion(HOSTILE, HOSTILE, 3, "stop", 1.0)
     return replace(

@@ -62,11 +62,18 @@ def test_the_api_submits_shows_and_cancels(runner: Runner) -> None:
         for wrong, words in (
             ({"subset_size": 0}, "from 1 to"),
             ({"subset_size": 5, "family": "gpt"}, "no model family"),
+            ({"subset_size": True}, "subset_size must be a whole number"),
+            ({"subset_size": 5, "epochs": 2.5}, "epochs must be a whole number"),
+            ({"subset_size": 5, "epochs": None}, "epochs must be a whole number"),
+            ({"subset_size": 5, "max_steps": False}, "max_steps must be a whole number"),
+            ({"subset_size": 5, "token": 7}, "token must be a text, not 7"),
         ):
             with pytest.raises(AppError, match=words):
                 client.predict(**wrong, api_name="/submit_finetune")
         with pytest.raises(AppError, match="state"):
             client.predict("sleeping", api_name="/jobs")
+        with pytest.raises(AppError, match="limit must be 0 or more"):
+            client.predict(limit=-1, api_name="/jobs")
 
 
 def test_on_a_public_address_the_server_launches_nothing_without_its_token(runner: Runner) -> None:

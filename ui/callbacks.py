@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -84,6 +85,15 @@ def visitor() -> str:
 def inform(message: str) -> None:
     """Show a message in a corner of the page for some seconds."""
     gr.Info(escape(message))
+
+
+@contextmanager
+def form_words(labels: Mapping[str, str]) -> Iterator[None]:
+    """Name a wrong value as the form labels its field."""
+    try:
+        yield
+    except FieldError as error:
+        raise LabError(in_form_words(error, labels)) from error
 
 
 def in_form_words(error: LabError, labels: Mapping[str, str]) -> str:

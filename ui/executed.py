@@ -15,15 +15,15 @@ def executed(scores: Iterable[Score]) -> str:
 
 def _part(score: Score) -> str:
     told = score.details
-    calls = f": {told['passed_calls']:,} of {told['calls']:,} calls as the reference" if told["calls"] else ""
+    calls = f": {told['passed_calls']} of {told['calls']} calls as the reference" if told["calls"] else ""
     body = f"<p>{escape(told['why'] or 'Every test passes.')}</p>"
     if told["flags"]:
-        signs = escape(", ".join(told["flags"]))
+        signs = escape(", ".join(map(str, told["flags"])))
         body += f'<p class="note">The code {signs}, so it may have reached the reference.</p>'
     for call in told["wrong"]:
         body += (
             f'<pre class="code" tabindex="0">{escape(call["call"])}</pre>'
             f"<p>Expected {escape(call['expected'])}; got {escape(call['got'])}.</p>"
         )
-    summary = f"Tests: {escape(told['verdict'])}{calls}"
+    summary = escape(f"Tests: {told['verdict']}{calls}")
     return f'<details class="judge"><summary>{summary}</summary>{body}</details>'

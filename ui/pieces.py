@@ -19,6 +19,11 @@ def waiting(message: str) -> str:
     return f'<p class="waiting" role="status">{escape(message)}</p>'
 
 
+def note(message: str) -> str:
+    """A sentence beside what it is about."""
+    return f'<p class="note">{escape(message)}</p>'
+
+
 def problem(message: str) -> str:
     """Why there is nothing to show."""
     return f'<p class="problem" role="alert">{escape(message)}</p>'

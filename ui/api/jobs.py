@@ -9,10 +9,11 @@ from typing import Any, Literal, TypedDict
 
 import gradio as gr
 
+from pipeline.schema import FieldError
 from training.jobs import Job, JobState, Runner
 from training.jobs.limits import require_launch
 from training.jobs.signature import Parameter, job_parameters, summary
-from ui.api.endpoint import endpoint, publish
+from ui.api.endpoint import convert, endpoint, publish
 from ui.jobs.html import command_line
 
 _SUBMISSIONS = {"finetune": "submit_finetune", "evaluate": "submit_evaluation", "sweep": "submit_sweep"}
@@ -76,8 +77,10 @@ class Api:
             state: only jobs in this state; empty for all
             limit: at most this many
         """
+        if limit < 0:
+            raise FieldError("limit", "must be 0 or more.")
         found = [job for job in self.runner.list() if state in ("", job.state)]
-        return [row(job) for job in found[: max(0, limit)]]
+        return [row(job) for job in found[:limit]]
 
     @endpoint
     def job(self, job_id: str) -> JobDetail:
@@ -124,9 +127,10 @@ def submission(runner: Runner, kind: str) -> Callable[..., JobRow]:
         call = signature.bind(*values, **named)
         call.apply_defaults()
         arguments = dict(call.arguments)
-        require_launch(runner.settings, arguments.pop(_TOKEN.name))
+        require_launch(runner.settings, convert(_TOKEN.name, arguments.pop(_TOKEN.name), str))
         for parameter in parameters:
-            if parameter.optional and arguments[parameter.name] in (0, ""):
+            value = arguments[parameter.name]
+            if parameter.optional and value in (0, "") and not isinstance(value, bool):
                 arguments[parameter.name] = None
         return row(runner.submit(kind, arguments, owner="API"))
 

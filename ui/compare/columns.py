@@ -57,7 +57,7 @@ def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
             info="Regular: the instruction alone. Augmented: with the code of the file around it.",
         ),
     )
-    note = gr.Markdown(column_note(settings, first.name, chosen, ["regular"]), elem_classes="hint")
+    note = gr.HTML(pieces.note(column_note(settings, first.name, chosen, ["regular"])), padding=False)
 
     def list_choices(family: str) -> gr.CheckboxGroup:
         return gr.CheckboxGroup(checkpoint_choices(settings, get_family(settings, family)))
@@ -72,7 +72,7 @@ def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
     picker.family.input(restart, picker.family, picker.checkpoints, **QUIET)
     gr.on(
         [picker.family.change, picker.checkpoints.change, picker.variants.change],
-        lambda *chosen: column_note(settings, *chosen),
+        lambda *chosen: pieces.note(column_note(settings, *chosen)),
         picker.all,
         note,
         **QUIET,

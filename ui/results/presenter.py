@@ -18,6 +18,7 @@ from pipeline.analysis.contaminated_samples import contaminated
 from pipeline.analysis.reported import load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
+from pipeline.evaluation.limits import check_number
 from pipeline.evaluation.runs import Run
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import load_families
@@ -33,6 +34,7 @@ from ui.results import charts, drilldown, report, tables
 from ui.results.export import as_json
 from ui.views import View
 
+_MAX_THRESHOLD = 1_000
 _EMPTY = """
 <div class="empty"><h3>No results yet</h3>
 <p>Nothing has been evaluated on this installation. To make a run, open the <b>Jobs</b> tab and evaluate a
@@ -79,7 +81,8 @@ class Presenter:
         analysis = self.runs.analysis(setup, metric, excluded)
         alike = [each for each in self.published if metric.startswith(each.like)]
         second = second if second in metrics and second != metric else _other_kind(metric, metrics)
-        threshold = threshold if metric == was and threshold else by_sample.default_threshold(metric)
+        if metric != was or threshold is None:
+            threshold = by_sample.default_threshold(metric)
         matrix = by_sample.sample_matrix(setup, metric, threshold, excluded)
         return {
             "setup": _picker(setups, setup.key),
@@ -138,7 +141,8 @@ class Presenter:
     ) -> str:
         """The samples of one kind that hold every word of the search, by checkpoint."""
         setup = self.runs.setup(key)
-        matrix = by_sample.sample_matrix(setup, metric, threshold or None, self._excluded(setup, left_out))
+        threshold = check_number("threshold", threshold, 0, _MAX_THRESHOLD)
+        matrix = by_sample.sample_matrix(setup, metric, threshold, self._excluded(setup, left_out))
         sought = search.lower().split()
         shown = [
             sample

@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline.settings import Settings
 from ui import pieces
-from ui.callbacks import QUIET
+from ui.callbacks import QUIET, form_words
 from ui.navigation import Navigation, Updates
 from ui.panes import WAYS, Against
 from ui.views import View, to_query
@@ -37,6 +37,7 @@ _SCROLL = (
     "() => setTimeout(() => document.getElementById('{id}')?.scrollIntoView({{behavior: 'smooth'}}), 200)"
 )
 _DOWNLOAD = "() => setTimeout(() => document.getElementById('results-file').click(), 200)"
+_LABELS = {"threshold": "Counts from"}
 _NOTES = {
     "kind": "Flips: the sample changes state between two sizes. Regressions: it gets worse at a larger one.",
     "threshold": "A score counts as better or worse than the baseline's from this difference on.",
@@ -155,7 +156,7 @@ def _samples_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tupl
     with gr.Row():
         kind = gr.Radio(list(KINDS), value="all", label="Samples", info=_NOTES["kind"], scale=3)
         search = gr.Textbox("", label="Search", placeholder="Name, instruction or code", scale=2)
-        threshold = gr.Number(label="Counts from", info=_NOTES["threshold"], minimum=0, scale=1)
+        threshold = gr.Number(label=_LABELS["threshold"], info=_NOTES["threshold"], scale=1)
     with gr.Column(elem_classes="card"):
         matrix = _html(js_on_load=_PICK, elem_id="results-matrix")
     _detail(presenter, setup, matrix, "sample-detail")
@@ -225,7 +226,8 @@ def _wire(
     given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold]
 
     def show(setup: str, metric: str, left_out: str, *more: Any) -> list[Any]:
-        shown = presenter().show(setup, metric, left_out, *more)
+        with form_words(_LABELS):
+            shown = presenter().show(setup, metric, left_out, *more)
         return [shown.get(name, gr.skip()) for name in names]
 
     outputs = [getattr(parts, name) for name in names]
@@ -246,7 +248,8 @@ def _wire(
     find.click(find_contaminated, parts.setup, left_out, api_visibility="private").success(**shows)
 
     def filter_samples(*given: Any) -> str:
-        return presenter().matrix(*given)
+        with form_words(_LABELS):
+            return presenter().matrix(*given)
 
     filtered = [parts.setup, parts.metric, left_out, kind, search, parts.threshold]
     # One listener each, as events that share one are dropped while it is pending; and one at a time, so that

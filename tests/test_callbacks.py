@@ -1,0 +1,112 @@
+"""How callbacks and endpoints fail: in words, as text, and with the names that the reader knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gradio as gr
+import httpx
+import pytest
+
+from pipeline.evaluation.limits import check_number, check_text
+from pipeline.schema import FieldError, LabError
+from ui import theme
+from ui.api.endpoint import endpoint, publish
+from ui.callbacks import QUIET, UNEXPECTED, Page, in_form_words
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@endpoint
+def refuse(text: str = HOSTILE) -> str:
+    """Refuse a text.
+
+    Args:
+        text: anything
+    """
+    raise LabError(f"No {text} here.")
+
+
+def fail() -> None:
+    raise KeyError(HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with Page() as page:
+        publish(page, refuse)
+        box = gr.Textbox(HOSTILE)
+        number = gr.Number(minimum=0)
+        button = gr.Button()
+        button.click(lambda text: refuse(text), box, None, api_name="refused", **QUIET)
+        button.click(fail, None, None, **QUIET)
+        button.click(lambda value: "\ud83d" * int(value), number, box, api_name="halves", **QUIET)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
+    yield url
+    page.close()
+
+
+def call(url: str, name: str, *values: object) -> httpx.Response:
+    return httpx.post(f"{url}gradio_api/run/{name}", json={"data": values})
+
+
+def test_an_endpoint_fails_in_plain_text_and_a_callback_in_html(url: str) -> None:
+    for name, said in (("refuse", HOSTILE), ("refused", "&lt;img src=x onerror=alert(1)&gt;")):
+        reply = call(url, name, HOSTILE)
+        assert reply.status_code == 400
+        assert reply.json()["error"] == f"No {said} here."
+
+
+def test_an_unexpected_error_is_logged_and_not_told(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    reply = call(url, "fail")
+    assert reply.status_code == 400
+    assert reply.json()["error"] == UNEXPECTED.replace("'", "&#x27;")
+    assert "KeyError" in caplog.text
+
+
+@pytest.mark.parametrize("values", [["x"], [[]], [-1], [], [{"a": 1}]])
+def test_values_that_do_not_fit_are_refused_without_the_words_of_gradio(
+    url: str, values: list[object]
+) -> None:
+    reply = call(url, "halves", *values)
+    assert reply.status_code == 400
+    assert reply.json()["error"].startswith("These values do not fit the call.")
+
+
+def test_what_is_sent_holds_no_half_of_a_character(url: str) -> None:
+    assert call(url, "halves", 2).json()["data"] == ["\N{REPLACEMENT CHARACTER}" * 2]
+
+
+def test_a_form_says_its_label_and_the_api_the_parameters_name() -> None:
+    error = FieldError("max_new_tokens", "must be a whole number.")
+    assert str(error) == "max_new_tokens must be a whole number."
+    assert (
+        in_form_words(error, {"max_new_tokens": "Max new tokens"}) == "Max new tokens must be a whole number."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (None, "is empty: it must be a whole number from 1 to 4,096"),
+        (True, "must be a whole number from 1 to 4,096."),
+        (8.5, "must be a whole number from 1 to 4,096, not 8.5"),
+        (float("nan"), "must be a whole number from 1 to 4,096."),
+        (float("inf"), "must be a whole number from 1 to 4,096."),
+        (10**400, "must be a whole number from 1 to 4,096."),
+        ("8", "must be a whole number from 1 to 4,096."),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused(value: object, problem: str) -> None:
+    with pytest.raises(FieldError, match=problem):
+        check_number("max_new_tokens", value, 1, 4096, whole=True)  # type: ignore[arg-type]
+
+
+def test_a_whole_number_is_returned_as_an_integer() -> None:
+    assert repr(check_number("seed", 8.0, 1, 10, whole=True)) == "8"
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a\udc00b", "\0"])
+def test_a_text_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(FieldError, match=r"instruction contains .* at position "):
+        check_text("instruction", text)
