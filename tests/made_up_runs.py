@@ -17,6 +17,7 @@ from pipeline.settings import ASSETS, Settings
 
 SIZES = (0, 200, 500, 1000, 5000)
 BERT, JUDGE, CHRF, BITS = "BERTScore F1 (MiniLM-L6)", "CodeJudge naive (gpt-4o)", "chrF", "bits per byte"
+EXECUTION = "execution (HumanEval)"
 GREEDY = SamplingParams(0.0, 0.0, 256, 42)
 HOSTILE = '<script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
 
@@ -43,6 +44,7 @@ def make_run(
     decoding: SamplingParams = GREEDY,
     fingerprint: str = "feedc0ffee00",
     created: str = "2026-01-02T03:04:05+00:00",
+    dataset: str = "packages",
     values: Mapping[str, Sequence[float | None]] | None = None,
 ) -> Run:
     """One run. Its scores are ``values``, or rise with the size and vary with sample and seed.
@@ -52,7 +54,8 @@ def make_run(
     samples = len(next(iter(values.values()))) if values else samples
     ids = tuple(f"pkg{i // per_file % repos}/module_{i // per_file}.py::function_{i}" for i in range(samples))
     key = f"{size or 'baseline'}{f'-seed{seed}' if seed != 42 else ''}/{variant}"
-    name = f"made-up_{key.replace('/', '-')}_{samples}_{fingerprint}_{decoding.max_new_tokens}_{created[:10]}"
+    how = f"{dataset}_{fingerprint}_{decoding.max_new_tokens}_{decoding.seed}"
+    name = f"made-up_{key.replace('/', '-')}_{samples}_{how}_{created[:10]}"
     config = RunConfig(
         id=name,
         family="smollm2-135m",
@@ -62,7 +65,7 @@ def make_run(
         subset_size=size,
         variant=variant,
         training_seed=seed if size else None,
-        dataset="packages",
+        dataset=dataset,
         dataset_fingerprint=fingerprint,
         sample_ids=ids,
         decoding=decoding,

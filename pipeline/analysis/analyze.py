@@ -13,7 +13,7 @@ from pipeline import stats
 from pipeline.analysis.noise import TrainingNoise, training_noise
 from pipeline.analysis.pairs import Pair, pairs
 from pipeline.analysis.points import Point, points
-from pipeline.analysis.setups import Condition, Setup, score_table
+from pipeline.analysis.setups import Condition, Setup, sample_clusters, score_table
 from pipeline.schema import VARIANTS, PromptVariant
 from pipeline.scoring import Metric, metric_of
 from pipeline.stats import Codes, ScalingFit
@@ -85,10 +85,7 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
     runs = [run for condition in conditions for run in condition.runs]
     table = score_table(runs, metric)
     kept = table[~table.index.isin(list(excluded))]
-    repo_of = {attempt.task.sample_id: attempt.task.repo for run in runs for attempt in run.attempts.values()}
-    repos = [repo_of.get(sample) or sample for sample in kept.index]
-    files = [sample.partition("::")[0] for sample in kept.index]  # ids are file::function, or a row's number
-    codes, together = stats.choose_clusters({"repository": repos, "file": files})
+    clusters = sample_clusters(runs, list(kept.index))
     values = kept.to_numpy()
     binary = stats.is_binary(values[np.isfinite(values)]) and all(
         len(condition.runs) == 1 for condition in conditions
@@ -99,14 +96,16 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
         setup=setup,
         metric=known,
         binary=binary,
-        repos=len(set(repos)),
-        together=together,
-        clusters=len(np.unique(codes)),
+        repos=clusters.repos,
+        together=clusters.together,
+        clusters=len(np.unique(clusters.codes)),
         excluded=len(table) - len(kept),
-        points=points(conditions, scores, kept, codes, binary),
-        pairs=pairs(conditions, scores, codes, together, binary, known.higher_is_better),
-        fits=_fits(conditions, kept, codes),
-        noise=training_noise([_by_seed(condition, kept).to_numpy().T for condition in conditions], codes),
+        points=points(conditions, scores, kept, clusters.codes, binary),
+        pairs=pairs(conditions, scores, clusters.codes, clusters.together, binary, known.higher_is_better),
+        fits=_fits(conditions, kept, clusters.codes),
+        noise=training_noise(
+            [_by_seed(condition, kept).to_numpy().T for condition in conditions], clusters.codes
+        ),
     )
 
 

@@ -9,9 +9,12 @@ from itertools import groupby
 
 import pandas as pd
 
+from pipeline import stats
 from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.schema import VARIANTS, Attempt, PromptVariant, SamplingParams
 from pipeline.scoring import in_order
+from pipeline.scoring.execution.spec import EXECUTION
+from pipeline.stats import Codes
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class Setup:
         attempts = (attempt for run in self.runs for attempt in run.attempts.values())
         return in_order({name for attempt in attempts for name in attempt.scores})
 
+    @property
+    def execution(self) -> str | None:
+        """The metric that says whether an attempt passes its tests; None where no attempt was tested."""
+        return next((name for name in self.metrics if name in EXECUTION.values()), None)
+
 
 def find_setups(runs: Iterable[Run]) -> list[Setup]:
     """Group the runs; the set-up with the most runs first, of several that with the protocol's sampling."""
@@ -115,6 +123,30 @@ def _decoding(config: RunConfig) -> SamplingParams:
 
 def _order(config: RunConfig) -> tuple[int, int, int]:
     return VARIANTS.index(config.variant), config.subset_size, config.training_seed or 0
+
+
+@dataclass(frozen=True)
+class SampleClusters:
+    """Which samples resemble each other, so that intervals and tests keep them together.
+
+    Attributes:
+        codes: the cluster of each sample.
+        together: what a cluster is: ``repository``, ``file``, or empty where each sample is its own.
+        repos: how many repositories the samples are from.
+    """
+
+    codes: Codes
+    together: str
+    repos: int
+
+
+def sample_clusters(runs: Sequence[Run], samples: Sequence[str]) -> SampleClusters:
+    """The clusters of these samples."""
+    repo_of = {attempt.task.sample_id: attempt.task.repo for run in runs for attempt in run.attempts.values()}
+    repos = [repo_of.get(sample) or sample for sample in samples]
+    files = [sample.partition("::")[0] for sample in samples]  # ids are file::function, or a row's number
+    codes, together = stats.choose_clusters({"repository": repos, "file": files})
+    return SampleClusters(codes, together, len(set(repos)))
 
 
 def score_table(runs: Sequence[Run], metric: str) -> pd.DataFrame:

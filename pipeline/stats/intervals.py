@@ -8,7 +8,7 @@ holds what it found.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -136,24 +136,68 @@ def mean_interval(values: ArrayLike, codes: Codes, resamples: int = 9_999, seed:
     mean = values.mean(-1)
     if len(counts) < 2:
         return Interval(np.full(mean.shape, np.nan), np.full(mean.shape, np.nan))
-    groups = max(effective_clusters(codes), 2.0)
+    found = _bca(
+        (sums, np.broadcast_to(counts, sums.shape)),
+        lambda total, size, axis: total.sum(axis=axis) / size.sum(axis=axis),
+        effective_clusters(codes),
+        resamples,
+        seed,
+    )
+    same = np.ptp(values, axis=-1) == 0
+    return Interval(np.where(same, mean, found.low), np.where(same, mean, found.high))
+
+
+def cluster_interval(
+    statistic: Callable[[Floats], Floats],
+    clusters: int,
+    groups: float,
+    resamples: int = 1_999,
+    seed: int = 0,
+) -> Interval:
+    """Interval for any figure of clustered samples, by the bootstrap of ``mean_interval``.
+
+    Args:
+        statistic: from how often each cluster is drawn, (..., clusters), to the figure, (...). It must be
+            finite for every draw.
+        clusters: how many there are, two or more.
+        groups: how many equal-sized clusters the figure rests on, for the expansion.
+        resamples: of the bootstrap.
+        seed: of its generator; with the same seed every statistic sees the same draws.
+    """
+
+    def of_draws(drawn: Floats, axis: int) -> Floats:
+        rows = drawn.reshape(-1, drawn.shape[-1])
+        places = rows.astype(np.intp) + clusters * np.arange(len(rows))[:, None]
+        times = np.bincount(places.ravel(), minlength=clusters * len(rows)).astype(float)
+        return statistic(times.reshape(*drawn.shape[:-1], clusters))
+
+    found = _bca((np.arange(float(clusters)),), of_draws, groups, resamples, seed)
+    value = statistic(np.ones(clusters))
+    # Where all draws give one value, scipy has no limits: the interval is that value.
+    return Interval(*(np.where(np.isfinite(limit), limit, value) for limit in found))
+
+
+def _bca(
+    data: tuple[Floats, ...], statistic: Callable[..., Floats], groups: float, resamples: int, seed: int
+) -> Interval:
+    """Bias-corrected, accelerated and expanded; the resampled units are on the last axis of all data."""
+    groups = max(groups, 2.0)
     wide = stats.t.ppf(0.5 + LEVEL / 2, groups - 1) * np.sqrt(groups / (groups - 1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # constant rows are dealt with below
+        warnings.simplefilter("ignore")  # the callers deal with constant rows
         found = stats.bootstrap(
-            (sums, np.broadcast_to(counts, sums.shape)),
-            lambda total, size, axis: total.sum(axis=axis) / size.sum(axis=axis),
-            paired=True,  # the resampled unit is a cluster with its sum and its size
+            data,
+            statistic,
+            paired=True,
             axis=-1,
             vectorized=True,
             n_resamples=resamples,
-            batch=max(1, 4_000_000 // max(sums.size, 1)),
+            batch=max(1, 4_000_000 // max(data[0].size, 1)),
             confidence_level=2 * float(stats.norm.cdf(wide)) - 1,
             method="BCa",
             rng=np.random.default_rng(seed),
         ).confidence_interval
-    same = np.ptp(values, axis=-1) == 0
-    return Interval(np.where(same, mean, found.low), np.where(same, mean, found.high))
+    return Interval(found.low, found.high)
 
 
 def rate_difference_interval(differences: ArrayLike, codes: Codes) -> Interval:

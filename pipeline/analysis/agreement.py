@@ -1,0 +1,333 @@
+"""Every metric held against execution: does it score those attempts higher that pass their tests?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from pipeline import stats
+from pipeline.analysis.estimate import Estimate
+from pipeline.analysis.setups import Setup, sample_clusters, score_table
+from pipeline.schema import counted
+from pipeline.scoring import Metric, metric_of
+from pipeline.stats import Codes, Floats
+
+MIN_EACH = 10
+"""So many clusters must have a passing attempt, and so many a failing one.
+
+With fewer, the interval of the AUC says next to nothing, and many draws of the bootstrap have no pair.
+"""
+_UNITS = {
+    "": ("sample", "samples"),
+    "file": ("file", "files"),
+    "repository": ("repository", "repositories"),
+}
+
+
+@dataclass(frozen=True)
+class Association:
+    """How well a metric tells passing attempts from failing ones.
+
+    Attributes:
+        auc: chance that a passing attempt scores higher than a failing one, ties half; .5 is chance.
+        tau: Kendall's tau-b with the outcome; 0 is chance.
+    """
+
+    auc: Estimate
+    tau: Estimate
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """A judge's verdicts against the outcome.
+
+    Attributes:
+        accuracy: share of the attempts on which both agree.
+        false_correct: share of the failing attempts that the judge holds to be correct.
+        false_incorrect: share of the passing attempts that the judge holds to be incorrect.
+        kappa: Cohen's kappa, agreement beyond chance.
+    """
+
+    accuracy: Estimate
+    false_correct: Estimate
+    false_incorrect: Estimate
+    kappa: Estimate
+
+
+@dataclass(frozen=True)
+class MetricAgreement:
+    """One metric against execution, over the attempts that both scored.
+
+    Attributes:
+        within: over pairs of attempts of the same checkpoint and prompt variant, so that differences between
+            checkpoints do not count; or, in words, why there is no figure.
+        overall: over all pairs of attempts, or, in words, why there is no figure.
+        verdicts: of a judge that answers yes or no; None for other metrics, and without ``overall``.
+        same_order: other metrics that put the attempts in the same order, as a rescaled one does.
+    """
+
+    metric: Metric
+    attempts: int
+    passing: int
+    within: Association | str
+    overall: Association | str
+    verdicts: Verdicts | None
+    same_order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The metric that follows execution best, and the next.
+
+    Attributes:
+        difference: of their AUC within checkpoints, over the attempts that both scored.
+    """
+
+    best: MetricAgreement
+    next: MetricAgreement
+    difference: Estimate
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the best can be told from the next.
+
+        The plain interval of two serves although the two were chosen among many: that is the test that the
+        selected one is the best (Gutmann and Maymin 1987, Annals of Statistics 15:456).
+        """
+        return self.difference.low > 0
+
+
+@dataclass(frozen=True)
+class AgainstExecution:
+    """Every metric of a set-up against execution, the one with the highest AUC within checkpoints first.
+
+    Attributes:
+        execution: name of that metric.
+        attempts: how many were executed, and ``passing`` how many of them pass.
+        together: what keeps samples together in the intervals, empty where each sample is on its own.
+        lead: None with fewer than two metrics that have figures within checkpoints.
+    """
+
+    execution: str
+    attempts: int
+    passing: int
+    together: str
+    metrics: tuple[MetricAgreement, ...]
+    lead: Lead | None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The attempts that a metric and execution both scored.
+
+    Attributes:
+        place: which of all executed attempts each is.
+        scores: by the metric, higher is better.
+        passed: whether it passes.
+        codes: its cluster.
+        checkpoints: its run.
+    """
+
+    metric: Metric
+    place: NDArray[np.intp]
+    scores: Floats
+    passed: NDArray[np.bool_]
+    codes: Codes
+    checkpoints: Codes
+
+    def among(self, other: _Scored) -> _Scored:
+        """Those of them that the other metric scored too."""
+        keep = np.isin(self.place, other.place)
+        parts = (self.place, self.scores, self.passed, self.codes, self.checkpoints)
+        return _Scored(self.metric, *(part[keep] for part in parts))
+
+
+def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstExecution | None:
+    """Hold every other metric of a set-up against execution; None where no attempt was to be executed.
+
+    Args:
+        setup: the runs.
+        excluded: ids of samples to leave out.
+    """
+    execution = setup.execution
+    if execution is None:
+        return None
+    table = score_table(setup.runs, execution)
+    table = table[~table.index.isin(list(excluded))]
+    outcome = table.to_numpy()
+    clusters = sample_clusters(setup.runs, list(table.index))
+    scored = [
+        _scored(
+            metric_of(name),
+            score_table(setup.runs, name).loc[table.index].to_numpy(),
+            outcome,
+            clusters.codes,
+        )
+        for name in setup.metrics
+        if name != execution
+    ]
+    found = sorted(
+        ((_agreement(each, same, clusters.together), each) for each, same in _by_order(scored)),
+        key=lambda pair: _place(pair[0]),
+    )
+    return AgainstExecution(
+        execution=execution,
+        attempts=int(np.isfinite(outcome).sum()),
+        passing=int(np.nansum(outcome)),
+        together=clusters.together,
+        metrics=tuple(agreement for agreement, _ in found),
+        lead=_lead(found),
+    )
+
+
+def _scored(metric: Metric, values: Floats, outcome: Floats, codes: Codes) -> _Scored:
+    """The attempts that have both; ``values`` and ``outcome`` are (samples, runs), ``codes`` (samples,)."""
+    there = np.isfinite(values) & np.isfinite(outcome)
+    samples, runs = np.nonzero(there)
+    return _Scored(
+        metric=metric,
+        place=np.flatnonzero(there),
+        scores=values[there] if metric.higher_is_better else -values[there],
+        passed=outcome[there] == 1,
+        codes=codes[samples],
+        checkpoints=runs,
+    )
+
+
+def _by_order(scored: Sequence[_Scored]) -> list[tuple[_Scored, list[str]]]:
+    """The metrics that order the attempts each in a way of its own, with the names of the others."""
+    found: list[tuple[_Scored, list[str]]] = []
+    for each in scored:
+        same = next((names for first, names in found if _same_order(first, each)), None)
+        if same is None:
+            found.append((each, []))
+        else:
+            same.append(each.metric.name)
+    return found
+
+
+def _same_order(first: _Scored, second: _Scored) -> bool:
+    if not len(first.place) or not np.array_equal(first.place, second.place):
+        return False
+    return np.array_equal(rankdata(first.scores), rankdata(second.scores))
+
+
+def _agreement(scored: _Scored, same_order: Sequence[str], together: str) -> MetricAgreement:
+    overall = _associate(scored, np.zeros_like(scored.checkpoints), together)
+    judged = scored.metric.name.startswith("CodeJudge") and stats.is_binary(scored.scores)
+    return MetricAgreement(
+        metric=scored.metric,
+        attempts=len(scored.place),
+        passing=int(scored.passed.sum()),
+        within=_associate(scored, scored.checkpoints, together),
+        overall=overall,
+        verdicts=_verdicts(scored) if judged and isinstance(overall, Association) else None,
+        same_order=tuple(same_order),
+    )
+
+
+def _place(agreement: MetricAgreement) -> tuple[bool, float]:
+    """The highest AUC within checkpoints first, then what has no such figure."""
+    within = agreement.within
+    return (False, -within.auc.value) if isinstance(within, Association) else (True, 0.0)
+
+
+def _associate(scored: _Scored, strata: Codes, together: str) -> Association | str:
+    if problem := _problem(scored, strata, together):
+        return problem
+    counts, groups = stats.count_pairs(scored.scores, scored.passed, scored.codes, strata), _groups(scored)
+    auc = _estimate(lambda weights: stats.auc(counts, weights), counts.clusters, groups)
+    tau = _estimate(lambda weights: stats.kendall_tau_b(counts, weights), counts.clusters, groups)
+    if auc.value in (0, 1):  # no draw differs, so the bootstrap has no limits
+        auc, tau = _extreme(auc, tau, groups)
+    return Association(auc, tau)
+
+
+def _problem(scored: _Scored, strata: Codes, together: str) -> str:
+    """Why no figure can be given, in words; empty if one can."""
+    if not len(scored.place):
+        return "no attempt has both scores"
+    if np.ptp(scored.scores) == 0:
+        return "all attempts have the same score"
+    both = _has_both(scored.passed, strata)
+    for kind, chosen in (("passing", scored.passed), ("failing", ~scored.passed)):
+        found = len(np.unique(scored.codes[chosen & both]))
+        if found < MIN_EACH:
+            where = "" if both.all() else " of a checkpoint that has both kinds"
+            return (
+                f"{counted(found, *_UNITS[together])} with a {kind} attempt{where}, and {MIN_EACH} are needed"
+            )
+    return ""
+
+
+def _has_both(passed: NDArray[np.bool_], strata: Codes) -> NDArray[np.bool_]:
+    """For each attempt whether its stratum has passing and failing ones."""
+    every = np.bincount(strata)
+    passing = np.bincount(strata, passed, minlength=len(every))
+    return np.asarray(((passing > 0) & (passing < every))[strata])
+
+
+def _groups(scored: _Scored) -> float:
+    """How many clusters the AUC rests on: those of the rarer outcome."""
+    return min(stats.effective_clusters(scored.codes[each]) for each in (scored.passed, ~scored.passed))
+
+
+def _estimate(statistic: Callable[[Floats], Floats], clusters: int, groups: float) -> Estimate:
+    limits = stats.cluster_interval(statistic, clusters, groups)
+    return Estimate.of(float(statistic(np.ones(clusters))), limits)
+
+
+def _extreme(auc: Estimate, tau: Estimate, groups: float) -> tuple[Estimate, Estimate]:
+    """Intervals where every passing attempt scores higher than every failing one, or the reverse.
+
+    That of the AUC is Wilson's for so many clusters; tau-b is 2·AUC − 1 but for a factor.
+    """
+    low, high = (float(limit) for limit in stats.wilson(auc.value, groups))
+    factor = tau.value / (2 * auc.value - 1)
+    return (
+        Estimate(auc.value, low, high),
+        Estimate(tau.value, factor * (2 * low - 1), factor * (2 * high - 1)),
+    )
+
+
+def _verdicts(scored: _Scored) -> Verdicts:
+    correct = scored.scores == 1
+    accuracy = _rate(correct == scored.passed, scored.codes)
+    kappa = _estimate(
+        stats.kappa(correct, scored.passed, scored.codes), len(np.unique(scored.codes)), _groups(scored)
+    )
+    if accuracy.value == 1:  # no draw differs, so the bootstrap has no limits
+        chance = float(scored.passed.mean() ** 2 + (1 - scored.passed.mean()) ** 2)
+        kappa = Estimate(1.0, (accuracy.low - chance) / (1 - chance), 1.0)
+    failed = ~scored.passed
+    return Verdicts(
+        accuracy=accuracy,
+        false_correct=_rate(correct[failed], scored.codes[failed]),
+        false_incorrect=_rate(~correct[scored.passed], scored.codes[scored.passed]),
+        kappa=kappa,
+    )
+
+
+def _rate(hits: NDArray[np.bool_], codes: Codes) -> Estimate:
+    return Estimate.of(hits.mean(), stats.rate_interval(hits, codes))
+
+
+def _lead(found: Sequence[tuple[MetricAgreement, _Scored]]) -> Lead | None:
+    ranked = [pair for pair in found if isinstance(pair[0].within, Association)]
+    if len(ranked) < 2:
+        return None
+    (best, first), (following, second) = ranked[:2]
+    first, second = first.among(second), second.among(first)
+    if _problem(first, first.checkpoints, ""):
+        return None
+    one, other = (
+        stats.count_pairs(each.scores, each.passed, each.codes, each.checkpoints) for each in (first, second)
+    )
+    difference = _estimate(
+        lambda weights: stats.auc(one, weights) - stats.auc(other, weights), one.clusters, _groups(first)
+    )
+    return Lead(best, following, difference)

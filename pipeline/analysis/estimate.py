@@ -1,0 +1,21 @@
+"""A figure with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.stats import Interval
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95% interval from ``low`` to ``high``."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, value: float, interval: Interval) -> Estimate:
+        """From an interval of a single experiment."""
+        return cls(float(value), float(interval.low), float(interval.high))
