@@ -179,13 +179,14 @@ def _facts(attempt: Attempt) -> str:
     if attempt.error:
         return '<p class="facts"></p>'
     completion = attempt.completion
-    facts = [_writer(attempt)]
+    facts = []
+    if completion and completion.tokens:
+        facts.append(_fact(counted(completion.tokens, "token")))
     if completion and completion.tokens and completion.seconds:
         rate = completion.tokens / completion.seconds
-        facts.insert(0, _fact(counted(completion.tokens, "token")))
-        facts.insert(
-            1, _fact(f"{rate:.3g} tokens/s", f"First token after {completion.seconds_to_first:.1f} s")
-        )
+        first = f"First token after {completion.seconds_to_first:.1f} s"
+        facts.append(_fact(f"{rate:.3g} tokens/s", first))
+    facts.append(_writer(attempt))
     if completion and completion.finish_reason:
         facts.append(_fact(_ending(completion)))
     return f'<p class="facts">{"".join(facts)}</p>'

@@ -57,7 +57,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
                 type="password",
                 visible=not settings.private and bool(settings.jobs_token),
             )
-            with gr.Tabs() as kinds:
+            with gr.Tabs(overflow_behavior="wrap") as kinds:
                 made = {}
                 for kind, name in _FORMS.items():
                     with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as tab:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from pipeline.analysis import Setup
 from pipeline.analysis.samples import attempts_at
-from pipeline.schema import LabError
+from pipeline.schema import Attempt, LabError
 from ui import panes
 from ui.markup import escape, prose
 from ui.panes import Against
@@ -35,8 +36,16 @@ def sample(
     first = found[0][1]
     notes = {run.config.as_column: _NOT_HERE for run, _ in found if run.config.id in absent}
     chosen = next((run.config.as_column for run, _ in found if run.config.id == run_id), None)
+    attempts = [_untimed(attempt) for _, attempt in found]
     return (
         f'<section class="sample" aria-label="Sample"><header><h3><code>{escape(sample_id)}</code></h3>'
         f"<span>{escape(first.task.repo)}</span></header><p>{prose(first.task.instruction)}</p></section>"
-        + panes.grid([attempt for _, attempt in found], against == "nothing", against, notes, chosen)
+        + panes.grid(attempts, against == "nothing", against, notes, chosen)
     )
+
+
+def _untimed(attempt: Attempt) -> Attempt:
+    """Without its time, which is that of a batch of many samples and says nothing of this one."""
+    if attempt.completion is None:
+        return attempt
+    return replace(attempt, completion=replace(attempt.completion, seconds=0.0))

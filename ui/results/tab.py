@@ -86,7 +86,7 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         metric = gr.Dropdown([], label="Metric", scale=2, min_width=220)
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
     empty = _html(visible=False)
-    with gr.Column(visible=False) as body, gr.Tabs():
+    with gr.Column(visible=False) as body, gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Curve"):
             headline, curve, published, table, explanation = _curve_tab()
             left_out, find = _left_out()
