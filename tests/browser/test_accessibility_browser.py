@@ -53,7 +53,7 @@ def test_axe_finds_nothing_serious_in_the_panes_and_their_end_is_announced(tab: 
     tab.get_by_role("button", name="Decoding settings").click()
     tab.wait_for_timeout(500)
     tab.get_by_label("Max new tokens").fill("4")
-    tab.get_by_label("100 samples", exact=True).check()  # a damaged one
+    tab.get_by_label("100 samples (cannot be used)", exact=True).check()  # a damaged one
     expect(tab.locator(".sample:visible")).to_contain_text("1 of", timeout=WAIT)
     news = tab.locator("#news [role=status]")
     expect(news).to_be_empty()

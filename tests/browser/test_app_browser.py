@@ -111,7 +111,7 @@ def test_the_reference_can_be_shown_while_the_answers_are_written(page: Page) ->
 
 
 def test_a_damaged_checkpoint_says_so_in_its_pane(page: Page) -> None:
-    page.get_by_label("100 samples", exact=True).check()
+    page.get_by_label("100 samples (cannot be used)", exact=True).check()
     ask(page, "Write a function that adds two tensors.", 4)
     expect(pane(page, DAMAGED).get_by_role("alert")).to_contain_text("damaged", timeout=WAIT)
     expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
