@@ -1,12 +1,15 @@
-"""The embedded base model: what is said where it cannot be had."""
+"""The embedded base model: its conversion, its precision, and what is said if it cannot be loaded."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.models import weights
 from pipeline.models.families import Family, Gguf
@@ -62,3 +65,43 @@ def test_a_disk_without_room_is_said_with_both_figures_and_nothing_is_left_on_it
     with pytest.raises(LabError, match=r"has [\d]+ MB free and 1000000000000 MB are needed"):
         base_model_dir(empty, family)
     assert not list((empty.data_dir / "models").iterdir())
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: cut(folder / "model.safetensors"),
+        lambda folder: cut(folder / "config.json"),
+        lambda folder: cut(folder / "tokenizer.json"),
+        lambda folder: (folder / "generation_config.json").unlink(),
+    ],
+    ids=["weights", "config", "tokenizer", "generation config"],
+)
+def test_a_converted_model_that_is_damaged_is_made_again(
+    empty: Settings,
+    short: Settings,
+    family: Family,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path], None],
+) -> None:
+    """From the short model, as reading the whole GGUF takes half a minute."""
+    good = Path(base_model_dir(short, family))
+    folder = shutil.copytree(good, empty.data_dir / "models" / good.name)
+    damage(folder)
+    parts = [each.from_pretrained(good) for each in (AutoModelForCausalLM, AutoTokenizer)]
+    monkeypatch.setattr(weights, "_read_gguf", lambda source, base: parts)
+    assert base_model_dir(empty, family) == folder
+    assert AutoModelForCausalLM.from_pretrained(folder)
+    assert AutoTokenizer.from_pretrained(folder)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_whole_model_is_taken_as_it_is(
+    short: Settings, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_find_gguf", lambda *_: pytest.fail("it is looked for again"))
+    assert Path(base_model_dir(short, family)).is_dir()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models.families import Family, Gguf, base_folder
+from pipeline.models.model_files import check_model, read_json_object
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
@@ -27,23 +28,35 @@ def base_model_dir(settings: Settings, family: Family, progress: Progress | None
     """What ``from_pretrained`` takes: a local folder for an embedded base, else the hub id.
 
     An embedded base is converted from its GGUF to bf16 safetensors at the first call (10 to 30 s) and kept
-    in the data folder. Two processes may do so at once: the first to finish wins.
+    in the data folder; a damaged one is converted again. Two processes may do so at once: the first to
+    finish wins.
 
     Raises:
-        LabError: the model's package is missing and the hub out of reach, its file is not the known one,
-            or the disk is full.
+        LabError: the model's package is missing and the hub cannot be reached, its file is not the known
+            one, or the disk is full.
     """
     if not isinstance(family.base, Gguf):
         return family.base
     target = settings.data_dir / "models" / base_folder(family.name, family.base)
-    if not (target / "config.json").exists():
-        say = progress or (lambda fraction, message: None)
-        say(0.0, "Looking for the base model")
-        source = _find_gguf(family.base, say)
-        say(0.1, "Preparing the base model (once, about half a minute)")
+    if not _is_whole(target, family.base):
+        report = progress or (lambda fraction, message: None)
+        report(0.0, "Looking for the base model")
+        source = _find_gguf(family.base, report)
+        report(0.1, "Preparing the base model (once, about half a minute)")
         _convert(source, family.base, target)
-        say(1.0, "Base model ready")
+        report(1.0, "Base model ready")
     return target
+
+
+def _is_whole(folder: Path, base: Gguf) -> bool:
+    """Whether a converted model is complete and has the special tokens that the family sets now."""
+    try:
+        config = check_model(folder)
+        for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+            read_json_object(folder / name)
+    except (OSError, ValueError):
+        return False
+    return all(config.get(f"{name}_token_id") == id_ for name, id_ in base.special_tokens.items())
 
 
 def best_dtype() -> torch.dtype:
@@ -62,12 +75,12 @@ def best_dtype() -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def _find_gguf(base: Gguf, say: Progress) -> Path:
+def _find_gguf(base: Gguf, report: Progress) -> Path:
     """The GGUF in its installed PyPI package, else downloaded from the hub; its SHA-256 is checked."""
     spec = importlib.util.find_spec(base.package)  # not imported: its own dependencies are not installed
     file = Path(spec.origin).parent / base.file if spec and spec.origin else None
     if file is None or not file.is_file():
-        say(0.0, "Downloading the base model from the Hugging Face hub")
+        report(0.0, "Downloading the base model from the Hugging Face hub")
         file = _download(base)
     if hashlib.sha256(file.read_bytes()).hexdigest() != base.sha256:
         raise LabError(
@@ -103,9 +116,11 @@ def _convert(source: Path, base: Gguf, target: Path) -> None:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         os.chmod(part, 0o755)
-        os.rename(part, target)
+        if not _is_whole(target, base):  # else another process finished first
+            shutil.rmtree(target, ignore_errors=True)
+            os.rename(part, target)
     except OSError as error:
-        if not target.exists():  # else another process finished first
+        if not _is_whole(target, base):
             raise LabError(f"The base model could not be written to {target}: {error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
