@@ -15,7 +15,7 @@ from ui import numbers
 from ui.labels import column_label, sampling_label, size_label
 from ui.markup import escape
 from ui.numbers import mean_score, p_value
-from ui.results import sentences
+from ui.results import html, sentences
 from ui.results.export import curve_table
 from ui.results.findings import effect_of, effect_sentences
 
@@ -61,20 +61,20 @@ def explanation(analysis: Analysis) -> str:
     for variant in analysis.variants:
         steps = [sentences.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
         steps.append(sentences.fit_sentence(analysis, variant))
-        parts.append(f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{_bullets(steps)}")
+        parts.append(f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{html.bullets(steps)}")
     if analysis.noise:
         parts.append(
-            f"<h3>Noise of training and of evaluation</h3>{_bullets(sentences.noise_sentences(analysis))}"
+            f"<h3>Noise of training and of evaluation</h3>{html.bullets(sentences.noise_sentences(analysis))}"
         )
     caveats = sentences.caveats(analysis)
     if caveats:
-        parts.append(f"<h3>Beside these figures</h3>{_bullets(caveats)}")
+        parts.append(f"<h3>Beside these figures</h3>{html.bullets(caveats)}")
     return "".join(parts)
 
 
 def curve(analysis: Analysis) -> str:
     """The points as a table."""
-    return _frame(curve_table(analysis), "Score by training-set size", row_headers=2)
+    return html.frame(curve_table(analysis), "Score by training-set size", row_headers=2)
 
 
 def pairs(analysis: Analysis) -> str:
@@ -87,7 +87,7 @@ def pairs(analysis: Analysis) -> str:
             for pair in across
         )
         head = '<tr><th scope="col">Training samples</th><th scope="col">augmented less regular</th></tr>'
-        parts.append(_table("Augmented against regular prompt", head, rows, "matrix"))
+        parts.append(html.table("Augmented against regular prompt", head, rows, "matrix"))
     legend = (
         "Each cell: the column less the row, p after Holm, and samples won / tied / lost by the column. "
         "▲ better and ▼ worse at the 5% level; ≈ not distinguishable, with the smallest difference that "
@@ -115,7 +115,7 @@ def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
             for column in names[1:]
         )
         rows += f'<tr><th scope="row">{escape(row)}</th>{"".join(cells)}</tr>'
-    return _table(f"{variant.capitalize()} prompt", f"<tr><td></td>{head}</tr>", rows, "matrix")
+    return html.table(f"{variant.capitalize()} prompt", f"<tr><td></td>{head}</tr>", rows, "matrix")
 
 
 def _pair_cell(pair: Pair, analysis: Analysis) -> str:
@@ -161,7 +161,7 @@ def sample_matrix(
         _sample_row(sample, runs, matrix, metric, sample == opened) for sample in shown[:MOST_ROWS]
     )
     head = f'<tr><th scope="col">Sample</th>{heads}</tr>'
-    return f'<p class="note">{escape(note)}</p>{_tall(f"Samples, {kind}", head, rows)}'
+    return f'<p class="note">{escape(note)}</p>{html.tall(f"Samples, {kind}", head, rows)}'
 
 
 def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: str, is_open: bool) -> str:
@@ -211,7 +211,7 @@ def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, mos
         place = f'data-id="{escape(row.sample)}" data-run="{escape(row.run)}"'
         rows += f"<tr {place}>{_opener(row.sample)}{body}</tr>"
     names = ("Sample", "Checkpoint", first, second, f"Rank by {first}", f"Rank by {second}", "Gap")
-    return _tall("Where the two metrics disagree most", _heads(names), rows, "left")
+    return html.tall("Where the two metrics disagree most", html.heads(names), rows, "left")
 
 
 def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collection[str] = ()) -> str:
@@ -251,7 +251,7 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collectio
         "Engine",
     )
     problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
-    return problems + _tall("Runs", _heads(names), rows, "left")
+    return problems + html.tall("Runs", html.heads(names), rows, "left")
 
 
 def place_of(config: RunConfig) -> str:
@@ -268,33 +268,3 @@ def _place(run: Run) -> tuple[object, ...]:
         config.training_seed or 0,
         config.id,
     )
-
-
-def _frame(table: pd.DataFrame, caption: str, row_headers: int = 1) -> str:
-    rows = ""
-    for row in table.itertuples(index=False):
-        cells = [escape(cell) for cell in row]
-        rows += "<tr>" + "".join(f'<th scope="row">{cell}</th>' for cell in cells[:row_headers])
-        rows += "".join(f"<td>{cell}</td>" for cell in cells[row_headers:]) + "</tr>"
-    return _table(caption, _heads(map(str, table.columns)), rows, "figures")
-
-
-def _table(caption: str, head: str, rows: str, kind: str) -> str:
-    return (
-        f'<div class="wide"><table class="{kind}"><caption>{escape(caption)}</caption><thead>{head}</thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _tall(caption: str, head: str, rows: str, kind: str = "") -> str:
-    """A long table that scrolls under its header; its caption is for screen readers."""
-    table = f'<table class="matrix samples {kind}"><caption class="sr">{escape(caption)}</caption>'
-    return f'<div class="tall" tabindex="0">{table}<thead>{head}</thead><tbody>{rows}</tbody></table></div>'
-
-
-def _heads(names: Iterable[str]) -> str:
-    return "<tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in names) + "</tr>"
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
