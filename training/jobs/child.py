@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from training.jobs import job_files as files
 from training.jobs import processes
 from training.jobs.processes import Identity
 from training.jobs.progress import FILE_VARIABLE
-from training.jobs.records import Job, Records
+from training.jobs.records import Job, Records, RecordsError
 
 _LOOK_EVERY = 0.3  # seconds
 _SIGN_OF_LIFE = 10.0  # seconds
@@ -89,8 +88,8 @@ def _mind(records: Records, job: Job, verb: subprocess.Popen[bytes], grace: floa
             if new != said or time.monotonic() - written > _SIGN_OF_LIFE:
                 records.update(job, **new)
                 said, written = new, time.monotonic()
-        except sqlite3.OperationalError:
-            continue  # a full disk, most likely: the verb may yet do without, and its end is recorded later
+        except RecordsError:
+            continue  # most likely a full disk: the verb may go on without, and its end is recorded later
 
 
 def _end(verb: subprocess.Popen[bytes], job: Job, grace: float) -> None:
@@ -107,7 +106,7 @@ def _record(records: Records, job: Job, changes: dict[str, Any]) -> None:
         try:
             records.update(job, **changes)
             return
-        except sqlite3.OperationalError:
+        except RecordsError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)

@@ -39,9 +39,9 @@ def tail(folder: Path, size: int = _TAIL) -> str:
 
 
 def progress(folder: Path) -> list[dict[str, Any]]:
-    """Every report so far, oldest first; lines cut short by a crash are passed over."""
+    """Every report so far, oldest first; lines that a crash cut off are left out."""
     try:
-        return list(_objects((folder / PROGRESS).read_text(encoding="utf-8", errors="replace").splitlines()))
+        return list(_reports((folder / PROGRESS).read_text(encoding="utf-8", errors="replace").splitlines()))
     except OSError:
         return []
 
@@ -54,9 +54,9 @@ def last_progress(folder: Path) -> dict[str, Any]:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return {}
-    for report in _objects(reversed(lines)):
+    for report in _reports(reversed(lines)):
         return {
-            "progress": min(1.0, max(0.0, float(report.get("fraction", 0)))),
+            "progress": min(1.0, max(0.0, float(report["fraction"]))),
             "message": str(report.get("message", "")),
             "seconds_left": report.get("seconds_left"),
         }
@@ -106,6 +106,12 @@ def outcome(code: int, folder: Path) -> Mapping[str, Any]:
         "reason": why(code, log),
         "seconds_left": None,
     }
+
+
+def _reports(lines: Iterator[str] | list[str]) -> Iterator[dict[str, Any]]:
+    for report in _objects(lines):
+        if all(isinstance(report.get(name), int | float) for name in ("time", "fraction")):
+            yield report
 
 
 def _objects(lines: Iterator[str] | list[str]) -> Iterator[dict[str, Any]]:

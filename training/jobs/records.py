@@ -12,32 +12,44 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from pipeline.schema import LabError
 from training.jobs.processes import Identity
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 ACTIVE: tuple[JobState, ...] = ("queued", "running")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, arguments TEXT NOT NULL, command TEXT NOT NULL,
-    key TEXT NOT NULL, backend TEXT NOT NULL, state TEXT NOT NULL, owner TEXT NOT NULL,
-    sweep TEXT, needs TEXT, attempt INTEGER NOT NULL,
-    progress REAL NOT NULL, message TEXT NOT NULL, seconds_left REAL,
-    exit_code INTEGER, reason TEXT, result TEXT,
-    slot TEXT, host TEXT, pid INTEGER, pid_started REAL, cancelled_at REAL,
-    created REAL NOT NULL, started REAL, finished REAL, updated REAL NOT NULL
-);
--- The same work is never queued twice, and a slot (a GPU) never holds two jobs, whoever asks.
-CREATE UNIQUE INDEX IF NOT EXISTS one_of_a_kind ON jobs(key) WHERE state IN ('queued', 'running');
-CREATE UNIQUE INDEX IF NOT EXISTS one_in_a_slot ON jobs(host, slot)
-    WHERE state = 'running' AND slot IS NOT NULL;
-CREATE INDEX IF NOT EXISTS by_sweep ON jobs(sweep);
-"""
+FILE = "jobs.sqlite"
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (  # from no file, or one of version 0.1, which has the same table and no version
+        """CREATE TABLE IF NOT EXISTS jobs (
+            id TEXT PRIMARY KEY, kind TEXT NOT NULL, arguments TEXT NOT NULL, command TEXT NOT NULL,
+            key TEXT NOT NULL, backend TEXT NOT NULL, state TEXT NOT NULL, owner TEXT NOT NULL,
+            sweep TEXT, needs TEXT, attempt INTEGER NOT NULL,
+            progress REAL NOT NULL, message TEXT NOT NULL, seconds_left REAL,
+            exit_code INTEGER, reason TEXT, result TEXT,
+            slot TEXT, host TEXT, pid INTEGER, pid_started REAL, cancelled_at REAL,
+            created REAL NOT NULL, started REAL, finished REAL, updated REAL NOT NULL
+        )""",
+        # The same work is never queued twice, and a slot (a GPU) never holds two jobs, whoever asks.
+        """CREATE UNIQUE INDEX IF NOT EXISTS one_of_a_kind ON jobs(key)
+            WHERE state IN ('queued', 'running')""",
+        """CREATE UNIQUE INDEX IF NOT EXISTS one_in_a_slot ON jobs(host, slot)
+            WHERE state = 'running' AND slot IS NOT NULL""",
+        "CREATE INDEX IF NOT EXISTS by_sweep ON jobs(sweep)",
+    ),
+)
+"""The statements that lead from each schema version to the next; columns that they do not know are kept."""
+SCHEMA = len(_MIGRATIONS)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class RecordsError(LabError):
+    """The file with the jobs cannot be used now; the text names it and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +134,22 @@ class Records:
     """The jobs of one data folder. Safe to use from any thread and process."""
 
     def __init__(self, root: Path) -> None:
-        """Open, or begin, the records in ``root``."""
+        """Nothing is opened yet; each method raises ``RecordsError`` where the file cannot be used."""
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
-        with self._open() as db:
-            db.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA}")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        db = sqlite3.connect(self.root / "jobs.sqlite", timeout=30, isolation_level=None)
-        db.row_factory = sqlite3.Row
+        file = self.root / FILE
         try:
-            yield db
-        finally:
-            db.close()
+            self.root.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as db:
+                db.row_factory = sqlite3.Row
+                _migrate(db, file)
+                yield db
+        except sqlite3.IntegrityError:
+            raise  # another job is in the way; the callers know what that means
+        except (sqlite3.Error, OSError) as error:
+            raise RecordsError(_remedy(file, error)) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -225,17 +239,16 @@ class Records:
                 return None
         try:
             with self._transaction() as db:
-                found = db.execute(
-                    f"SELECT id FROM jobs WHERE {ready} ORDER BY created, rowid", values
-                ).fetchone()
-                if not found:
+                oldest_first = reversed(_select(db, ready, values))
+                job = next((job for job in oldest_first if job.state == "queued"), None)  # not a damaged one
+                if job is None:
                     return None
                 db.execute(
                     "UPDATE jobs SET state = 'running', slot = ?, host = ?, pid = ?, pid_started = ?, "
                     "message = 'starting', updated = ? WHERE id = ?",
-                    [slot, me.host, me.pid, me.started, time.time(), found["id"]],
+                    [slot, me.host, me.pid, me.started, time.time(), job.id],
                 )
-                return _select(db, "id = ?", [found["id"]])[0]
+                return _select(db, "id = ?", [job.id])[0]
         except sqlite3.IntegrityError:
             return None
 
@@ -257,7 +270,7 @@ class Records:
     def delete(self, job_id: str) -> bool:
         """Forget a job, and the members of a sweep; False where it still waits or runs."""
         with self._transaction() as db:
-            if _select(db, "(id = ? OR sweep = ?) AND state IN ('queued', 'running')", [job_id, job_id]):
+            if any(job.active for job in _select(db, "id = ? OR sweep = ?", [job_id, job_id])):
                 return False
             db.execute("DELETE FROM jobs WHERE id = ? OR sweep = ?", [job_id, job_id])
             return True
@@ -270,8 +283,62 @@ def _select(db: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[J
 
 def _job(row: sqlite3.Row) -> Job:
     values = {name: row[name] for name in _COLUMNS}
-    values |= {name: json.loads(values[name]) for name in _AS_JSON if values[name] is not None}
-    return Job(**{**values, "command": tuple(values["command"])})
+    try:
+        values |= {name: json.loads(values[name]) for name in _AS_JSON if values[name] is not None}
+        return _checked(Job(**{**values, "command": tuple(values["command"])}))
+    except (ValueError, TypeError) as error:
+        reason = f"The record of this job in {FILE} is damaged: {error}. Delete the job."
+        return Job(str(row["id"]), str(row["kind"]), {}, (), "", state="failed", reason=reason)
+
+
+def _checked(job: Job) -> Job:
+    numbers = (job.progress, job.created, job.updated, job.attempt)
+    optional = (job.seconds_left, job.started, job.finished, job.cancelled_at, job.pid_started, job.pid)
+    if not isinstance(job.arguments, dict) or not isinstance(job.result, dict | None):
+        raise ValueError("arguments or result are no objects")
+    if job.state not in get_args(JobState):
+        raise ValueError(f"{job.state!r} is no state")
+    if not all(isinstance(value, int | float) for value in numbers):
+        raise ValueError("a number is missing")
+    if not all(isinstance(value, int | float | None) for value in optional):
+        raise ValueError("a text stands where a number should")
+    return job
+
+
+def _migrate(db: sqlite3.Connection, file: Path) -> None:
+    """Bring the file to this program's schema version; one that has it is not written to."""
+    version = _version(db)
+    if version == SCHEMA:
+        return
+    if version > SCHEMA:
+        raise RecordsError(
+            f"{file} was written by a newer version of this program (schema {version}; this one knows up to "
+            f"{SCHEMA}). Update the program, or choose another data folder (RCL_DATA_DIR)."
+        )
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("BEGIN IMMEDIATE")
+    for statements in _MIGRATIONS[_version(db) :]:  # another app may have done it meanwhile
+        for statement in statements:
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version = {SCHEMA}")
+    db.execute("COMMIT")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _remedy(file: Path, error: sqlite3.Error | OSError) -> str:
+    if getattr(error, "sqlite_errorcode", None) in _DAMAGED:
+        return (
+            f"The list of jobs cannot be read, because {file} is damaged ({error}). Move that file away: "
+            "then a new list begins. Checkpoints and results are not in it, and stay."
+        )
+    return (
+        f"The list of jobs cannot be used, because {file} cannot be read and written ({error}). Look whether "
+        "the disk is full or the folder is read-only; the list is back as soon as that is solved."
+    )
 
 
 def _as_row(values: Mapping[str, Any]) -> dict[str, Any]:

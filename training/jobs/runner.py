@@ -18,7 +18,7 @@ from pipeline.settings import Settings
 from training.jobs import job_files as files
 from training.jobs.limits import MAX_ACTIVE, check
 from training.jobs.processes import Identity
-from training.jobs.records import ACTIVE, Job, JobState, Records, work_key
+from training.jobs.records import ACTIVE, Job, JobState, Records, RecordsError, work_key
 from training.jobs.signature import Verb, command, parameters, validate
 from training.jobs.sweep_plan import NOTHING_MISSING, plan_sweep, settle
 
@@ -117,7 +117,9 @@ class Runner:
 
     def can_resume(self, kind: str) -> bool:
         """Whether jobs of this kind go on from what was done before they stopped."""
-        return kind == "sweep" or any(one.name == "resume" for one in parameters(self.verb(kind)))
+        if kind == "sweep":
+            return True
+        return kind in self.verbs and any(one.name == "resume" for one in parameters(self.verbs[kind]))
 
     def prepare(
         self, kind: str, arguments: Mapping[str, Any], owner: str = "", needs: str | None = None
@@ -248,11 +250,17 @@ class Runner:
             self._thread.join()
 
     def _run(self) -> None:
+        trouble = ""
         while not self._closing:
             try:
                 self.tick()
+                trouble = ""
+            except RecordsError as error:
+                if str(error) != trouble:  # said once, not twice a second
+                    trouble = str(error)
+                    _log.error("%s", error)
             except Exception:
-                # One round may fail (a full disk, a locked file); the queue must live on.
+                # One round may fail; the queue must go on.
                 _log.exception("one round of the job queue failed")
             self._wake.wait(_TICK)
             self._wake.clear()

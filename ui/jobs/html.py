@@ -26,7 +26,7 @@ def title(job: Job) -> str:
     given = job.arguments
     if job.kind == "sweep":
         sizes, prompts, seeds = (
-            str(given[name]).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
+            str(given.get(name, "")).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
         )
         return f"Sweep {sizes} · {prompts} · seed{'s' if ',' in seeds else ''} {seeds}"
     size = str(given.get("subset_size", ""))

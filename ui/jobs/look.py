@@ -9,10 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from training.jobs import Job, Runner
+from training.jobs import Job, RecordsError, Runner
 from training.jobs.limits import jobs_are_on
 from ui.jobs import html as jobs_view
 from ui.jobs import sweep_grid as jobs_sweep
+from ui.markup import escape
 
 _MOST_ROWS = 100
 _PICK = """
@@ -75,14 +76,17 @@ def build() -> Look:
 
 
 def redraw(runner: Runner, opened: str) -> list[Any]:
-    """Updates of ``Look.outputs``; what is asked for and gone gives way to the newest job that there is."""
+    """Updates of ``Look.outputs``; the newest job is shown where the one that is asked for is gone."""
     now = time.time()
-    every = runner.list()
+    empty = ["", _NOTHING, "", gr.Textbox(visible=False), *(gr.Button(visible=False) for _ in _BUTTONS)]
+    try:
+        every = runner.list()
+    except RecordsError as error:
+        return [f'<p class="problem" role="status">{escape(error)}</p>', *empty]
     top = jobs_view.in_order([job for job in every if job.sweep is None])
     shown = next((job for job in every if job.id == opened), top[0] if top else None)
     if shown is None:
-        empty = [gr.Button(visible=False) for _ in _BUTTONS]
-        return [jobs_view.queue([], "", now), "", _NOTHING, "", gr.Textbox(visible=False), *empty]
+        return [jobs_view.queue([], "", now), *empty]
     members = [job for job in reversed(every) if job.sweep == shown.id]
     log = runner.logs(shown.id) if shown.kind != "sweep" else ""
     can = possible(runner, shown)

@@ -32,13 +32,19 @@ def preview(
     """The exact command with an estimate of time and money, or what is wrong with the form, in words."""
     try:
         with labelled(kind):
-            job = runner.prepare(kind, values)
-        arguments = job.arguments
-        steps = plan_sweep(lab.settings, arguments) if kind == "sweep" else [Step(kind, arguments)]
-        for step in steps:
-            runner.backend.check(replace(job, kind=step.kind, arguments=step.arguments), secrets or {})
+            return _preview(lab, runner, kind, values, secrets or {})
     except LabError as error:
         return f'<p class="problem" role="status">{escape(error)}</p>'
+
+
+def _preview(
+    lab: Lab, runner: Runner, kind: str, values: Mapping[str, Any], secrets: Mapping[str, str]
+) -> str:
+    job = runner.prepare(kind, values)
+    arguments = job.arguments
+    steps = plan_sweep(lab.settings, arguments) if kind == "sweep" else [Step(kind, arguments)]
+    for step in steps:
+        runner.backend.check(replace(job, kind=step.kind, arguments=step.arguments), secrets)
     if kind == "sweep":
         notes = [_plan_in_words(steps), _time(estimate_steps(runner, steps)) if steps else ""]
     else:
