@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+from pipeline.network import prepare_environment
+from ui.network import without_broken_settings
 
-import gradio as gr
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+prepare_environment()  # gradio reads all of this as it is imported
+with without_broken_settings():
+    import gradio as gr
 
 from pipeline.settings import Settings
 from training.jobs import Runner, open_runner
@@ -55,7 +59,10 @@ def main() -> None:
         lab, runner = Lab(settings), open_runner(settings, VERBS)
         page = build(lab, runner)
         looks = theme.launch()
-        page.launch(server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, **looks)
+        with without_broken_settings():
+            page.launch(
+                server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, **looks
+            )
     except (OSError, ValueError) as error:
         raise SystemExit(f"Research Code Lab cannot start: {error}") from error
     lab.start()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from pipeline.network import is_loopback, with_settings
 from pipeline.schema import LabError
 
 if TYPE_CHECKING:
@@ -40,23 +42,46 @@ def connect(base_url: str, api_key: str, timeout: float, max_retries: int) -> Op
     The key is never taken from the environment here, so that an address which a visitor chose is never sent
     the owner's. An empty one is for servers that need none.
 
+    A server on this machine is reached directly, any other through the proxy that the environment sets.
+
     Raises:
-        LabError: the address or the key cannot be one.
+        LabError: the address or the key cannot be one, or the environment's proxies or certificates cannot
+            be used.
     """
     import openai
 
     check_address(base_url)
     if not (api_key.isascii() and api_key.isprintable()):
         raise LabError("The key holds characters that no key has; copy it again.")
-    return openai.OpenAI(
-        api_key=api_key or "none", base_url=base_url, timeout=timeout, max_retries=max_retries
-    )
+    try:
+        return openai.OpenAI(
+            api_key=api_key or "none",
+            base_url=base_url,
+            timeout=timeout,
+            max_retries=max_retries,
+            http_client=_direct_client(base_url) if is_loopback(base_url) else None,
+        )
+    except Exception as error:  # of the files, of TLS, of addresses, of missing packages
+        problem = with_settings(str(error), base_url)
+        raise LabError(f"The connection to {base_url} cannot be set up: {problem}") from error
+
+
+def _direct_client(base_url: str) -> Any:
+    """An HTTP client that uses no proxy; certificates are those of the environment and the system."""
+    import openai
+
+    verify = ssl.create_default_context() if base_url.startswith("https") else True
+    return openai.DefaultHttpxClient(trust_env=False, verify=verify)
 
 
 def error_message(error: Any, api_key: str) -> str:
     """The server's message in an ``openai.APIError``, short and without the key."""
+    import openai
+
     body = error.body if isinstance(error.body, dict) else {}
     message = str(body.get("message") or body.get("detail") or error.message)
+    if isinstance(error, openai.APIConnectionError):
+        message = with_settings(f"{message} {error.__cause__ or ''}".strip(), str(error.request.url))
     status = getattr(error, "status_code", None)
     return without_key(f"{status}: {message}" if status else message, api_key)[:300]
 

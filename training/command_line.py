@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from pipeline.network import prepare_environment
 from pipeline.schema import FieldError, LabError
 from training.jobs.signature import Verb, module_name, validate
 
@@ -51,6 +52,7 @@ def _unstarted(verb: Verb) -> Callable[..., _Call]:
 
 def _call(call: _Call) -> int:
     verb, arguments = call
+    prepare_environment()
     try:
         result = verb(**validate(verb, arguments))
     except FieldError as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.data.dataset import TEST_SHARE, Dataset, LazySamples
 from pipeline.data.duplicates import copy_key, count_duplicates
+from pipeline.network import HUB_URL, with_settings
 from pipeline.schema import DEFAULT_SEED, LabError, Progress, PromptVariant, Sample, counted
 
 ARXIVDL = "AlgorithmicResearchGroup/ArXivDLInstruct"
@@ -71,8 +72,8 @@ def _read(source: str) -> Any:
         return datasets.load_dataset(source, split="train")
     except Exception as error:  # those of the hub, the network, the disk and the parsers share no base class
         raise LabError(
-            f"The dataset {source} cannot be read: {error} It comes from the Hugging Face Hub; "
-            "the embedded dataset, packages, needs no network."
+            f"The dataset {source} cannot be read: {with_settings(str(error), HUB_URL)} It comes from the "
+            "Hugging Face Hub; the embedded dataset, packages, needs no network."
         ) from error
 
 

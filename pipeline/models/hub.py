@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.models.checkpoints import published_dir, read_checkpoint
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PUBLISHED
+from pipeline.network import HUB_URL, with_settings
 from pipeline.schema import Checkpoint, LabError, Progress
 from pipeline.settings import Settings
 
@@ -94,4 +95,4 @@ def _in_words(hub_id: str, error: Exception) -> str:
             f"The Hugging Face hub has no model {hub_id}; it was removed or renamed, or is private (then set "
             "HF_TOKEN)."
         )
-    return f"{hub_id} cannot be fetched from the Hugging Face hub: {error}"
+    return f"{hub_id} cannot be fetched from the Hugging Face hub: {with_settings(str(error), HUB_URL)}"

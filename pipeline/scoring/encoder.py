@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.network import HUB_URL, with_settings
 from pipeline.schema import LabError
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ def load_encoder() -> Encoder:
         try:
             return _load_codebert(local_files_only=False)
         except Exception as error:  # the hub's client and its transport have no common error
-            reason = f"it is not in the hub's cache, and fetching it failed: {error}".partition("\n")[0]
+            problem = with_settings(str(error).partition("\n")[0], HUB_URL)
+            reason = f"it is not in the hub's cache, and fetching it failed: {problem}"
     package = importlib.util.find_spec(MINILM.model)
     if package is None or package.origin is None:
         raise LabError(
