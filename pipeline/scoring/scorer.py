@@ -9,7 +9,7 @@ from pipeline.schema import Attempt, Score, Task
 
 
 class Scorer(Protocol):
-    """A metric, or a few that share their work."""
+    """One metric, or several that are computed together."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -21,15 +21,15 @@ class Scorer(Protocol):
         ...
 
     def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
-        """Score a batch: for each attempt one ``Score`` for each of ``metrics``, in their order.
+        """Score a batch: for each attempt one ``Score`` for each of ``metrics``, in the same order.
 
-        What cannot be scored comes back with ``value=None`` and a reason; nothing is raised for it.
+        A score that cannot be computed has ``value=None`` and a reason; no error is raised.
         """
         ...
 
 
 def score_all(attempts: Sequence[Attempt], scorers: Sequence[Scorer]) -> list[dict[str, Score]]:
-    """Each attempt's scores by metric name, of the metrics that apply to its task."""
+    """Return each attempt's scores by metric name, of the metrics that apply to its task."""
     scores: list[dict[str, Score]] = [{} for _ in attempts]
     for scorer in scorers:
         rows = [i for i, attempt in enumerate(attempts) if scorer.applies_to(attempt.task)]

@@ -1,4 +1,4 @@
-"""Metrics of the text alone: cheap, deterministic, on the extracted code."""
+"""Metrics of the extracted code's text: fast and deterministic."""
 
 from __future__ import annotations
 
@@ -68,29 +68,29 @@ def edit_similarity(code: str, reference: str) -> float:
 
 
 def parses(code: str) -> Score:
-    """1 where Python's parser takes the code and finds a statement in it, else 0."""
+    """Return 1 if Python's parser accepts the code and finds a statement in it, else 0."""
     try:
         tree = parse(code)
     except (RecursionError, MemoryError):
-        return Score(PARSES, None, "it is nested too deeply for Python's parser to say")
+        return Score(PARSES, None, "it is nested too deeply for Python's parser")
     except (SyntaxError, ValueError) as error:
         return Score(PARSES, 0.0, details={"error": str(error)})
     return Score(PARSES, 1.0) if tree.body else Score(PARSES, 0.0, details={"error": "no statement"})
 
 
 def same_signature(code: str, reference: str) -> Score:
-    """1 where the first def or class has the reference's name and parameters (of a class: bases), else 0.
+    """Return 1 if the first def or class has the reference's name and parameters (of a class: bases), else 0.
 
-    Only the header is read, so that code cut short by the token limit is still measured.
+    Only the header is read, so that code which the token limit cut off is still measured.
     """
-    theirs, ours = signature(reference), signature(code)
-    if theirs is None:
+    wanted, found = signature(reference), signature(code)
+    if wanted is None:
         return Score(SAME_SIGNATURE, None, "the reference defines no function or class")
-    return Score(SAME_SIGNATURE, float(ours == theirs), details={"signature": ours, "reference": theirs})
+    return Score(SAME_SIGNATURE, float(found == wanted), details={"signature": found, "reference": wanted})
 
 
 def signature(code: str) -> str | None:
-    """The first def or class as ``name(a, *rest, key)``, without annotations and defaults, or None."""
+    """Return the first def or class as ``name(a, *rest, key)``, without annotations and defaults, or None."""
     found = _HEADER.search(code)
     if found is None:
         return None

@@ -1,8 +1,8 @@
-"""Asking a judge over HTTP: any server that speaks the OpenAI chat protocol, each answer paid for once.
+"""Ask a judge over HTTP: any server with OpenAI's chat protocol.
 
-Every answer that could be read is on the disk before it is used, so a run that was stopped or killed never
-asks for it again. Calls that failed and answers that could not be read are not kept. The key is held by the
-client alone, never by the config that is stored.
+Every answer that could be read is stored before it is used, so a run that was stopped or killed does not pay
+for it again. Answers that could not be read are not stored. Only the client has the key; the config, which is
+stored, has none.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pipeline.scoring.thinking import without_thinking
 
 T = TypeVar("T")
 _LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
-_MOST_FAILURES = 5  # calls in a row without an answer: by then it is the judge, not the question
+_MOST_FAILURES = 5  # calls in a row without an answer: then the judge is at fault, not the question
 _backoff = tenacity.wait_exponential_jitter(initial=0.4, max=30, jitter=0.2)  # seconds
 _LOG = logging.getLogger(__name__)
 
@@ -77,14 +77,14 @@ class JudgeClient:
         self.config = config
         self._key = api_key.strip()
         if config.at_openai and not self._key:
-            raise LabError("The judge at OpenAI needs a key: set OPENAI_API_KEY, or enter one.")
+            raise LabError("The judge at OpenAI needs a key. Set OPENAI_API_KEY, or enter a key.")
         self._patience = patience
-        # The package's own retries cannot be stopped while they sleep, and their total time has no limit.
+        # The package's own retries cannot be stopped while they wait, and their total time has no limit.
         self._server = connect(config.base_url, self._key, timeout, max_retries=0)
         self._optional = OptionalParameters(config.base_url)
         self._cache = AnswerCache(cache_dir)
-        # The old name is known everywhere, and the models that no longer take it say so; a server that does
-        # not know the new name may ignore it without a word, and write without a limit.
+        # Every server knows the old name, or refuses it with an error. A server that does not know the new
+        # name may ignore it without an error, and write without a limit.
         self._limit_name = _LIMIT_NAMES[config.at_openai]
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
@@ -129,7 +129,9 @@ class JudgeClient:
     def _read(self, answer: Answer, read: Callable[[str], T]) -> T:
         if answer.finish_reason == "length":
             limit = self.config.max_tokens
-            raise Unanswered(f"the judge's answer was cut off at {limit} tokens; allow it more", answer.text)
+            raise Unanswered(
+                f"the judge's answer was cut off at {limit} tokens; raise its token limit", answer.text
+            )
         text = without_thinking(answer.text).strip()
         if not text:
             thought = "the judge's answer holds its thinking and nothing else"

@@ -1,17 +1,20 @@
-"""CodeJudge: a language model decides whether code does what was asked (arXiv 2410.02184).
+"""CodeJudge: a language model decides whether code does what its task asks for (arXiv 2410.02184).
 
-Three methods: ``naive`` (one call, a verdict after a comparison step by step), ``analyze`` (one call reasons,
-a second one that sees nothing but this reasoning gives the verdict: the paper's "analyze then summarize") and
-``taxonomy`` (one call lists inconsistencies by severity: its "taxonomy-guided fault localization").
+There are three methods:
 
-What keeps the numbers honest:
+- ``naive``: one call compares the code with the reference step by step and gives a verdict.
+- ``analyze``: one call analyzes the code, and a second call, which sees only this analysis, gives the
+  verdict (the paper's "analyze then summarize").
+- ``taxonomy``: one call lists inconsistencies by severity (its "taxonomy-guided fault localization").
 
-- Only the last bracketed verdict counts, so that one which the judged code plants and the judge repeats does
-  not; an answer that was cut off has none.
-- Whatever is not on the menu is unscored with a reason, never 0. An empty candidate is judged as any other,
-  since leaving it out would flatter the model that wrote nothing.
-- With several votes the score is their median (for verdicts: the majority), and only where votes that are
-  missing could not have changed it.
+These rules keep the numbers honest:
+
+- Only the last bracketed verdict outside the judge's thinking counts. The judged code may contain a verdict,
+  and the judge may repeat it. An answer that was cut off has no verdict.
+- An answer that cannot be read is unscored with a reason, never 0. Empty code is judged like any other: if it
+  were left out, a model that wrote nothing would look better.
+- With several votes the score is their median (for verdicts: the majority). There is a score only if the
+  missing votes could not change it.
 """
 
 from __future__ import annotations
@@ -44,9 +47,12 @@ _JSON_START = re.compile(r"\[(?=\s*[\]{\"])|\{(?=\s*[\"}])")
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One vote: its value from 0 to 1, or why it has none, and the judge's words, call by call.
+    """One vote of the judge.
 
     Attributes:
+        value: from 0 to 1, None if there is none.
+        reason: why there is no value.
+        words: the judge's answer of each call.
         left_out: parameters that the judge's server refused.
     """
 
@@ -57,22 +63,21 @@ class Vote:
 
 
 class CodeJudge:
-    """The scorer. Its metric is named after the judge; values are 1 or 0, for ``taxonomy`` from 0 to 1.
+    """Judges attempts. Its metric is named after the judge; values are 1 or 0, for ``taxonomy`` from 0 to 1.
 
     ``Score.details`` holds ``votes`` (each vote as a dict), ``agreement`` (share of the votes that equal the
-    score), ``flipped`` (whether votes contradict each other) and, if the judge's server refused parameters,
-    ``left_out``.
+    score), ``flipped`` (whether votes contradict each other) and ``left_out`` (parameters that the judge's
+    server refused, if any).
 
     Args:
         client: asks the judge.
-        calls_in_flight: most questions that wait for an answer at the same time.
+        calls_in_flight: most requests at the same time.
     """
 
     def __init__(self, client: JudgeClient, calls_in_flight: int = 8) -> None:
         self.client = client
         self.config = client.config
         self.calls_in_flight = calls_in_flight
-        self.metrics: tuple[str, ...] = (self.config.name,)
 
     def applies_to(self, task: Task) -> bool:
         """See ``Scorer``."""
@@ -81,15 +86,15 @@ class CodeJudge:
     def score(
         self, attempts: Sequence[Attempt], on_result: Callable[[int, Score], None] | None = None
     ) -> list[list[Score]]:
-        """Judge each attempt's code; equal ones are asked about once.
+        """Judge each attempt's code; equal code for the same task is judged once.
 
         Args:
             attempts: what to judge.
-            on_result: told each score with its attempt's index as soon as it stands, in this thread.
+            on_result: called in this thread with an attempt's index and score as soon as there is one.
 
         Raises:
-            LabError: the judge can answer nothing (key, model, credit, server). Calls in flight are finished
-                and kept first.
+            LabError: the judge can answer no question (key, model, credit, server). Answers to requests that
+                were sent already are kept.
         """
         scores = [Score(self.config.name, None, NO_REFERENCE)] * len(attempts)
         rows: dict[str, list[int]] = {}
@@ -108,7 +113,7 @@ class CodeJudge:
         return [[score] for score in scores]
 
     def _judge(self, prompts: Sequence[str]) -> Generator[tuple[str, Score], None, None]:
-        """Cast every vote on every prompt; gives each prompt's score once its last vote is in."""
+        """Collect every vote on every prompt; yields each prompt's score after its last vote."""
         stop = Event()
         votes: dict[str, dict[int, Vote]] = {prompt: {} for prompt in prompts}
         with ThreadPoolExecutor(self.calls_in_flight, thread_name_prefix="judge") as pool:
@@ -121,16 +126,16 @@ class CodeJudge:
                 for future in as_completed(futures):
                     (prompt, number), vote = futures[future], future.result()
                     if vote is None:
-                        continue  # another call failed for good, and its error comes next
+                        continue  # stopped, because another call failed; its error is raised next
                     votes[prompt][number] = vote
                     if len(votes[prompt]) == self.config.votes:
                         in_order = [vote for _, vote in sorted(votes[prompt].items())]
                         yield prompt, combine(self.config.name, in_order)
             finally:
-                stop.set()  # the pool waits for the calls in flight; those that wait their turn give up
+                stop.set()  # the pool waits for requests that were sent; no other is sent
 
     def _vote(self, prompt: str, number: int, stop: Event) -> Vote | None:
-        """One vote; None if the judging was stopped before it."""
+        """Get one vote; None if the judging was stopped before it."""
         words: list[str] = []
         left_out: list[str] = []
 
@@ -156,13 +161,13 @@ class CodeJudge:
         except Stopped:
             return None
         except BaseException:
-            stop.set()  # here, and not first where the result is read: each call more costs money
+            stop.set()  # at once, not when the result is read: each further request costs money
             raise
         return Vote(value, reason, tuple(words), tuple(dict.fromkeys(left_out)))
 
 
 def verdict(text: str) -> float:
-    """1 or 0 from the last bracketed verdict; raises ``Unanswered`` if there is none."""
+    """Return 1 or 0 from the last bracketed verdict; raises ``Unanswered`` if there is none."""
     found = _VERDICT.findall(text)
     if not found:
         raise Unanswered("the judge gave no verdict")
@@ -170,7 +175,7 @@ def verdict(text: str) -> float:
 
 
 def taxonomy_score(text: str) -> float:
-    """``max(0, 100 - sum of the severities) / 100``, the paper's formula, from the judge's JSON list.
+    """Return ``max(0, 100 - sum of the severities) / 100``, the paper's formula, from the judge's JSON list.
 
     Raises:
         Unanswered: the answer holds no such list.
@@ -178,19 +183,19 @@ def taxonomy_score(text: str) -> float:
     total = 0
     for fault in _last_list(text):
         if set(fault) != {"inconsistency", "severity"}:
-            raise Unanswered("the judge's list holds something else than inconsistencies with a severity")
+            raise Unanswered("an entry of the judge's list is not an inconsistency with a severity")
         severity = str(fault["severity"]).capitalize()
         if severity not in SEVERITIES:
-            raise Unanswered(f"the judge named a severity that there is not: {severity[:40]!r}")
+            raise Unanswered(f"the judge named an unknown severity: {severity[:40]!r}")
         total += SEVERITIES[severity]
     return max(0, 100 - total) / 100
 
 
 def _last_list(text: str) -> list[dict[str, Any]]:
-    """The last JSON list of objects in the text, with prose around it or not.
+    """Return the last JSON list of objects in the text; there may be prose around it.
 
-    Prose mentions ``[]`` too. So an empty list counts if it stands alone on its line, or if there is no
-    brace in the text, which every inconsistency has.
+    Prose may mention ``[]``. So an empty list counts only if it is alone on its line, or if the text has no
+    brace: every inconsistency has braces.
     """
     found: list[list[dict[str, Any]]] = []
     for value, start, end in _json_values(text):
@@ -208,7 +213,7 @@ def _last_list(text: str) -> list[dict[str, Any]]:
 
 
 def _json_values(text: str) -> Iterator[tuple[Any, int, int]]:
-    """Every outermost JSON list of objects or strings, and every object, with its start and end."""
+    """Yield every outermost JSON list of objects or strings, and every object, with its start and end."""
     decoder, place = json.JSONDecoder(strict=False), 0
     while start := _JSON_START.search(text, place):
         try:
@@ -220,7 +225,7 @@ def _json_values(text: str) -> Iterator[tuple[Any, int, int]]:
 
 
 def combine(metric: str, votes: Sequence[Vote]) -> Score:
-    """The median of an odd number of votes, if no missing vote could have moved it."""
+    """Return the median of an odd number of votes, unscored if a missing vote could change it."""
     values = [vote.value for vote in votes if vote.value is not None]
     missing = len(votes) - len(values)
     low, high = median(values + [0.0] * missing), median(values + [1.0] * missing)
@@ -231,18 +236,20 @@ def combine(metric: str, votes: Sequence[Vote]) -> Score:
         return Score(metric, low, None, {**details, "agreement": values.count(low) / len(votes)})
     reason = Counter(vote.reason for vote in votes if vote.reason).most_common(1)[0][0]
     if len(votes) > 1:
-        reason = f"{missing} of {len(votes)} votes are missing and the others do not settle it: {reason}"
+        reason = f"{missing} of {len(votes)} votes are missing, and the others give no majority: {reason}"
     return Score(metric, None, reason, details)
 
 
 def estimate_cost(config: JudgeConfig, answers: Iterable[tuple[Task, str]]) -> CostEstimate:
-    """Estimate what judging costs, from each task and the code that answers it.
+    """Estimate what judging costs.
 
-    Before there is any code, the references can stand for it.
+    Args:
+        config: the judge.
+        answers: each task with the code to judge; before there is any, the reference is a good estimate.
     """
     prompts = {first_prompt(config, task, code) for task, code in answers if task.reference is not None}
     calls, sent = len(prompts), sum(map(len, prompts)) / CHARACTERS_PER_TOKEN
-    if config.method == "analyze":  # a second call for each, that sends the first one's answer back
+    if config.method == "analyze":  # a second call for each, which sends the first answer back
         sent += len(prompts) * (len(summary_prompt("")) / CHARACTERS_PER_TOKEN + config.max_tokens)
         calls *= 2
     prompt_tokens, output_tokens = round(sent * config.votes), calls * config.votes * config.max_tokens
@@ -251,7 +258,7 @@ def estimate_cost(config: JudgeConfig, answers: Iterable[tuple[Task, str]]) -> C
 
 
 def flip_rate(scores: Iterable[Score]) -> float | None:
-    """Share of the judged attempts whose votes contradict each other; None where none was judged."""
+    """Return the share of judged attempts whose votes contradict each other; None if none was judged."""
     flips = [
         bool(score.details.get("flipped")) for score in scores if score.value is not None and score.details
     ]

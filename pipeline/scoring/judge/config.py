@@ -1,4 +1,4 @@
-"""Who judges and how, what it will cost, and whether a model would judge itself."""
+"""Which model judges and how, what that costs, and whether a model would judge its own output."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NOT_THE_MODEL = re.compile(r"bnb|[48][-_]?bit|gguf|awq|gptq|q\d(_\w+)?|fp8|bf16
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """Who judges and how; stored with every run. It has no key, and its address may hold none.
+    """Which model judges and how; stored with every run. It has no key, and its address may hold none.
 
     Attributes:
-        method: ``naive``, ``analyze`` or ``taxonomy`` (see ``pipeline.scoring.judge.codejudge``).
-        model: the judge's name at its server.
+        method: ``naive``, ``analyze`` or ``taxonomy`` (see ``codejudge``).
+        model: the judge's name on its server.
         base_url: of any OpenAI-compatible server, usually ending in ``/v1``.
         votes: how often each candidate is judged, an odd number.
         temperature: of the judge.
@@ -46,21 +46,24 @@ class JudgeConfig:
     def __post_init__(self) -> None:
         """Check every value."""
         check_address(self.base_url)
-        for wrong, words in (
-            (self.method not in METHODS, f"The judge's method is one of {', '.join(METHODS)}."),
-            (not self.model.strip(), "Say which model judges."),
-            (self.votes < 1 or self.votes % 2 == 0, f"The votes must be an odd number, not {self.votes}."),
-            (not 0 <= self.temperature <= 2, "The judge's temperature goes from 0 to 2."),
-            (self.max_tokens < 1, "The judge needs at least one token for its answer."),
+        for wrong, message in (
+            (self.method not in METHODS, f"The judge's method must be one of {', '.join(METHODS)}."),
+            (not self.model.strip(), "The name of the judge's model is missing."),
+            (
+                self.votes < 1 or self.votes % 2 == 0,
+                f"The number of votes must be odd, not {self.votes}, so that a majority is certain.",
+            ),
+            (not 0 <= self.temperature <= 2, "The judge's temperature must be from 0 to 2."),
+            (self.max_tokens < 1, "The judge's token limit must be 1 or more."),
         ):
             if wrong:
-                raise LabError(words)
+                raise LabError(message)
 
     @property
     def name(self) -> str:
         """The metric's name: ``CodeJudge naive (gpt-4o)``, or ``… (gpt-4o, 3 votes, temperature 1)``.
 
-        It tells judges of different settings apart, so that their scores are never taken for each other's.
+        Judges of different settings have different names, so that their scores are never mixed.
         """
         parts = [self.model]
         parts += [f"{self.votes} votes"] if self.votes > 1 else []
@@ -76,14 +79,14 @@ class JudgeConfig:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What judging will take when nothing of it is cached yet.
+    """What judging costs if no answer is in the cache yet.
 
     Attributes:
-        calls: requests to the judge, exact; fewer where answers are cached, more where a call is retried.
-        prompt_tokens: sent, at the stated number of characters a token.
-        output_tokens: the most that may come back.
-        usd: the most it may cost; None where the price is not known.
-        prices_date: of the prices, ISO.
+        calls: number of requests to the judge, without retries.
+        prompt_tokens: tokens sent, estimated from the number of characters.
+        output_tokens: most tokens that may be received.
+        usd: most US dollars; None if the price is not known.
+        prices_date: date of the prices, ISO 8601.
     """
 
     calls: int
@@ -93,11 +96,11 @@ class CostEstimate:
     prices_date: str
 
     def __str__(self) -> str:
-        """One line for people."""
+        """The estimate in one line."""
         money = (
             f"at most ${self.usd:.2f} (prices of {self.prices_date})"
             if self.usd is not None
-            else "price of this judge not known"
+            else "the price of this judge is not known"
         )
         return (
             f"{self.calls:,} calls, about {self.prompt_tokens:,} tokens sent, "
@@ -106,7 +109,7 @@ class CostEstimate:
 
 
 def price(config: JudgeConfig, prompt_tokens: int, output_tokens: int) -> tuple[float | None, str]:
-    """US dollars for that many tokens (None for a judge without a known price), and the prices' date."""
+    """US dollars for these tokens (None if the judge's price is not known), and the date of the prices."""
     table = tomllib.loads((ASSETS / "judge_prices.toml").read_text(encoding="utf-8"))
     row = table["usd_per_million_tokens"].get(config.model) if config.at_openai else None
     usd = (prompt_tokens * row["input"] + output_tokens * row["output"]) / 1e6 if row else None
@@ -114,16 +117,13 @@ def price(config: JudgeConfig, prompt_tokens: int, output_tokens: int) -> tuple[
 
 
 def self_judging_warning(judge: str, generator: str) -> str | None:
-    """A warning where judge and generator are the same model, whoever publishes or quantized it."""
+    """Return a warning if judge and generator are the same model, in any quantization; else None."""
     if _name_parts(judge) != _name_parts(generator):
         return None
-    return (
-        f"{judge} would judge its own output: models prefer what they wrote themselves, "
-        "so use another judge if you can."
-    )
+    return f"{judge} would judge its own output. Models prefer their own: use another judge if you can."
 
 
 def _name_parts(name: str) -> frozenset[str]:
-    """What is left of a model's name without publisher, format and tuning: size, version, family."""
+    """The parts of a model's name that tell family, version and size, without publisher and format."""
     bare = _NOT_THE_MODEL.sub(" ", name.lower().split("/")[-1])
     return frozenset(re.findall(r"\d+(?:\.\d+)?|[a-z]+", bare))

@@ -68,7 +68,7 @@ _FIRST_PROMPTS: dict[Method, str] = {"naive": _NAIVE, "analyze": _ANALYZE, "taxo
 
 
 def first_prompt(config: JudgeConfig, task: Task, code: str) -> str:
-    """The prompt of a vote's first call: task, reference and code, each fenced as data."""
+    """Return the prompt of a vote's first call: task, reference and code, each fenced as data."""
     parts = [
         f"The task:\n{fence(task.instruction, 'text')}",
         f"A reference that fulfils the task, as other code may too:\n{fence(task.reference or '', 'python')}",
@@ -80,12 +80,12 @@ def first_prompt(config: JudgeConfig, task: Task, code: str) -> str:
 
 
 def summary_prompt(analysis: str) -> str:
-    """The prompt of ``analyze``'s second call, which sees the analysis and nothing else."""
+    """Return the prompt of ``analyze``'s second call, which sees only the analysis."""
     return _SUMMARIZE.format(analysis=fence(analysis, "text"))
 
 
 def fence(text: str, language: str) -> str:
-    """The text as a Markdown code block whose fence is longer than any run of backticks in it."""
+    """Return the text as a Markdown code block; its fence is longer than any run of backticks in it."""
     text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     ticks = "`" * max(3, longest + 1)
