@@ -47,7 +47,7 @@ def url() -> Iterator[str]:
 
 
 def call(url: str, name: str, *values: object) -> httpx.Response:
-    return httpx.post(f"{url}gradio_api/run/{name}", json={"data": values})
+    return httpx.post(f"{url}gradio_api/run/{name}", json={"data": values}, timeout=60)
 
 
 def test_an_endpoint_fails_in_plain_text_and_a_callback_in_html(url: str) -> None:

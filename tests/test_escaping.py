@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import fields, replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +10,15 @@ import pytest
 
 from pipeline.analysis import Setup, analyze, find_setups, samples
 from pipeline.analysis.reported import Reported
-from pipeline.evaluation.runs import Run
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, Context, Sample, Score, Task
-from tests.made_up_runs import make_run
-from training.jobs import Job
+from tests.hostile import HOSTILE, VOTES, hostile_job, hostile_run, is_text
+from tests.made_up_runs import bare_settings, make_run
 from ui import dataset, markup, panes, pieces
 from ui.jobs import html as jobs_html
 from ui.jobs import sweep_grid
 from ui.results import charts, drilldown, report, tables
 
-TAG = "\"'><hostile onload=alert(1)>&amp;"
-HOSTILE = TAG + "\ud83d"
 ROOT = Path(__file__).resolve().parents[1]
-
-
-class Tags(HTMLParser):
-    """Finds the elements of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: set[str] = set()
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.add(tag)
-
-
-def is_plain_text(html: str) -> bool:
-    """Whether ``HOSTILE`` is text everywhere, and the page can be sent as UTF-8."""
-    return "hostile" not in Tags(html).found and bool(html.encode())
 
 
 def test_ui_escapes_with_one_function() -> None:
@@ -64,7 +42,6 @@ def test_a_lone_surrogate_is_replaced_in_text_and_in_code() -> None:
 
 # Compare
 
-VOTES = {"votes": [{"value": None, "reason": HOSTILE, "words": [HOSTILE]}]}
 CALL = {"call": HOSTILE, "expected": HOSTILE, "got": HOSTILE}
 EXECUTION = {
     "verdict": HOSTILE, "passed_calls": HOSTILE, "calls": HOSTILE, "why": HOSTILE, "flags": [HOSTILE],
@@ -83,7 +60,7 @@ def test_nothing_in_a_pane_becomes_markup(against: Any) -> None:
         for finish in ("stop", None)
         for error in ("", HOSTILE)
     ]  # fmt: skip
-    assert is_plain_text(panes.grid(attempts, True, against))
+    assert is_text(panes.grid(attempts, True, against))
 
 
 def test_no_small_piece_lets_text_become_markup() -> None:
@@ -91,19 +68,10 @@ def test_no_small_piece_lets_text_become_markup() -> None:
     parts = [pieces.sample_card(sample, HOSTILE), pieces.listing(HOSTILE, HOSTILE), pieces.step(1, HOSTILE)]
     parts += [make(HOSTILE) for make in (pieces.note, pieces.waiting, pieces.problem)]
     parts += [pieces.status(HOSTILE, HOSTILE), dataset.show_sample(sample)]
-    assert all(map(is_plain_text, parts))
+    assert all(map(is_text, parts))
 
 
 # Jobs
-
-
-def hostile_job(**changes: Any) -> Job:
-    arguments = dict.fromkeys(("family", "prompt", "sizes", "prompts", "seeds", "subset_size"), HOSTILE)
-    job = Job(
-        HOSTILE, HOSTILE, {**arguments, "seed": 43, "training_seed": 43}, (HOSTILE, HOSTILE), HOSTILE,
-        backend=HOSTILE, owner=HOSTILE, message=HOSTILE, reason=HOSTILE, slot=HOSTILE, sweep=HOSTILE,
-    )  # fmt: skip
-    return replace(job, **changes)
 
 
 SCORES: list[Any] = [
@@ -128,53 +96,23 @@ RESULTS: list[Any] = [
 def test_no_field_of_a_job_becomes_markup(state: Any, result: Any) -> None:
     for kind in ("finetune", "evaluate", "sweep", HOSTILE):
         job = hostile_job(kind=kind, state=state, result=result)
-        assert is_plain_text(jobs_html.queue([job], HOSTILE, 0.0))
-        assert is_plain_text(jobs_html.head(job, 0.0, HOSTILE))
-        assert is_plain_text(jobs_html.body(job, [{"loss": HOSTILE, "step": 1}], HOSTILE))
+        assert is_text(jobs_html.queue([job], HOSTILE, 0.0))
+        assert is_text(jobs_html.head(job, 0.0, HOSTILE))
+        assert is_text(jobs_html.body(job, [{"loss": HOSTILE, "step": 1}], HOSTILE))
 
 
 def test_no_field_of_a_sweeps_member_becomes_markup() -> None:
     arguments = {"subset_size": HOSTILE, "prompt": "regular", "seed": 1, "training_seed": 1}
     for kind in ("finetune", "evaluate"):
         job = hostile_job(kind=kind, state=HOSTILE, arguments=arguments)
-        assert is_plain_text(sweep_grid.grid([job], 0.0))
+        assert is_text(sweep_grid.grid([job], 0.0))
 
 
 # Results
 
 
-def hostile_run(run: Run) -> Run:
-    """The run with ``HOSTILE`` as every text that the page has no use for but to show it."""
-    config = run.config
-    texts = {
-        field.name: HOSTILE
-        for field in fields(config)
-        if isinstance(getattr(config, field.name), str) and field.name != "variant"
-    }
-    ids = {sample: f"{sample}{TAG}" for sample in config.sample_ids}
-    others = {"id": f"{config.id}{TAG}", "judges": {HOSTILE: {HOSTILE: HOSTILE}}}
-    config = replace(config, **{**texts, **others, "sample_ids": tuple(ids.values())})
-    attempts = {ids[key]: hostile_attempt(attempt, ids[key]) for key, attempt in run.attempts.items()}
-    return Run(config, attempts, run.path)
-
-
-def hostile_attempt(attempt: Attempt, sample_id: str) -> Attempt:
-    task = Task(HOSTILE, reference=HOSTILE, sample_id=sample_id, repo=attempt.task.repo + TAG)
-    scores = [
-        *(Score(f"{name} ({TAG})", s.value, s.reason, VOTES) for name, s in attempt.scores.items()),
-        Score(f"CodeJudge {TAG}", None, HOSTILE, VOTES),
-    ]
-    completion = Completion(HOSTILE, HOSTILE, 3, "stop", 1.0)
-    return replace(
-        attempt, task=task, completion=completion, code=HOSTILE, trimmed=HOSTILE,
-        scores={score.metric: score for score in scores},
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
-    from tests.made_up_runs import bare_settings
-
     settings = bare_settings(tmp_path_factory.mktemp("hostile"))
     runs = [make_run(settings, size, samples=24) for size in (0, 200, 500, 1000)]
     return find_setups([hostile_run(run) for run in runs])[0]
@@ -190,14 +128,14 @@ def test_no_field_of_a_run_becomes_markup_in_the_tables(setup: Setup) -> None:
         other = next(name for name in setup.metrics if name != metric)
         table = samples.disagreement(setup, metric, other)
         parts.append(tables.disagreement(setup, table, metric, other))
-        assert all(map(is_plain_text, parts)), metric
-    assert is_plain_text(tables.runs(setup.runs, [HOSTILE]))
+        assert all(map(is_text, parts)), metric
+    assert is_text(tables.runs(setup.runs, [HOSTILE]))
 
 
 @pytest.mark.parametrize("view", ["nothing", "the reference", "the baseline"])
 def test_no_field_of_a_run_becomes_markup_where_one_sample_is_shown(setup: Setup, view: Any) -> None:
     sample = setup.runs[0].config.sample_ids[0]
-    assert is_plain_text(drilldown.sample(setup, sample, view, HOSTILE))
+    assert is_text(drilldown.sample(setup, sample, view, HOSTILE))
 
 
 def test_no_text_of_a_chart_becomes_markup(setup: Setup) -> None:
@@ -207,9 +145,9 @@ def test_no_text_of_a_chart_becomes_markup(setup: Setup) -> None:
         texts = [trace.name for trace in figure.data if trace.name]
         texts += [text for trace in figure.data for text in trace.customdata or ()]
         texts += [figure.layout.xaxis.title.text, figure.layout.yaxis.title.text]
-        assert all(map(is_plain_text, texts)), metric
+        assert all(map(is_text, texts)), metric
     legend = charts.reported_curve(published).layout.legend.title.text
-    assert is_plain_text(legend)
+    assert is_text(legend)
 
 
 def test_no_field_of_a_run_becomes_markup_in_the_exported_report(setup: Setup, monkeypatch: Any) -> None:
@@ -218,4 +156,4 @@ def test_no_field_of_a_run_becomes_markup_in_the_exported_report(setup: Setup, m
             return analyze(setup, metric)
 
     page = report.html(Library(), [], setup, setup.metrics[0])  # type: ignore[arg-type]
-    assert is_plain_text(page)
+    assert is_text(page)

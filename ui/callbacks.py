@@ -13,8 +13,8 @@ from gradio.context import LocalContext
 
 from pipeline.schema import FieldError, LabError
 from ui.markup import escape
-from ui.plain import is_plain, plain, plain_text
 from ui.refusals import mark_refused
+from ui.sendable import is_sendable, sendable, sendable_text
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For callbacks that only redraw a part of the page."""
@@ -55,7 +55,7 @@ class Page(gr.Blocks):
             event = kwargs.get("event_data")
             if function.fn is None:  # it runs in the browser
                 raise LabError(_DO_NOT_FIT)
-            if not is_plain([inputs, event and event._data]):
+            if not is_sendable([inputs, event and event._data]):
                 raise LabError(_NO_TEXT)
             output = await super().process_api(function, inputs, *args, **kwargs)
         except LabError as error:
@@ -66,12 +66,12 @@ class Page(gr.Blocks):
             if function.api_visibility != "public":  # only the page calls it rightly
                 mark_refused(kwargs.get("request"))
             raise _shown(UNEXPECTED, function) from error
-        return {**output, "data": plain(output["data"])}
+        return {**output, "data": sendable(output["data"])}
 
 
 def _shown(message: str, function: BlockFunction) -> gr.Error:
     """The error that Gradio passes on. The page renders its messages as HTML, API clients get plain text."""
-    text = plain_text(message) if function.api_visibility == "public" else escape(message)
+    text = sendable_text(message) if function.api_visibility == "public" else escape(message)
     return gr.Error(text, title="That did not work", print_exception=False)
 
 

@@ -11,7 +11,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from ui.plain import plain_text
+from ui.sendable import sendable_text
 
 _LEXER = PythonLexer(stripnl=False, ensurenl=False)
 _FORMATTER = HtmlFormatter(nowrap=True)
@@ -19,13 +19,13 @@ _FORMATTER = HtmlFormatter(nowrap=True)
 
 def escape(value: object) -> str:
     """Any value as text for HTML, in an element or in a quoted attribute."""
-    return html.escape(plain_text(str(value)))
+    return html.escape(sendable_text(str(value)))
 
 
 @lru_cache(maxsize=256)
 def python(code: str) -> str:
     """Python code as highlighted HTML, for a ``<pre>``."""
-    return highlight(plain_text(code), _LEXER, _FORMATTER).removesuffix("\n")
+    return highlight(sendable_text(code), _LEXER, _FORMATTER).removesuffix("\n")
 
 
 def answer(text: str, code: str) -> str:

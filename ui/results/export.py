@@ -12,9 +12,9 @@ from pipeline.analysis.analyze import Analysis
 from pipeline.analysis.setups import Setup
 from ui.labels import condition_label, setup_label, size_label
 from ui.numbers import NONE, mean_score
-from ui.plain import plain
 from ui.results.findings import effect_of, effect_sentences
 from ui.results.sentences import caveats, headlines, noise_sentences, step_sentence
+from ui.sendable import sendable
 
 
 def curve_table(analysis: Analysis) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
     ]
     fits = {variant: {key: getattr(fit, key) for key in _FIT} for variant, fit in analysis.fits.items()}
     said = [step_sentence(pair, analysis.metric) for v in analysis.variants for pair in analysis.steps(v)]
-    return plain(
+    return sendable(
         {
             "setup": analysis.setup.key,
             "label": setup_label(analysis.setup),

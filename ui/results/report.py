@@ -15,7 +15,8 @@ from pipeline.settings import ASSETS
 from ui.labels import column_label, setup_label
 from ui.markup import escape
 from ui.results import charts, tables
-from ui.results.export import as_json, long_table, plain
+from ui.results.export import as_json, long_table
+from ui.sendable import sendable
 
 _PAGE_CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -87,4 +88,4 @@ def _section(analysis: Analysis, published: Sequence[Reported], excluded: Collec
 
 
 def _config(run: Run) -> Any:
-    return plain(asdict(run.config))
+    return sendable(asdict(run.config))

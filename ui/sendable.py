@@ -1,4 +1,4 @@
-"""Values as JSON and UTF-8 know them."""
+"""What can be sent as JSON in UTF-8."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def plain_text(text: str) -> str:
+def sendable_text(text: str) -> str:
     """The text with lone surrogates replaced, which UTF-8 cannot encode (and ``json`` does read)."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def plain(value: Any) -> Any:
-    """The value with plain texts, with lists for tuples, and with None for NaN and infinity."""
+def sendable(value: Any) -> Any:
+    """The value with sendable texts, with lists for tuples, and with None for NaN and infinity."""
     if isinstance(value, str):
-        return plain_text(value)
+        return sendable_text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {plain_text(str(key)): plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {sendable_text(str(key)): sendable(each) for key, each in value.items()}
+    return [sendable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def is_plain(value: Any) -> bool:
+def is_sendable(value: Any) -> bool:
     """Whether no text in the value holds a lone surrogate; reads values as deep as JSON can be."""
     waiting = [value]
     while waiting:
