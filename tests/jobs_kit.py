@@ -8,7 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar
+
+import pynvml
+import pytest
 
 from pipeline.settings import ASSETS, Settings
 from tests.verbs.count import count
@@ -63,3 +67,17 @@ def app_process(folder: Path, to: int = 200, **arguments: object) -> subprocess.
         f"print(runner.submit('count', {{'to': {to}, **{arguments!r}}}).id, flush=True); time.sleep(600)"
     )
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def fake_gpus(monkeypatch: pytest.MonkeyPatch, *used_gb: int) -> None:
+    """Let the driver tell of GPUs with 80 GB, of which these are in use."""
+    memories = [SimpleNamespace(used=used * 2**30, total=80 * 2**30) for used in used_gb]
+    for name, function in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: len(memories),
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetMemoryInfo": lambda index: memories[index],
+    }.items():
+        monkeypatch.setattr(pynvml, name, function)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

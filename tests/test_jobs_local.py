@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from pipeline.schema import LabError
-from tests.jobs_kit import app_process, ended, local_runner, until
+from tests.jobs_kit import app_process, ended, fake_gpus, local_runner, until
 from training.jobs import Job, Runner, processes
-from training.jobs.local_backend import gpu_memory_in_use
+from training.jobs.gpus import gpu_memory_in_use
 
 
 @pytest.fixture
@@ -267,20 +267,10 @@ def test_a_running_job_is_not_given_up_when_the_machines_clock_is_set(tmp_path: 
     assert (job.state, job.attempt) == ("succeeded", 1)
 
 
-GPUS = """#!/bin/sh
-case "$1" in *memory*) echo "0, 40960, 81920"; echo "1, 3, 81920";; *) echo 0; echo 1;; esac
-"""
-
-
 @pytest.fixture
-def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver's tool that tells of two GPUs, of which the first is half full."""
-    tool = tmp_path / "bin" / "nvidia-smi"
-    tool.parent.mkdir()
-    tool.write_text(GPUS)
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that tells of two GPUs, of which the first is half full."""
+    fake_gpus(monkeypatch, 40, 0)
 
 
 @pytest.mark.usefixtures("two_gpus")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import shlex
 from pathlib import Path
@@ -15,7 +14,7 @@ from gradio_client.exceptions import AppError
 
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from tests.jobs_kit import ended, local_runner, settings_in
+from tests.jobs_kit import ended, fake_gpus, local_runner, settings_in
 from tests.jobs_page import page_of
 from training.finetune import finetune
 from training.jobs import Job, Records, Runner
@@ -170,21 +169,16 @@ def test_a_form_says_what_its_job_would_replace_and_what_this_machine_lacks(runn
 @pytest.mark.parametrize(
     ("gpus", "family", "words"),
     [
-        ("", "llama-3.1-8b", "this machine shows none"),
-        ("0, 40960, 81920", "llama-3.1-8b", "GPU 0: 40 of 80 GB in use, by this page"),
-        ("0, 3, 81920", "llama-3.1-8b", ""),
-        ("", "smollm2-135m", ""),
+        ((), "llama-3.1-8b", "this machine shows none"),
+        ((40,), "llama-3.1-8b", "GPU 0: 40 of 80 GB in use, by this page"),
+        ((0,), "llama-3.1-8b", ""),
+        ((), "smollm2-135m", ""),
     ],
 )
 def test_a_form_warns_of_a_gpu_that_is_missing_or_that_the_comparison_holds(
-    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: str, family: str, words: str
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, gpus: tuple[int, ...], family: str, words: str
 ) -> None:
-    tool = tmp_path / "bin" / "nvidia-smi"
-    tool.parent.mkdir()
-    tool.write_text(f"#!/bin/sh\n[ -z '{gpus}' ] || echo '{gpus}'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    fake_gpus(monkeypatch, *gpus)
     asked = {"subset_size": 300, "prompt": "regular", "family": family}
     shown = preview(Lab(runner.settings), runner, "finetune", asked)
     assert (words in shown) if words else ("warning" not in shown)

@@ -134,7 +134,7 @@ def _save(stepper: Stepper, log: TrainingLog, work: Path) -> None:
     """Write weights, optimizer and log; the log comes last, and older saves go then."""
     folder = work / f"step-{log.step}"
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for index, master in enumerate(stepper.masters):
         state = stepper.optimizer.state[master]
         tensors |= {f"{index}.weight": master, f"{index}.step": state["step"].reshape(1)}

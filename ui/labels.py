@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from pipeline.schema import DEFAULT_SEED, Column, SamplingParams, Task, counted
-from training.jobs.progress import in_time
+from training.jobs.progress import duration
 from ui.line import Place
 
 if TYPE_CHECKING:  # scipy comes with it, and the page does not wait for that
@@ -52,7 +52,7 @@ def place_label(place: Place) -> str:
     """``2nd in line, about 30 s``."""
     number = place.number
     ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    wait = "" if place.seconds is None else f", about {in_time(place.seconds)}"
+    wait = "" if place.seconds is None else f", about {duration(place.seconds)}"
     return f"{number:,}{ending} in line{wait}"
 
 

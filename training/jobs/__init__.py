@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 from pipeline.settings import Settings
 from training.jobs.local_backend import LocalBackend
-from training.jobs.progress import in_time
+from training.jobs.progress import duration
 from training.jobs.records import ACTIVE, Job, JobState, Records, RecordsError
 from training.jobs.runner import JobBackend, Runner
 from training.jobs.signature import Verb
 
-__all__ = ["ACTIVE", "Job", "JobState", "Records", "RecordsError", "Runner", "in_time", "open_runner"]
+__all__ = ["ACTIVE", "Job", "JobState", "Records", "RecordsError", "Runner", "duration", "open_runner"]
 
 
 def open_runner(settings: Settings, verbs: Mapping[str, Verb]) -> Runner:

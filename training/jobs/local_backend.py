@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pipeline.schema import LabError
 from pipeline.settings import ROOT
 from training.jobs import job_files as files
 from training.jobs import processes
+from training.jobs.gpus import visible_gpus
 from training.jobs.processes import Identity
 from training.jobs.records import Job, Records
 
@@ -125,32 +125,3 @@ def _keeps(keeper: Identity, job: Job) -> bool:
     moves all start times, its command line does. A healthy job must not be given up for that.
     """
     return keeper.alive or processes.runs(keeper.pid, _KEEPER, job.id)
-
-
-def visible_gpus() -> list[str]:
-    """Indices of the GPUs that jobs may use, without loading torch; empty without a driver."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
-    return [line.partition(",")[0] for line in _nvidia_smi("index")]
-
-
-def gpu_memory_in_use() -> list[str]:
-    """For each GPU that is in use, a few words: ``GPU 0: 31 of 80 GB in use``."""
-    rows = [line.split(", ") for line in _nvidia_smi("index,memory.used,memory.total")]
-    return [
-        f"GPU {index}: {int(used) / 1024:.0f} of {int(total) / 1024:.0f} GB in use"
-        for index, used, total in rows
-        if used.isdigit() and int(used) > 1024
-    ]
-
-
-def _nvidia_smi(query: str) -> list[str]:
-    if not shutil.which("nvidia-smi"):
-        return []
-    call = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
-    except (subprocess.SubprocessError, OSError):
-        return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]

@@ -66,7 +66,7 @@ class Reporter:
         return (now - began) * (1 - fraction) / done if done > 0 else None
 
 
-def in_time(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """``40 s``, ``12 min``, ``3 h 20 min``."""
     if seconds < 1:
         return "under 1 s"
@@ -82,5 +82,5 @@ def _in_words(
     parts = [f"{fraction:4.0%} {message}"]
     parts += [f"loss {loss:.3f}"] if loss is not None else []
     parts += [f"score {score:.3f}"] if score is not None else []
-    parts += [f"{in_time(seconds_left)} left"] if seconds_left and fraction < 1 else []
+    parts += [f"{duration(seconds_left)} left"] if seconds_left and fraction < 1 else []
     return " · ".join(parts)

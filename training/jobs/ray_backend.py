@@ -7,13 +7,13 @@ which the cluster was started.
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.files import write_atomically
 from pipeline.models.families import Gguf, get_family
 from pipeline.schema import LabError
 from pipeline.settings import ROOT, Settings
@@ -180,9 +180,7 @@ class RayBackend:
         reports = [line for line in lines if files.is_report(line)]
         rest = [line for line in lines if not files.is_report(line)]
         for name, text in ((files.PROGRESS, reports), (files.LOG, rest)):
-            part = folder / f"{name}.{os.getpid()}"
-            part.write_text("".join(text), encoding="utf-8")
-            os.replace(part, folder / name)
+            write_atomically(folder / name, "".join(text))
 
     def _needs(self, job: Job) -> str | None:
         """The checkpoint that an evaluation evaluates, on the share; one that is only here is sent there."""

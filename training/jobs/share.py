@@ -6,25 +6,25 @@ the same one below the share.
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.files import replace_folder
 from pipeline.schema import LabError
 
 _KINDS = ("checkpoints", "runs")
 
 
 def push(data_dir: Path, shared: str, url: str) -> None:
-    """Copy a folder of this machine to the share; files there of the same name are replaced."""
+    """Copy a folder of this machine to the share, in the place of one that is there."""
     files, base = _open(url)
     source, target = data_dir / _inside(shared), f"{base}/{shared}"
-    for file in sorted(path for path in source.rglob("*") if path.is_file()):
-        there = f"{target}/{file.relative_to(source).as_posix()}"
-        files.makedirs(there.rpartition("/")[0], exist_ok=True)
-        files.put_file(str(file), there)
+    if files.exists(target):
+        files.rm(target, recursive=True)  # put would copy into a folder that is there
+    files.makedirs(target.rpartition("/")[0], exist_ok=True)
+    files.put(str(source), target, recursive=True)
 
 
 def pull(data_dir: Path, shared: str, url: str) -> None:
@@ -35,16 +35,15 @@ def pull(data_dir: Path, shared: str, url: str) -> None:
     """
     files, base = _open(url)
     source, target = f"{base}/{shared}", data_dir / _inside(shared)
-    found = files.find(source)
-    if not found:
+    if not files.find(source):
         raise LabError(f"The share {url} has no {shared}.")
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    for there in found:
-        here = part / PurePosixPath(there).relative_to(PurePosixPath(files._strip_protocol(source)))
-        here.parent.mkdir(parents=True, exist_ok=True)
-        files.get_file(there, str(here))
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(part, target)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        files.get(source, str(part), recursive=True)
+        replace_folder(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _open(url: str) -> tuple[Any, str]:

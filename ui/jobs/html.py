@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.schema import counted
 from pipeline.scoring import metric_of
-from training.jobs import Job, in_time
+from training.jobs import Job, duration
 from ui import numbers
 from ui.markup import escape
 
@@ -90,7 +90,7 @@ def _left(job: Job, now: float) -> str:
     seconds = job.seconds_left
     if job.kind == "sweep" and job.started and job.progress > _A_PACE:
         seconds = (now - job.started) * (1 - job.progress) / job.progress
-    return in_time(seconds) if seconds else ""
+    return duration(seconds) if seconds else ""
 
 
 def badge(job: Job) -> str:
@@ -145,7 +145,7 @@ def body(job: Job, reports: Sequence[Mapping[str, Any]], where: str, members: st
     facts = {
         "Asked": f"{_date(job.created)} by {job.owner}",
         "Started": _date(job.started),
-        "Took": in_time(job.finished - job.started) if job.finished and job.started else "",
+        "Took": duration(job.finished - job.started) if job.finished and job.started else "",
         "Ran on" if job.finished else "Runs on": where,
         "Attempt": str(job.attempt) if job.attempt > 1 else "",
         "Exit code": "" if job.exit_code is None else str(job.exit_code),

@@ -11,10 +11,10 @@ from pipeline.evaluation.tasks import task_from_sample
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, counted
 from pipeline.settings import Settings
-from training.jobs import Runner, in_time
+from training.jobs import Runner, duration
 from training.jobs.arguments import judge_config
+from training.jobs.gpus import gpu_memory_in_use, visible_gpus
 from training.jobs.limits import trained_checkpoint
-from training.jobs.local_backend import gpu_memory_in_use, visible_gpus
 from training.jobs.signature import command
 from training.jobs.sweep_plan import Step, evaluated, plan_sweep
 from training.jobs.time_estimate import TimeEstimate, estimate, estimate_steps, units
@@ -69,7 +69,7 @@ def _time(found: TimeEstimate, amount: int = 0, kind: str = "") -> str:
     work = f" for {counted(amount, unit)}" if unit else ""
     if found.seconds is None:
         return f"No estimate of the time{work}: {found.basis}."
-    return f"About {in_time(max(1.0, found.seconds))}{work} ({found.basis})."
+    return f"About {duration(max(1.0, found.seconds))}{work} ({found.basis})."
 
 
 def _money(lab: Lab, steps: list[Step]) -> str:
