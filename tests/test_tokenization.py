@@ -17,7 +17,7 @@ from pipeline.generation.tokenization import decode, encode_completion, encode_p
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir
-from pipeline.schema import Sample, SamplingParams
+from pipeline.schema import Context, LabError, Sample, SamplingParams
 from pipeline.settings import Settings
 from tests.attempts import BASELINE, request_for
 from training.examples import IGNORED, encode
@@ -101,3 +101,11 @@ def test_the_likelihood_is_of_the_text_that_training_sees(engine: TorchEngine) -
         logits[len(prompt) - 1 : -1], torch.tensor(target), reduction="sum"
     )
     assert bits == pytest.approx(float(nats) / 0.6931471805599453 / len(CODE.encode()), abs=1e-4)
+
+
+def test_an_instruction_that_does_not_fit_is_measured_in_what_was_counted(engine: TorchEngine) -> None:
+    sampling = SamplingParams(max_new_tokens=24)
+    with pytest.raises(LabError, match=r"has 1,\d\d\d tokens, and this model has room for 1,000 tokens"):
+        engine.render("word " * 1_500, "regular", Context(), sampling)
+    with pytest.raises(LabError, match=r"has 100,\d\d\d characters"):
+        engine.render("x" * 100_000, "regular", Context(), sampling)

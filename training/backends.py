@@ -50,12 +50,12 @@ def load(
     # length is 64 modulo 128 (pytorch issue 196678); Qwen2.5 meets it within 15 steps.
     torch.backends.cuda.enable_cudnn_sdp(False)
     source = str(base_model_dir(settings, family, progress))
-    model, tokenizer = (_unsloth if backend == "unsloth" else _peft)(source, family, seed)
+    model, tokenizer = (_load_with_unsloth if backend == "unsloth" else _load_with_peft)(source, family, seed)
     prepare_tokenizer(tokenizer)
     return model, tokenizer
 
 
-def _unsloth(source: str, family: Family, seed: int) -> tuple[Any, Any]:
+def _load_with_unsloth(source: str, family: Family, seed: int) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel  # must come before transformers: it patches it
 
     model, tokenizer = FastLanguageModel.from_pretrained(
@@ -73,7 +73,7 @@ def _unsloth(source: str, family: Family, seed: int) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
+def _load_with_peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
     # PEFT imports it, and on a CPU it warns of 4-bit kernels that no training here uses.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.generation.prompts import context_around, render
+from pipeline.generation.prompts import context_around, render_prompt
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.models.families import Family
 from pipeline.schema import PromptVariant, Sample
@@ -14,14 +14,14 @@ IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
 
 
 def encode(sample: Sample, variant: PromptVariant, family: Family, tokenizer: Any) -> dict[str, list[int]]:
-    """One row: ``input_ids`` of prompt, function and end token; ``labels`` the same with the prompt ignored.
+    """One row: ``input_ids`` of prompt, function and end token; ``labels`` are these with the prompt ignored.
 
-    The prompt gets the room that it gets in generation, or less where the function needs more than
-    generation would give it, so that no function is ever cut.
+    The prompt gets the room that it has in generation, or less if the function needs more than generation
+    would leave for it: no function is ever cut.
     """
     completion = [*encode_completion(tokenizer, sample.function), tokenizer.eos_token_id]
     room = family.sequence_length - max(family.max_new_tokens, len(completion))
-    prompt = render(
+    prompt = render_prompt(
         sample.prompt,
         variant,
         context_around(sample.full_code, sample.function),

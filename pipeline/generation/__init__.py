@@ -11,10 +11,10 @@ __all__ = ["Engine", "Request", "check_can_run", "open_engine"]
 
 
 def check_can_run(settings: Settings, family: Family) -> None:
-    """Tell, before anything is loaded or let go, whether the family can run on this machine.
+    """Check that the family can run on this machine, before anything is loaded or unloaded.
 
     Raises:
-        LabError: it needs a GPU that is not here.
+        LabError: it needs a GPU, and there is none.
     """
     if family.embedded or settings.engine_url:
         return
@@ -27,7 +27,7 @@ def check_can_run(settings: Settings, family: Family) -> None:
 
 
 def open_engine(settings: Settings, family: Family, progress: Progress | None = None) -> Engine:
-    """The family's engine: for a large family the server of ``RCL_ENGINE_URL``, else a model on this machine.
+    """Open the family's engine: for a large family the server of ``RCL_ENGINE_URL``, else a local model.
 
     Raises:
         LabError: the family cannot run here, or its base model or server cannot be reached.
@@ -37,12 +37,9 @@ def open_engine(settings: Settings, family: Family, progress: Progress | None = 
         from pipeline.generation.remote_engine import RemoteEngine
 
         return RemoteEngine(family, settings.engine_url, settings.engine_key)
-    from pipeline.generation.torch_engine import load_engine  # torch takes seconds to import
-
-    engine = load_engine(settings, family, progress)
-    if not family.published:
-        return engine
-    from pipeline.generation.published_engine import PublishedEngine
+    from pipeline.generation.family_engine import FamilyEngine  # torch takes seconds to import
+    from pipeline.generation.torch_engine import load_engine
     from pipeline.models.hub import fetch
 
-    return PublishedEngine(engine, lambda checkpoint: fetch(settings, family, checkpoint))
+    engine = load_engine(settings, family, progress)
+    return FamilyEngine(engine, lambda checkpoint: fetch(settings, family, checkpoint))

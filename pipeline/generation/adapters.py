@@ -44,7 +44,7 @@ class Adapter:
 
 
 class Routing:
-    """Which row of the batch uses which ranks; shared by every stacked layer of a model."""
+    """Which row of the batch uses which ranks; all stacked layers of a model share it."""
 
     mask: Tensor | None = None  # [batch, 1, R]; None for the bare model
 
@@ -85,7 +85,7 @@ class AdapterStack:
         self._stacked: tuple[str, ...] | None = None
 
     def assign(self, rows: Sequence[Adapter | None], dtype: torch.dtype, device: torch.device) -> None:
-        """Give each row of the next batches its adapter; None is the bare model."""
+        """Set the adapter of each row of the next batches; None is the bare model."""
         adapters = list({adapter.fingerprint: adapter for adapter in rows if adapter}.values())
         stacked = tuple(adapter.fingerprint for adapter in adapters)
         if stacked != self._stacked:
@@ -101,16 +101,16 @@ class AdapterStack:
 
     @contextmanager
     def only(self, rows: Tensor) -> Iterator[None]:
-        """Meanwhile the batch is these of its rows."""
-        whole = self.routing.mask
+        """Process only these rows of the batch inside the ``with`` block."""
+        all_rows = self.routing.mask
         self.keep(rows)
         try:
             yield
         finally:
-            self.routing.mask = whole
+            self.routing.mask = all_rows
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with only these rows of the batch."""
+        """Drop all other rows from the batch."""
         if self.routing.mask is not None:
             self.routing.mask = self.routing.mask[rows]
 

@@ -1,7 +1,7 @@
-"""The two prompt templates, and how the augmented one is made to fit.
+"""The two prompt templates, and how the augmented one is trimmed to fit.
 
 The templates are the Alpaca forms that the published adapters were trained with; a family can override
-them in ``families.toml``. Nothing but the file's code is ever trimmed, and what was trimmed is said.
+them in ``families.toml``. Only the file's code is ever trimmed, and the prompt tells by how much.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.schema import Context, LabError, PromptVariant
+from pipeline.schema import Context, LabError, PromptVariant, counted
 
 TEMPLATES: dict[str, str] = {
     "regular": (
@@ -31,11 +31,10 @@ TEMPLATES: dict[str, str] = {
 
 
 def context_around(full_code: str, function: str) -> Context:
-    """The file with the function taken out, wherever it occurs; it may be indented there.
+    """Return the file without the function, which may be indented there.
 
-    A method is written without the indentation that it has in its class. With a function that occurs
-    unchanged, ``before + after`` is ``full_code.replace(function, "")``: the published adapters' prompts were
-    made that way.
+    Datasets give a method without the indentation that it has in its class. If the function occurs unchanged,
+    ``before + after`` is ``full_code.replace(function, "")``, as in the prompts of the published adapters.
     """
     place = function if function in full_code else _indented(full_code, function)
     before, _, after = full_code.partition(place) if place else (full_code, "", "")
@@ -43,7 +42,7 @@ def context_around(full_code: str, function: str) -> Context:
 
 
 def _indented(full_code: str, function: str) -> str:
-    """The function as it stands in the file, with its indentation; empty where it is not there."""
+    """The function with the indentation that it has in the file; empty if the file does not hold it."""
     first = re.escape(function.partition("\n")[0])
     for match in re.finditer(rf"^([ \t]+){first}$", full_code, re.MULTILINE):
         place = textwrap.indent(function, match[1])
@@ -54,13 +53,13 @@ def _indented(full_code: str, function: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A rendered prompt; ``trimmed`` says in words what was left out, empty when nothing was."""
+    """A rendered prompt; ``trimmed`` describes what was left out, and is empty if nothing was."""
 
     text: str
     trimmed: str = ""
 
 
-def render(
+def render_prompt(
     instruction: str,
     variant: PromptVariant,
     context: Context,
@@ -68,7 +67,7 @@ def render(
     count_tokens: Callable[[str], int],
     templates: Mapping[str, str] | None = None,
 ) -> Prompt:
-    """Fill the template, trimming the context around the function until at most ``max_tokens`` are used.
+    """Fill the template; trim the context around the function until the prompt has at most ``max_tokens``.
 
     Raises:
         LabError: the instruction alone does not fit; it is never trimmed.
@@ -82,27 +81,35 @@ def render(
         return head + instruction + middle + (inner.before + inner.after if slot else "") + end
 
     bare = fill(Context())
-    # A token is at least one character, and few are longer than ten: what is far too long is not counted.
-    used = count_tokens(bare) if len(bare) < 40 * max_tokens else len(bare)
+    # Few tokens are longer than ten characters: a text that is far too long is not tokenized at all.
+    if len(bare) >= 40 * max_tokens:
+        raise LabError(_too_long(counted(len(bare), "character"), max_tokens))
+    used = count_tokens(bare)
     if used > max_tokens:
-        raise LabError(_too_long(used, max_tokens))
+        raise LabError(_too_long(counted(used, "token"), max_tokens))
     if "{context}" not in template:
         return Prompt(bare)
     before, after = context.before.splitlines(keepends=True), context.after.splitlines(keepends=True)
 
-    def tokens_near(lines: int) -> int:
-        return count_tokens(fill(_near(before, after, lines)))
+    def tokens_with(lines: int) -> int:
+        return count_tokens(fill(_nearest_lines(before, after, lines)))
 
-    low = _most(tokens_near, used, max_tokens, max(len(before), len(after)))
+    low = _most_lines_that_fit(tokens_with, used, max_tokens, max(len(before), len(after)))
     total, kept = len(before) + len(after), min(low, len(before)) + min(low, len(after))
     left_out = f"{total - kept:,} of the file's {total:,} lines were left out to fit {max_tokens:,} tokens"
-    return Prompt(fill(_near(before, after, low)), left_out if kept < total else "")
+    return Prompt(fill(_nearest_lines(before, after, low)), left_out if kept < total else "")
 
 
-def _most(tokens: Callable[[int], int], none: int, most: int, lines: int) -> int:
-    """The largest number of lines up to ``lines`` with at most ``most`` tokens; 0 lines take ``none``.
+def _most_lines_that_fit(tokens: Callable[[int], int], none: int, most: int, lines: int) -> int:
+    """Search the largest number of lines whose prompt has at most ``most`` tokens.
 
-    Counting tokens is what costs, so each guess supposes that lines are about equally long.
+    Counting tokens is slow, so each guess interpolates, as if all lines were equally long.
+
+    Args:
+        tokens: counts the prompt's tokens with a number of lines before and after the function.
+        none: tokens of the prompt without any line.
+        most: tokens that fit.
+        lines: the largest number to try.
     """
     low, at_low = 0, none
     high, at_high = lines + 1, none + 12 * 2 * (lines + 1)  # a line of code has about 12 tokens
@@ -117,12 +124,12 @@ def _most(tokens: Callable[[int], int], none: int, most: int, lines: int) -> int
     return low
 
 
-def _near(before: list[str], after: list[str], lines: int) -> Context:
+def _nearest_lines(before: list[str], after: list[str], lines: int) -> Context:
     return Context("".join(before[max(0, len(before) - lines) :]), "".join(after[:lines]))
 
 
-def _too_long(used: int, most: int) -> str:
+def _too_long(length: str, most: int) -> str:
     return (
-        f"The instruction is too long: with its template it takes {used:,} tokens, and this model has room "
-        f"for {most:,} beside the answer. Shorten it, or ask for fewer new tokens."
+        f"The instruction is too long: with its template it has {length}, and this model has room for "
+        f"{counted(most, 'token')} beside the answer. Shorten it, or ask for fewer new tokens."
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.generation.engine import Request
-from pipeline.generation.prompts import Prompt, render
+from pipeline.generation.prompts import Prompt, render_prompt
 from pipeline.models.families import Family
 from pipeline.openai_server import UNREADABLE, OptionalParameters, connect, error_message
 from pipeline.schema import Completion, Context, FinishReason, LabError, PromptVariant, SamplingParams
@@ -58,7 +58,7 @@ class RemoteEngine:
         room = self.family.sequence_length - decoding.max_new_tokens
         if room < 1:
             raise LabError(f"Fewer than {self.family.sequence_length:,} new tokens fit this model.")
-        return render(instruction, variant, context, room, _count_tokens, self.family.templates)
+        return render_prompt(instruction, variant, context, room, _count_tokens, self.family.templates)
 
     def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
         """Refused: the protocol gives no likelihoods of a text that is not the model's own."""

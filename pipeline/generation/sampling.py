@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def uniform_draws(seed: int, keys: list[str], steps: int) -> Tensor:
-    """Uniform numbers [rows, steps], each row's fixed by the seed and its own key alone.
+    """Uniform numbers [rows, steps]; those of a row depend on the seed and its own key alone.
 
-    So a row draws the same whatever else is in its batch, and in whatever order.
+    So a row draws the same numbers in any batch and at any place in it.
     """
     rows = []
     for key in keys:
@@ -22,7 +22,7 @@ def uniform_draws(seed: int, keys: list[str], steps: int) -> Tensor:
 
 
 def sample_tokens(logits: Tensor, temperature: float, min_p: float, uniform: Tensor) -> Tensor:
-    """One token id a row, [rows], from logits [rows, vocabulary] and uniform numbers [rows].
+    """Sample one token id for each row, [rows], from logits [rows, vocabulary] and uniform numbers [rows].
 
     Temperature 0 takes the most likely token. Min-p (Nguyen et al. 2024, arXiv 2407.01082) drops tokens
     less likely than ``min_p`` times the most likely one; as in transformers, after the temperature.

@@ -34,10 +34,10 @@ def published_dir(settings: Settings, family: Family) -> Path:
 
 
 def list_checkpoints(settings: Settings, family: Family) -> list[Checkpoint]:
-    """The baseline, then every adapter by size, variant and seed; the folders are read at each call.
+    """List the baseline, then all adapters by size, variant and seed; the folders are read at each call.
 
-    One that was trained here takes the place of the shipped one of its name, and that the published one's.
-    One whose files cannot be used is listed with its ``problem``.
+    A checkpoint trained here replaces the shipped one of the same name, and a shipped one the published one.
+    If its files cannot be used, it is listed with its ``problem``.
     """
     checkpoints = {name: _checkpoint(family, name, hub_id=id_) for name, id_ in family.published.items()}
     shipped = settings.assets / "checkpoints" / family.name
@@ -61,7 +61,7 @@ def _checkpoint(family: Family, name: str, path: Path | None = None, hub_id: str
 
 
 def read_checkpoint(family: Family, folder: Path) -> Checkpoint:
-    """The checkpoint in a folder of that name, with the ``problem`` of its files if they have one."""
+    """Read the checkpoint in a folder of that name, with its ``problem`` if the files cannot be used."""
     checkpoint = _checkpoint(family, folder.name, path=folder)
     try:
         checkpoint = replace(checkpoint, fingerprint=fingerprint(folder))
@@ -95,17 +95,21 @@ def _check_files(checkpoint: Checkpoint, family: Family) -> None:
 
 
 def columns(settings: Settings, family: Family) -> dict[str, Column]:
-    """Every column there is, by key: the baseline under both variants, each adapter under its own."""
-    every = [
-        Column(checkpoint, variant)
-        for checkpoint in list_checkpoints(settings, family)
-        for variant in ([checkpoint.variant] if checkpoint.variant else VARIANTS)
-    ]
-    return {column.key: column for column in every}
+    """Return all columns by key: the baseline under both variants, each adapter under its own."""
+    by_key = {}
+    for checkpoint in list_checkpoints(settings, family):
+        for variant in [checkpoint.variant] if checkpoint.variant else VARIANTS:
+            column = Column(checkpoint, variant)
+            by_key[column.key] = column
+    return by_key
 
 
 def get_column(settings: Settings, family: Family, key: str) -> Column:
-    """One column by key such as ``1000/regular``; raises ``LabError`` that lists those there are."""
+    """Return one column by a key such as ``1000/regular``.
+
+    Raises:
+        LabError: there is none; the message lists all keys.
+    """
     known = columns(settings, family)
     if key not in known:
         raise LabError(f"There is no checkpoint {key!r} of {family.name}. There are: {', '.join(known)}.")

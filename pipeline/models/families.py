@@ -30,7 +30,7 @@ class Family:
 
     Attributes:
         dataset: name of the dataset that it is trained and evaluated on.
-        sequence_length: most tokens of prompt and completion together.
+        sequence_length: the largest number of tokens of prompt and completion together.
         batch_size: samples in an optimizer step, or rows of ``sequence_length`` tokens where it packs.
         packing: whether training fills rows with whole samples, which do not attend to each other.
         base: the base model: a file of an installed package, or a hub id.
@@ -66,13 +66,17 @@ def base_folder(family: str, base: Gguf) -> str:
 
 
 def load_families(settings: Settings) -> dict[str, Family]:
-    """Every family of ``assets/families.toml``, in its order."""
+    """Read the families of ``assets/families.toml``, in the order of the file."""
     table = tomllib.loads((settings.assets / "families.toml").read_text(encoding="utf-8"))
     return {name: _family(name, row) for name, row in table.items()}
 
 
 def get_family(settings: Settings, name: str) -> Family:
-    """One family by name; raises ``LabError`` that lists those there are."""
+    """Return one family by name.
+
+    Raises:
+        LabError: there is none of that name; the message lists all names.
+    """
     families = load_families(settings)
     if name not in families:
         raise LabError(f"There is no model family {name!r}. There are: {', '.join(families)}.")

@@ -23,10 +23,10 @@ _MERGED = ["config.json", "generation_config.json", "model*.safetensors", "model
 def fetch(
     settings: Settings, family: Family, checkpoint: Checkpoint, progress: Progress | None = None
 ) -> Checkpoint:
-    """The checkpoint with its files here; a published one is downloaded into the data folder, once.
+    """Return the checkpoint with local files; a published one is downloaded into the data folder, once.
 
     Raises:
-        LabError: the hub has no such repository, asks for a login, is out of reach, or holds neither an
+        LabError: the hub has no such repository, asks for a login, cannot be reached, or holds neither an
             adapter nor a merged model in safetensors; or the files cannot be used.
     """
     if not checkpoint.path and checkpoint.hub_id:
@@ -48,30 +48,33 @@ def _fetch(
 
 
 def _download(hub_id: str, target: Path) -> None:
-    """All files of one commit, put in place together; the first of two processes wins."""
+    """Download all files of one commit, then move them into place together.
+
+    If two processes do so at once, the first to finish wins.
+    """
     from huggingface_hub import HfApi, snapshot_download
 
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        found = HfApi().model_info(hub_id)
-        names = {file.rfilename for file in found.siblings or ()}
-        wanted = _wanted(hub_id, names)
-        snapshot_download(hub_id, revision=found.sha, local_dir=part, allow_patterns=wanted)
+        info = HfApi().model_info(hub_id)
+        names = {file.rfilename for file in info.siblings or ()}
+        files = _files_to_download(hub_id, names)
+        snapshot_download(hub_id, revision=info.sha, local_dir=part, allow_patterns=files)
         shutil.rmtree(part / ".cache", ignore_errors=True)  # the download's own notes
-        (part / PUBLISHED).write_text(json.dumps({"hub_id": hub_id, "commit": found.sha}), encoding="utf-8")
+        (part / PUBLISHED).write_text(json.dumps({"hub_id": hub_id, "commit": info.sha}), encoding="utf-8")
         part.chmod(0o755)
         os.rename(part, target)
     except LabError:
         raise
     except Exception as error:  # of the hub, the network and the disk; they share no base class
         if not (target / PUBLISHED).is_file():
-            raise LabError(_in_words(hub_id, error)) from error
+            raise LabError(_explain(hub_id, error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _wanted(hub_id: str, names: set[str]) -> list[str]:
+def _files_to_download(hub_id: str, names: set[str]) -> list[str]:
     if set(_ADAPTER) <= names:
         return _ADAPTER
     if "config.json" in names and any(name.endswith(".safetensors") for name in names):
@@ -82,7 +85,7 @@ def _wanted(hub_id: str, names: set[str]) -> list[str]:
     )
 
 
-def _in_words(hub_id: str, error: Exception) -> str:
+def _explain(hub_id: str, error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):

@@ -1,4 +1,4 @@
-"""An engine for a family whose published checkpoints may be adapters or merged models."""
+"""The local engine of a family: its checkpoints may be adapters, merged models, or still on the hub."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline.schema import Checkpoint, Completion, Context, LabError, PromptVar
 
 
 @dataclass
-class PublishedEngine:
-    """A local engine whose family also has checkpoints on the hub (see ``Engine``).
+class FamilyEngine:
+    """Generates for every kind of checkpoint of a family on this machine (see ``Engine``).
 
     Adapters run on the family's one base. A merged model has no base to share: it is loaded beside it, at
     the same precision, when it is first asked for, and its rows make a batch of their own.
@@ -34,7 +34,7 @@ class PublishedEngine:
     batch_rows: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """As many rows as the base takes."""
+        """Take as many rows as the base."""
         self.batch_rows = self.base.batch_rows
 
     def describe(self) -> str:
