@@ -26,8 +26,7 @@ from training.jobs.progress import Reporter
 def ladder(
     family: str = DEFAULT_FAMILY,
     sizes: str = "200,500,1000,5000,10000",
-    second_seed: int = 43,
-    second_seed_sizes: str = "200,1000,5000",
+    extra_seeds: str = "200:43,200:44,1000:43,1000:44,5000:43",
     workers: int = 3,
     samples: int = 200,
     ship: bool = False,
@@ -41,8 +40,7 @@ def ladder(
     Args:
         family: model family
         sizes: training sizes, separated by commas
-        second_seed: another training seed, which tells training noise from evaluation noise
-        second_seed_sizes: the sizes that are trained with it too
+        extra_seeds: size:seed pairs that are trained too, to tell training noise from evaluation noise
         workers: trainings at a time; an augmented one takes about 20 GB of a GPU
         samples: number of test samples
         ship: put the protocol seed's checkpoints and all packed runs into assets/, where they are part of
@@ -58,7 +56,9 @@ def ladder(
     chosen = get_family(settings, family)
     report = Reporter()
     plan = [(size, variant, 42) for size in _numbers(sizes) for variant in VARIANTS]
-    plan += [(size, variant, second_seed) for size in _numbers(second_seed_sizes) for variant in VARIANTS]
+    for pair in extra_seeds.split(","):
+        size, _, seed = pair.partition(":")
+        plan += [(*_numbers(size), variant, *_numbers(seed)) for variant in VARIANTS]
     plan.sort(key=lambda work: (-work[0], work[1]))
     started = time.time()
     with ThreadPoolExecutor(workers) as pool:

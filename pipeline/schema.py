@@ -46,6 +46,8 @@ class Sample:
 
     ``function`` is what a model is to write. It occurs in ``full_code``, where a method may stand indented
     and ``function`` does not; ``pipeline.generation.prompts.context_around`` finds it.
+
+    ``needs_class`` marks a method that uses its class: its instruction alone is not enough to write it.
     """
 
     id: str
@@ -56,6 +58,7 @@ class Sample:
     file_length: int
     repo: str
     file: str
+    needs_class: bool = False
 
 
 @dataclass(frozen=True, slots=True)

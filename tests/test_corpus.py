@@ -67,6 +67,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "PACKAGES", ("gguf",))
 
 
+BODY = """
+    def share(self, tensor):
+        self.shared.append(tensor)
+        return self.shared[-1] if self.shared else None
+"""
+
+
 def found(code: str, name: str):
     return next((row for row in definitions(code) if row.name == name), None)
 
@@ -117,9 +124,35 @@ def test_a_class_instruction_names_bases_methods_and_fields():
     )
 
 
+def test_the_description_of_a_class_is_read_as_a_noun():
+    code = 'class Pool(Base):\n    """Pool implementation which shares its tensors."""\n' + BODY
+    assert found(code, "Pool").instruction.startswith(
+        "Write a class `Pool(Base)`: Pool implementation which shares its tensors."
+    )
+
+
+def test_a_second_sentence_that_repeats_the_first_is_left_out():
+    assert instruction_for("Disable fake quantization for the module. Disable it for the module.") == (
+        "Write a function `scale(x, factor=2.0)` to disable fake quantization for the module."
+    )
+
+
+def test_a_method_that_uses_its_class_is_marked_and_no_other():
+    assert found(MODULE, "Ring.push").needs_class
+    assert not found(MODULE, "Ring").needs_class
+
+
+def test_documentation_decorators_are_taken_out_as_docstrings_are():
+    code = (
+        '@auto_docstring(custom_intro="""Prose.""")\nclass Pool(Base):\n    """A pool of shared tensors."""\n'
+    )
+    assert found(code + BODY, "Pool").function.startswith("class Pool(Base):")
+
+
 @pytest.mark.parametrize(
     "docstring",
     [
+        "Args:\n    x: the input tensor of the layer that is to be scaled",
         "See `Ring` for more information on this.",
         "TODO: say what this does some day, please.",
         "Same as above.",
@@ -158,6 +191,10 @@ def test_every_docstring_style_gives_the_same_instruction(docstring: str):
         ("**bold** and *slanted* words", "bold and slanted words"),
         ("`the paper <https://arxiv.org/abs/1>`_ and [this](https://a.b)", "the paper and this"),
         ("a * b * c stays, <pad> stays", "a * b * c stays, <pad> stays"),
+        ("allow only alphanumerics, `-` and `_`.", "allow only alphanumerics, `-` and `_`."),
+        ("the `guide`_ and `other`__", "the guide and other"),
+        ("the name ` label ` of it", "the name `label` of it"),
+        ("an instance of ['Tokenizer`]", "an instance of ['Tokenizer]"),
     ],
 )
 def test_markup_becomes_plain_words(marked: str, plain: str):
@@ -225,7 +262,7 @@ def test_vendored_test_generated_and_version_files_are_left_out(path: str, own: 
 
 def test_the_corpus_is_large_and_holds_nothing_twice(corpus: Corpus):
     samples = [(corpus.ids[i], corpus.instruction(i), corpus._rows[i].function) for i in range(len(corpus))]
-    assert len(samples) >= 14_000
+    assert len(samples) >= 13_000
     for column in zip(*samples, strict=True):
         assert len(set(column)) == len(samples)
 

@@ -43,7 +43,7 @@ PACKAGES = (
     "transformers",
     "trl",
 )
-_FORMAT = 1  # raise it with every change of what is harvested or how it is stored
+_FORMAT = 2  # raise it with every change of what is harvested or how it is stored
 _ROW = pa.struct(
     {
         "name": pa.string(),
@@ -52,6 +52,7 @@ _ROW = pa.struct(
         "start": pa.int32(),
         "end": pa.int32(),
         "indent": pa.int32(),
+        "needs_class": pa.bool_(),
     }
 )
 _SCHEMA = pa.schema({"repo": pa.string(), "file": pa.string(), "code": pa.string(), "rows": pa.list_(_ROW)})
@@ -95,6 +96,7 @@ class Corpus:
             file_length=len(full_code),
             repo=self._repos[parent],
             file=self._files[parent],
+            needs_class=row.needs_class,
         )
 
     def instruction(self, index: int) -> str:

@@ -118,11 +118,15 @@ def clean(text: str) -> str:
     text = re.sub(r"\[([^\]\[]+)\]\((?:http|#|/|\.)[^)]*\)", r"\1", text)  # [words](url)
     text = re.sub(r"\[[\w.-]{1,12}\]_", "", text)  # [1]_
     text = re.sub(r"`{2,3}([^`]+)`{2,3}", r"`\1`", text)
-    text = re.sub(r"`([^`]+)`__?\b", r"\1", text)
+    # Code spans and links in one pass from the left: in "`-` and `_`" no link ends at the second backtick.
+    text = re.sub(r"`([^`]+)`(__?(?![\w`]))?", lambda span: span[1] if span[2] else span[0], text)
     text = re.sub(r"\*\*([^*`]+)\*\*", r"\1", text)
     text = re.sub(r"(?<![\w*`])\*([A-Za-z][^*`]*)\*(?![\w*])", r"\1", text)
     text = re.sub(r"</?(?:Tip|br|b|i|p|em|a|code|strong|su[bp]|div|span|hfoptions?)\b[^>]*>", " ", text)
     text = re.sub(r"`{2,}", "`", re.sub(r"\s+([.,;:])(?=\s|$)", r"\1", text))
+    text = re.sub(r"`\s*([^`]*[^`\s])\s*`", r"`\1`", text)
+    if text.count("`") % 2:  # one that is opened and never closed, in the source itself
+        text = text.replace("`", "")
     return re.sub(r"\s+", " ", text).strip()
 
 
@@ -145,7 +149,15 @@ def _description(lines: list[str]) -> str:
     sentences = _sentences(text)
     while len(sentences) > 1 and sentences[-1].endswith(":"):  # it announces what was left out
         sentences.pop()
+    if len(sentences) > 1 and _says_the_same(*sentences[:2]):
+        del sentences[1]
     return re.sub(r",? ?(as follows?|the following|following)?[:. ]+$", ".", " ".join(sentences))
+
+
+def _says_the_same(first: str, second: str) -> bool:
+    """Whether the second sentence hardly has a word that the first one lacks."""
+    before, after = (set(re.findall(r"\w+", sentence.lower())) for sentence in (first, second))
+    return len(after - before) <= len(after) // 5
 
 
 def _sentences(text: str) -> list[str]:

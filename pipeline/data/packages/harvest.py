@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.data.packages.instructions import Definition, instruction
+from pipeline.data.packages.instructions import Definition, instruction, needs_class
 
 SHORTEST, LONGEST = 80, 1000
 """Characters of a function once its docstring is taken out."""
@@ -33,6 +33,7 @@ class Found:
         function: its source, dedented, docstrings taken out.
         start: where it starts in the file's code, in characters, and ``end`` where it ends.
         indent: spaces before it in the file.
+        needs_class: whether it uses its class, so that the instruction alone is not enough.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Found:
     start: int
     end: int
     indent: int
+    needs_class: bool
 
 
 def is_own_source(path: str) -> bool:
@@ -67,17 +69,14 @@ def definitions(code: str) -> list[Found]:
     offsets = [0]
     for line in lines:
         offsets.append(offsets[-1] + len(line) + 1)
-    every = [(node, owners, _docstring_lines(node, lines)) for node, owners in _walk(tree, ())]
-    dropped = {number for _, _, span in every for number in span}
+    nodes = [(node, owners, _docstring_lines(node, lines)) for node, owners in _walk(tree, ())]
+    dropped = {number for node, _, span in nodes for number in (*span, *_documentation_decorator(node))}
     found: dict[str, Found] = {}
-    for node, owners, span in every:
-        row = _found(node, owners, lines, dropped) if span else None
+    for node, owners, span in nodes:
+        row = _row(node, owners, lines, offsets, dropped) if span else None
         if row:
-            name, text, function, first, last = row
             # The first of a name stays: a second one is the other branch of an if, or a property's setter.
-            found.setdefault(
-                name, Found(name, text, function, offsets[first - 1], offsets[last] - 1, node.col_offset)
-            )
+            found.setdefault(row.name, row)
     return list(found.values())
 
 
@@ -94,9 +93,9 @@ def _walk(
                 yield from _walk(child, owners)
 
 
-def _found(
-    node: Definition, owners: tuple[Definition, ...], lines: list[str], dropped: set[int]
-) -> tuple[str, str, str, int, int] | None:
+def _row(
+    node: Definition, owners: tuple[Definition, ...], lines: list[str], offsets: list[int], dropped: set[int]
+) -> Found | None:
     docstring = _docstring(node)
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     last = node.end_lineno or first
@@ -105,7 +104,19 @@ def _found(
         return None
     owner = owners[-1].name if owners and isinstance(owners[-1], ast.ClassDef) else None
     text = instruction(node, None if isinstance(node, ast.ClassDef) else owner, docstring)
-    return (".".join(each.name for each in (*owners, node)), text, function, first, last) if text else None
+    if text is None:
+        return None
+    name = ".".join(each.name for each in (*owners, node))
+    start, end = offsets[first - 1], offsets[last] - 1
+    return Found(name, text, function, start, end, node.col_offset, needs_class(node, owner))
+
+
+def _documentation_decorator(node: Definition) -> range:
+    """Numbers of the lines of transformers' ``@auto_docstring``, which is documentation as a docstring is."""
+    for decorator in node.decorator_list:
+        if ast.unparse(decorator).partition("(")[0] == "auto_docstring":
+            return range(decorator.lineno, (decorator.end_lineno or decorator.lineno) + 1)
+    return range(0)
 
 
 def _docstring(node: Definition) -> str | None:

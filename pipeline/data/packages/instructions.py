@@ -37,14 +37,32 @@ def instruction(node: Definition, owner: str | None, docstring: str) -> str | No
     signature = _signature(node)
     if len(signature) > _SIGNATURE or not _describes(doc):
         return None
+    if not doc.description and (isinstance(node, ast.ClassDef) or not doc.returns):
+        return None  # arguments alone do not say what it does
     text = f"Write {_kind(node, owner)} `{signature}`" + (f" of the class `{owner}`" if owner else "")
-    text += _joined(shorten(doc.description, LONGEST_DESCRIPTION)) if doc.description else "."
+    text += _joined(node, shorten(doc.description, LONGEST_DESCRIPTION)) if doc.description else "."
     described = bool(doc.description)
     for extra in _extras(node, doc):
         if len(text) + 1 + len(extra) <= LONGEST:
             text += " " + extra
             described |= extra.startswith(("Args", "Returns"))
     return text if described and len(text) <= LONGEST else None
+
+
+def needs_class(node: Definition, owner: str | None) -> bool:
+    """Whether a method uses attributes of its class or instance, which no instruction names."""
+    if owner is None or isinstance(node, ast.ClassDef) or not node.args.args:
+        return False
+    if any(ast.unparse(decorator) == "staticmethod" for decorator in node.decorator_list):
+        return False
+    first = node.args.args[0].arg
+    return any(
+        isinstance(part, ast.Attribute)
+        and isinstance(part.ctx, ast.Load)
+        and isinstance(part.value, ast.Name)
+        and part.value.id == first
+        for part in ast.walk(node)
+    )
 
 
 def _describes(doc: Doc) -> bool:
@@ -94,7 +112,7 @@ def _signature(node: Definition) -> str:
     return f"{node.name}({ast.unparse(bare)})"
 
 
-def _joined(description: str) -> str:
+def _joined(node: Definition, description: str) -> str:
     """The description as the end of a sentence that begins with ``Write a function ...``."""
     plain = _OPENING.sub("", description)
     first, _, rest = plain.partition(" ")
@@ -102,7 +120,8 @@ def _joined(description: str) -> str:
     if verb.endswith("ly") and verb not in VERBS:  # "Recursively apply ..."
         verb = rest.partition(" ")[0].lower()
     stems = {verb[:-1], verb[:-2], verb[:-3] + "y"} if verb.endswith("s") else set()
-    if verb in VERBS and plain == description:
+    # A class is described by a noun ("Pool implementation which ..."), so there it is no verb.
+    if verb in VERBS and plain == description and not isinstance(node, ast.ClassDef):
         return f" to {first.lower()} {rest}"
     if stems & VERBS:
         return f" that {first.lower()} {rest}"
