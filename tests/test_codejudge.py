@@ -479,6 +479,10 @@ UNREADABLE = {
     "empty": (chat(content=None), "empty"),
     "blank": (chat(content=" \n"), "empty"),
     "cut off": (Reply("so far [[Correct]]", finish_reason="length"), "cut off at 512 tokens"),
+    "cut off by another name": (
+        Reply("[[Correct]] so f", finish_reason="MAX_TOKENS"),
+        "cut off at 512 tokens",
+    ),
     "cut off empty": (chat("length", content=None), "cut off at 512 tokens"),
     "no verdict": (Reply("I cannot say."), "no verdict"),
     "refused": (chat(content=None, refusal="I cannot judge code."), "I cannot judge code"),

@@ -160,6 +160,11 @@ def test_a_block_may_stand_in_a_list_or_quote_with_any_fence(marks, indent):
     assert extract_code(f"Like this:\n\n{indent}{marks}python\n{body}") == CODE
 
 
+@pytest.mark.parametrize("opening", ["Here it is: ```python", "Here it is:```py", "The code: ```"])
+def test_a_block_may_open_at_the_end_of_a_line_of_prose(opening):
+    assert extract_code(f"{opening}\n{CODE}\n```\nDone.") == CODE
+
+
 def test_a_block_inside_a_markdown_block_is_the_code():
     for outer in ("```", "````"):
         text = f"{outer}markdown\nHere:\n```python\n{CODE}\n```\nDone.\n{outer}"
@@ -202,6 +207,8 @@ def test_line_ends_of_windows_change_nothing():
         "\n<THINKING>\n~~~\nx = 1\n~~~\n</THINKING>\n",
         "Maybe:\n```python\nx = 1\n```\nNo.\n</think>\n",  # the prompt's template opened the thinking
         "[THINK]```python\nx = 1\n```[/THINK]\n",
+        "◁think▷\n```python\nx = 1\n```\n◁/think▷\n",
+        "<|channel|>analysis<|message|>```\nx = 1\n```<|end|><|start|>assistant<|channel|>final<|message|>",
         "<think>a</think>\n<think>\n```python\nx = 1\n```\n</think>\n",
     ],
 )

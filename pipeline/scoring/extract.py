@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
-from pipeline.scoring.fences import Fence, parse_fence
+from pipeline.scoring.fences import Fence, parse_fence, parse_opening
 from pipeline.scoring.syntax import LongString, defines_something, is_python_so_far, long_strings
 from pipeline.scoring.thinking import without_thinking
 
@@ -49,7 +49,7 @@ def _first_python_block(lines: Sequence[str]) -> list[str] | None:
     """The lines of the first block that is Python by its tag, or has none."""
     other: Fence | None = None  # what opened the block in another language
     for number, line in enumerate(lines):
-        fence = parse_fence(line)
+        fence = parse_fence(line) if other else parse_opening(line)
         if fence is None:
             continue
         if other:

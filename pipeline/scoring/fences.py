@@ -10,6 +10,7 @@ _FENCE = re.compile(
     r"(?P<indent>[ \t]*(?:>[ \t]?|(?:[-*+]|\d{1,9}[.)])[ \t]+)*)"  # quotes and list items may hold a block
     r"(?P<marks>`{3,}|~{3,})[ \t]*(?P<tag>[^\s`]*)[^`]*"
 )
+_AFTER_PROSE = re.compile(r"[^`]*[\s:](?P<marks>`{3,})[ \t]*(?P<tag>[^\s`]*)[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,11 @@ def parse_fence(line: str) -> Fence | None:
     """The fence in this line, None if it is none."""
     found = _FENCE.fullmatch(line)
     return Fence(found["indent"], found["marks"], found["tag"]) if found else None
+
+
+def parse_opening(line: str) -> Fence | None:
+    """The fence in this line; also one at the end of a line of prose, where Markdown knows none."""
+    if fence := parse_fence(line):
+        return fence
+    found = _AFTER_PROSE.fullmatch(line)
+    return Fence("", found["marks"], found["tag"]) if found else None

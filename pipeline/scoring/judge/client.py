@@ -35,6 +35,7 @@ from pipeline.scoring.thinking import without_thinking
 
 T = TypeVar("T")
 _LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
+_CUT_OFF = ("length", "max_tokens")  # the second is no standard, but some servers send it
 _MOST_FAILURES = 5  # calls in a row without an answer: then the judge is at fault, not the question
 _backoff = tenacity.wait_exponential_jitter(initial=0.4, max=30, jitter=0.2)  # seconds
 _LOG = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class JudgeClient:
         return answer, value
 
     def _read(self, answer: Answer, read: Callable[[str], T]) -> T:
-        if answer.finish_reason == "length":
+        if answer.finish_reason.lower() in _CUT_OFF:
             limit = self.config.max_tokens
             raise Unanswered(
                 f"the judge's answer was cut off at {limit} tokens; raise its token limit", answer.text
