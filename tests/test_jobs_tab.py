@@ -26,7 +26,9 @@ from training.sweep import VERBS
 from ui.api.jobs import submission
 from ui.jobs import html as jobs_view
 from ui.jobs import sweep_grid as jobs_sweep
+from ui.jobs.curve import curve_of, plot
 from ui.jobs.forms import build as build_form
+from ui.jobs.look import redraw
 from ui.jobs.preview import preview
 from ui.lab import Lab
 
@@ -210,7 +212,9 @@ def test_an_estimate_says_whether_it_is_rough_or_measured_here(runner: Runner) -
 
 def test_text_from_a_job_is_shown_as_text(runner: Runner) -> None:
     job = Job("1", "count", {"to": 1}, ("python", "<i>"), "k", state="failed", owner="<b>", reason="<script>")
-    shown = jobs_view.queue([job], "", 0.0) + jobs_view.head(job, 0.0) + jobs_view.body(job, [], "<u>")
+    shown = (
+        jobs_view.queue([job], "", 0.0) + jobs_view.head(job, 0.0) + jobs_view.body(job, curve_of([]), "<u>")
+    )
     assert not [tag for tag in ("<i>", "<b>", "<script>", "<u>") if tag in shown]
 
 
@@ -229,9 +233,22 @@ def test_a_sweep_is_a_grid_of_sizes_by_variants_and_seeds(runner: Runner) -> Non
     assert sorted(re.findall('data-id="([^"]*)"', shown)) == sorted(job.id for job in members)
 
 
-def test_a_curve_is_drawn_from_two_points_on(runner: Runner) -> None:
+def test_a_curve_is_drawn_from_two_points_on() -> None:
     reports = [{"fraction": step / 4, "step": step, "loss": 1 / step} for step in range(1, 5)]
-    assert jobs_view.curve(reports[:1]) == ""
-    assert "Loss: <b>0.250</b>" in jobs_view.curve(reports)
+    assert not plot(curve_of(reports[:1])).visible
+    shown = plot(curve_of(reports))
+    assert shown.visible
+    assert (shown.x, shown.y) == ("Step", "Loss")
     broken = [*reports, {"fraction": 1.0, "step": 5, "loss": float("nan")}]
-    assert "nan" not in jobs_view.curve(broken)
+    assert curve_of(broken) == curve_of(reports)
+    assert curve_of([{"fraction": 0.5, "score": 0.25}]).points == ((50.0, 0.25),)
+
+
+def test_a_curve_that_the_page_shows_already_is_not_sent_again(runner: Runner) -> None:
+    runner.start()
+    job = ended(runner, runner.submit("count", {"to": 3}))
+    runner.close()
+    at = 3
+    first = redraw(runner, job.id)
+    assert isinstance(first[at], gr.LinePlot)
+    assert redraw(runner, job.id, first[at + 1])[at] == gr.skip()

@@ -43,7 +43,7 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
         expect(form.locator(".command")).to_contain_text("--subset-size=1 --prompt=regular --epochs=12")
         page.get_by_role("button", name="Start fine-tune").click()
         expect(page.locator("#jobs-head .state.running")).to_be_visible()
-        loss = page.locator("#jobs-body figcaption b")
+        loss = page.locator("#jobs-body .newest b")
         expect(loss).to_be_visible(timeout=LONG)
         first = loss.inner_text()
         expect(loss).not_to_have_text(first, timeout=LONG)

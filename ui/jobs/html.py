@@ -11,6 +11,7 @@ from pipeline.schema import counted
 from pipeline.scoring import metric_of
 from training.jobs import Job, duration
 from ui import numbers
+from ui.jobs.curve import Curve
 from ui.markup import escape
 
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
@@ -139,8 +140,8 @@ def head(job: Job, now: float, hint: str = "") -> str:
     return f"<header><h3>{escape(title(job))}</h3>{badge(job)}</header>{_bar(job)}{said}{more}"
 
 
-def body(job: Job, reports: Sequence[Mapping[str, Any]], where: str, members: str = "") -> str:
-    """The rest of an open job: curve, result, facts, command; of a sweep its members instead of a curve."""
+def body(job: Job, curve: Curve, where: str, members: str = "") -> str:
+    """The rest of an open job: its newest value or a sweep's members, its result, facts and command."""
     whole = f'<button type="button" data-id="{escape(job.sweep)}">the sweep</button>' if job.sweep else ""
     facts = {
         "Asked": f"{_date(job.created)} by {job.owner}",
@@ -153,9 +154,13 @@ def body(job: Job, reports: Sequence[Mapping[str, Any]], where: str, members: st
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
     rows += f"<dt>Part of</dt><dd>{whole}</dd>" if whole else ""
-    parts = [members or curve(reports), _result(job.result or {})]
+    parts = [members or _newest(curve), _result(job.result or {})]
     parts += [f'<dl class="facts">{rows}</dl>', command(job.command) if job.command else ""]
     return "".join(parts)
+
+
+def _newest(curve: Curve) -> str:
+    return f'<p class="newest">{curve.y}: <b>{curve.last:.3f}</b></p>' if curve.last is not None else ""
 
 
 def _result(result: Mapping[str, Any]) -> str:
@@ -183,32 +188,6 @@ def _score(name: str, score: Any) -> str:
     shown = numbers.mean_score(mean, metric_of(name)) if isinstance(mean, float) else mean or "unscored"
     of = f"n={score.get('n')}" + (f", {unscored} unscored" if unscored else "")
     return f"{escape(shown)} <small>{escape(of)}</small>"
-
-
-def curve(reports: Sequence[Mapping[str, Any]]) -> str:
-    """The loss by step, or the score so far, as a drawing; empty before there are two points."""
-    name = "loss" if any("loss" in report for report in reports) else "score"
-    points = [
-        (float(report.get("step", 100 * report["fraction"])), float(report[name]))
-        for report in reports
-        if isinstance(report.get(name), int | float) and report[name] == report[name]
-    ]
-    if len(points) < 2:
-        return ""
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    low, high = min(ys), max(ys)
-    across, up = (max(xs) - min(xs)) or 1, (high - low) or 1
-    line = " ".join(f"{1000 * (x - min(xs)) / across:.1f},{100 * (high - y) / up:.2f}" for x, y in points)
-    unit = "step" if any("step" in report for report in reports) else "% done"
-    label = "Loss" if name == "loss" else "Mean score so far"
-    # The labels stand outside of the drawing, which is stretched to the width there is.
-    return (
-        f'<figure class="curve"><figcaption>{label}: <b>{ys[-1]:.3f}</b></figcaption>'
-        f'<div class="axis"><span>{high:.3g}</span><span>{low:.3g}</span></div>'
-        f'<svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" '
-        f'aria-label="{label} by {unit}, now {ys[-1]:.3f}"><polyline points="{line}"/></svg>'
-        f'<div class="steps"><span>{unit} {min(xs):.0f}</span><span>{max(xs):.0f}</span></div></figure>'
-    )
 
 
 def _ago(seconds: float) -> str:

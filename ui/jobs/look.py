@@ -13,9 +13,12 @@ from training.jobs import Job, RecordsError, Runner
 from training.jobs.limits import jobs_are_on
 from ui.jobs import html as jobs_view
 from ui.jobs import sweep_grid as jobs_sweep
+from ui.jobs.curve import Curve, curve_of, plot
 from ui.markup import escape
 
 _MOST_ROWS = 100
+Drawn = tuple[str, Curve]
+"""The open job's id, and the curve that the page shows of it."""
 _PICK = """
 element.addEventListener("click", (event) => {
   const row = event.target.closest("[data-id]");
@@ -41,6 +44,8 @@ class Look:
     queue: gr.HTML
     opened: gr.State
     head: gr.HTML
+    curve: gr.LinePlot
+    drawn: gr.State
     body: gr.HTML
     log: gr.Textbox
     buttons: dict[str, gr.Button]
@@ -48,7 +53,8 @@ class Look:
     @property
     def outputs(self) -> list[Any]:
         """All of them, in the order of ``redraw``."""
-        return [self.queue, self.opened, self.head, self.body, self.log, *self.buttons.values()]
+        shown = [self.queue, self.opened, self.head, self.curve, self.drawn, self.body, self.log]
+        return [*shown, *self.buttons.values()]
 
 
 def build() -> Look:
@@ -62,6 +68,7 @@ def build() -> Look:
                 key: gr.Button(text, visible=False, size="sm", scale=0, min_width=120)
                 for key, text in _BUTTONS.items()
             }
+        curve = plot()
         body = gr.HTML(js_on_load=_PICK, elem_id="jobs-body")
         log = gr.Textbox(
             label="Log",
@@ -72,13 +79,27 @@ def build() -> Look:
             visible=False,
             elem_id="jobs-log",
         )
-    return Look(queue, gr.State(""), head, body, log, buttons)
+    return Look(queue, gr.State(""), head, curve, gr.State(None), body, log, buttons)
 
 
-def redraw(runner: Runner, opened: str) -> list[Any]:
-    """Updates of ``Look.outputs``; the newest job is shown where the one that is asked for is gone."""
+def redraw(runner: Runner, opened: str, drawn: Drawn | None = None) -> list[Any]:
+    """Updates of ``Look.outputs``.
+
+    Args:
+        runner: of the jobs.
+        opened: id of the job to show; the newest is shown where that one is gone.
+        drawn: the curve that the page shows, which is not sent again: it would flicker.
+    """
     now = time.time()
-    empty = ["", _NOTHING, "", gr.Textbox(visible=False), *(gr.Button(visible=False) for _ in _BUTTONS)]
+    empty = [
+        "",
+        _NOTHING,
+        plot(),
+        None,
+        "",
+        gr.Textbox(visible=False),
+        *(gr.Button(visible=False) for _ in _BUTTONS),
+    ]
     try:
         every = runner.list()
     except RecordsError as error:
@@ -87,6 +108,8 @@ def redraw(runner: Runner, opened: str) -> list[Any]:
     shown = next((job for job in every if job.id == opened), top[0] if top else None)
     if shown is None:
         return [jobs_view.queue([], "", now), *empty]
+    curve = curve_of(runner.progress(shown.id))
+    current = (shown.id, curve)
     members = [job for job in reversed(every) if job.sweep == shown.id]
     log = runner.logs(shown.id) if shown.kind != "sweep" else ""
     can = possible(runner, shown)
@@ -94,12 +117,9 @@ def redraw(runner: Runner, opened: str) -> list[Any]:
         jobs_view.queue(top[:_MOST_ROWS], shown.sweep or shown.id, now),
         shown.id,
         jobs_view.head(shown, now, _hint(shown, can)),
-        jobs_view.body(
-            shown,
-            runner.progress(shown.id),
-            _where(runner, shown),
-            jobs_sweep.grid(members, now) if members else "",
-        ),
+        gr.skip() if current == drawn else plot(curve),
+        current,
+        jobs_view.body(shown, curve, _where(runner, shown), jobs_sweep.grid(members, now) if members else ""),
         gr.Textbox(log, visible=bool(log)),
         *(gr.Button(visible=can[key]) for key in _BUTTONS),
     ]

@@ -19,7 +19,7 @@ from ui.callbacks import QUIET, inform
 from ui.jobs import forms as jobs_forms
 from ui.jobs import look as jobs_look
 from ui.jobs.forms import Form
-from ui.jobs.look import Look, redraw
+from ui.jobs.look import Drawn, Look, redraw
 from ui.jobs.preview import preview
 from ui.lab import Lab
 from ui.markup import escape
@@ -144,14 +144,14 @@ def _who(request: gr.Request) -> str:
 
 
 def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> None:
-    def refresh(opened: str) -> list[Any]:
-        return redraw(runner, opened)
+    def refresh(opened: str, drawn: Drawn | None) -> list[Any]:
+        return redraw(runner, opened, drawn)
 
     def open_row(event: gr.EventData) -> list[Any]:
         return redraw(runner, str(event.id))
 
     timer = gr.Timer(_EVERY, active=False)
-    tick = timer.tick(refresh, look.opened, look.outputs, trigger_mode="once", **QUIET)
+    tick = timer.tick(refresh, [look.opened, look.drawn], look.outputs, trigger_mode="once", **QUIET)
     tick.then(None, js=_FOLLOW)
     for table in (look.queue, look.body):
         table.click(open_row, None, look.outputs, **QUIET).then(None, js=_TO_THE_END)
@@ -160,7 +160,7 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
         return gr.Timer(active=event.value == "Jobs")  # nobody looks at it in another tab
 
     entered = tabs.select(watch, None, timer, **QUIET)
-    entered.then(refresh, look.opened, look.outputs, **QUIET).then(None, js=_FOLLOW)
+    entered.then(refresh, [look.opened, look.drawn], look.outputs, **QUIET).then(None, js=_FOLLOW)
 
 
 def _wire_links(runner: Runner, look: Look, navigation: Navigation) -> None:
