@@ -137,7 +137,10 @@ def test_no_other_program_starts(sandbox: Sandbox) -> None:
     assert raised(attack(sandbox, "os.execv('/bin/true', ['true'])")) == "PermissionError"
 
 
-@pytest.mark.parametrize("target", ["os.getppid()", "-1", str(os.getpid())])
+TARGETS = ["os.getppid()", "-1", str(os.getpid())]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=["parent", "everybody", "test"])
 def test_no_other_process_is_killed(sandbox: Sandbox, target: str) -> None:
     assert raised(attack(sandbox, f"os.kill({target}, 9)")) == "PermissionError"
 
@@ -166,7 +169,7 @@ def test_no_system_call_of_another_architecture_slips_through(sandbox: Sandbox) 
 PRIVATE = ("/etc/passwd", __file__, "/proc/self/environ", f"/proc/{os.getpid()}/environ")
 
 
-@pytest.mark.parametrize("path", PRIVATE)
+@pytest.mark.parametrize("path", PRIVATE, ids=["users", "test file", "own environment", "test environment"])
 def test_no_one_s_files_are_read(sandbox: Sandbox, path: str) -> None:
     assert raised(attack(sandbox, f"return open({path!r}).read()")) == "PermissionError"
 
