@@ -147,7 +147,7 @@ def test_a_bad_folder_is_listed_with_its_reason_and_all_others_work(
 ) -> None:
     damage(copy_shipped(own, embedded, "300-regular"))
     good = copy_shipped(own, embedded, "400-regular").name
-    found = listed(own, embedded)
+    found = listed(own, replace(embedded, published={"600-regular": "lab/model"}))
     (bad,) = (checkpoint for checkpoint in found.values() if checkpoint.problem)
     assert bad.name in ("300-regular", "0-regular")
     assert words in bad.problem

@@ -18,8 +18,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from pipeline.generation import open_engine
-from pipeline.generation.family_engine import FamilyEngine
+from pipeline.generation.published_engine import PublishedEngine
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import columns, list_checkpoints, read_checkpoint
 from pipeline.models.families import Family
@@ -107,7 +106,7 @@ def test_a_published_adapter_and_a_merged_model_write_the_same_in_one_comparison
     assert not one.checkpoint.is_merged
     assert other.checkpoint.is_merged
     assert other.checkpoint.fingerprint == COMMIT[:12]
-    engine = FamilyEngine(
+    engine = PublishedEngine(
         load_engine(fresh_short, published, dtype=torch.float32),
         lambda checkpoint: fetch(fresh_short, published, checkpoint),
     )
@@ -156,8 +155,8 @@ def base_engine(short: Settings, family: Family) -> TorchEngine:
 
 
 @pytest.fixture
-def engine(base_engine: TorchEngine) -> FamilyEngine:
-    return FamilyEngine(base_engine, lambda checkpoint: checkpoint)
+def engine(base_engine: TorchEngine) -> PublishedEngine:
+    return PublishedEngine(base_engine, lambda checkpoint: checkpoint)
 
 
 @pytest.fixture
@@ -178,15 +177,15 @@ def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any
     save_file(state, folder / "model.safetensors", {"format": "pt"})
 
 
-def answer(engine: FamilyEngine, folder: Path) -> str:
-    column = Column(read_checkpoint(engine.base.family, folder), "regular")
+def answer(engine: PublishedEngine, folder: Path) -> str:
+    column = Column(read_checkpoint(replace(engine.base.family, published=NAMES), folder), "regular")
     assert column.checkpoint.is_merged
     *_, (completion,) = engine.stream([request_for(column, "def add")], GREEDY)
     return completion.text
 
 
 def test_a_merged_model_that_names_no_end_token_ends_with_the_base_models(
-    engine: FamilyEngine, merged: Path
+    engine: PublishedEngine, merged: Path
 ) -> None:
     expected = answer(engine, merged)
     for name in ("config.json", "generation_config.json"):
@@ -195,7 +194,7 @@ def test_a_merged_model_that_names_no_end_token_ends_with_the_base_models(
 
 
 def test_a_merged_model_that_is_replaced_under_its_name_is_loaded_again(
-    engine: FamilyEngine, merged: Path
+    engine: PublishedEngine, merged: Path
 ) -> None:
     before = answer(engine, merged)
     change_weights(merged, lambda state: state["model.norm.weight"].neg_())
@@ -210,23 +209,20 @@ def test_a_merged_model_that_is_replaced_under_its_name_is_loaded_again(
     ],
 )
 def test_a_merged_model_with_bad_weights_is_refused(
-    engine: FamilyEngine, merged: Path, change: Callable[[dict[str, torch.Tensor]], Any], words: str
+    engine: PublishedEngine, merged: Path, change: Callable[[dict[str, torch.Tensor]], Any], words: str
 ) -> None:
     change_weights(merged, change)
     with pytest.raises(LabError, match=words):
         answer(engine, merged)
 
 
-def test_a_merged_model_of_another_base_is_refused(engine: FamilyEngine, merged: Path) -> None:
+def test_a_merged_model_of_another_base_is_refused(engine: PublishedEngine, merged: Path) -> None:
     set_fields(merged / "config.json", num_hidden_layers=2)
     with pytest.raises(LabError, match=r"no fine-tune of the base model \(num_hidden_layers: 2, not 4\)"):
         answer(engine, merged)
 
 
-def test_a_merged_model_answers_in_a_family_that_has_published_none(
-    fresh_short: Settings, family: Family, merged: Path
+def test_a_family_without_published_checkpoints_says_that_it_takes_adapters_only(
+    family: Family, merged: Path
 ) -> None:
-    engine = open_engine(fresh_short, family)
-    column = Column(read_checkpoint(family, merged), "regular")
-    *_, (completion,) = engine.stream([request_for(column, "def add")], GREEDY)
-    assert completion.text
+    assert "is a merged model" in read_checkpoint(family, merged).problem

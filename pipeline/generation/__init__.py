@@ -37,9 +37,12 @@ def open_engine(settings: Settings, family: Family, progress: Progress | None = 
         from pipeline.generation.remote_engine import RemoteEngine
 
         return RemoteEngine(family, settings.engine_url, settings.engine_key)
-    from pipeline.generation.family_engine import FamilyEngine  # torch takes seconds to import
-    from pipeline.generation.torch_engine import load_engine
-    from pipeline.models.hub import fetch
+    from pipeline.generation.torch_engine import load_engine  # torch takes seconds to import
 
     engine = load_engine(settings, family, progress)
-    return FamilyEngine(engine, lambda checkpoint: fetch(settings, family, checkpoint))
+    if not family.published:
+        return engine
+    from pipeline.generation.published_engine import PublishedEngine
+    from pipeline.models.hub import fetch
+
+    return PublishedEngine(engine, lambda checkpoint: fetch(settings, family, checkpoint))

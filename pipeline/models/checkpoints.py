@@ -88,6 +88,11 @@ def _check_files(checkpoint: Checkpoint, family: Family) -> None:
             f"1. Rename the folder {folder}."
         )
     if checkpoint.is_merged:
+        if not family.published:
+            raise LabError(
+                f"Checkpoint {name} cannot be used here: it is a merged model, and {family.name} takes only "
+                "adapters."
+            )
         check_model(folder)
     else:
         parse_lora_settings(name, (folder / ADAPTER_CONFIG).read_bytes(), family)

@@ -1,4 +1,4 @@
-"""The local engine of a family: its checkpoints may be adapters, merged models, or still on the hub."""
+"""The local engine of a family with published checkpoints, which may be adapters or merged models."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline.schema import Checkpoint, Completion, Context, LabError, PromptVar
 
 
 @dataclass
-class FamilyEngine:
-    """Generates for every kind of checkpoint of a family on this machine (see ``Engine``).
+class PublishedEngine:
+    """Generates for a family whose published checkpoints may be adapters or merged models (see ``Engine``).
 
     Adapters run on the family's one base. A merged model has no base to share: it is loaded beside it, at
     the same precision, when it is first asked for, and its rows make a batch of their own.
