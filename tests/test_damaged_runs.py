@@ -28,7 +28,7 @@ from pipeline.schema import LabError, Score
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
 from tests.made_up_runs import CHRF, bare_settings, make_run
-from ui.results.presenter import View
+from ui.results.presenter import Presenter
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_damaged_run_is_listed_with_its_reason_and_hides_no_other(
     (problem,) = cache.problems()
     assert problem.startswith(f"{bad.path.name}: ")
     assert len(problem) > len(bad.path.name) + 20
-    shown = View(own).show("", "")
+    shown = Presenter(own).show("", "")
     assert bad.path.name in shown["runs"]
     assert "Traceback" not in shown["runs"]
 
@@ -240,17 +240,19 @@ def test_whatever_stands_in_a_field_every_view_of_the_other_runs_works(own: Sett
     bad = make_run(own, 200, samples=8)
     sound = (bad.path / file).read_text(encoding="utf-8")
     first, _, others = sound.partition("\n") if file == "items.jsonl" else (sound, "", "")
-    view = View(own)
+    presenter = Presenter(own)
     for number, text in enumerate(mutations(json.loads(first))):
         (bad.path / file).write_text(f"{text}\n{others}", encoding="utf-8")
         runs = {run.config.subset_size for run in RunCache(own).runs()}
         assert 0 in runs
         if number % 8 == 0:  # a whole page takes longer
-            shown = view.show("", CHRF)
-            setup = view.library.setup("")
-            view.sample(setup.key, bad.config.sample_ids[0], "outputs", "")
+            shown = presenter.show("", CHRF)
+            setup = presenter.runs.setup("")
+            presenter.sample(setup.key, bad.config.sample_ids[0], "nothing", "")
             for kind in ("CSV", "JSON"):
-                strictly(Path(view.export(kind, setup.key, CHRF, "")).read_text()) if kind == "JSON" else None
+                strictly(
+                    Path(presenter.export(kind, setup.key, CHRF, "")).read_text()
+                ) if kind == "JSON" else None
             assert shown["runs"]
 
 

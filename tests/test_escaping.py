@@ -16,6 +16,7 @@ from tests.made_up_runs import bare_settings, make_run
 from ui import dataset, markup, panes, pieces
 from ui.jobs import html as jobs_html
 from ui.jobs import sweep_grid
+from ui.jobs.curve import curve_of
 from ui.results import charts, drilldown, report, tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,7 +99,7 @@ def test_no_field_of_a_job_becomes_markup(state: Any, result: Any) -> None:
         job = hostile_job(kind=kind, state=state, result=result)
         assert is_text(jobs_html.queue([job], HOSTILE, 0.0))
         assert is_text(jobs_html.head(job, 0.0, HOSTILE))
-        assert is_text(jobs_html.body(job, [{"loss": HOSTILE, "step": 1}], HOSTILE))
+        assert is_text(jobs_html.body(job, curve_of([{"loss": HOSTILE, "step": 1}]), HOSTILE))
 
 
 def test_no_field_of_a_sweeps_member_becomes_markup() -> None:

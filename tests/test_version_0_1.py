@@ -25,7 +25,7 @@ from tests.made_up_runs import bare_settings
 from training.jobs import open_runner
 from training.sweep import VERBS
 from ui.results import tables
-from ui.results.presenter import View
+from ui.results.presenter import Presenter
 
 WRITTEN = Path(__file__).parent / "data" / "v0.1"
 JUDGE = "CodeJudge naive (judge)"
@@ -61,12 +61,12 @@ def test_its_runs_are_read_whole_with_every_score(old: Settings) -> None:
 
 
 def test_its_runs_are_shown_and_opened(old: Settings) -> None:
-    view = View(old)
-    for metric in view.library.setup("").metrics:
-        assert view.show("", metric)["body"].visible
-    setup = view.library.setup("")
+    presenter = Presenter(old)
+    for metric in presenter.runs.setup("").metrics:
+        assert presenter.show("", metric)["body"].visible
+    setup = presenter.runs.setup("")
     for sample in setup.runs[0].config.sample_ids:
-        assert "Compared step by step" in view.sample(setup.key, sample, "outputs", "")
+        assert "Compared step by step" in presenter.sample(setup.key, sample, "nothing", "")
 
 
 def test_the_judge_of_its_runs_is_named_though_its_settings_were_not_stored(old: Settings) -> None:

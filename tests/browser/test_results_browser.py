@@ -68,7 +68,7 @@ def test_another_metric_redraws_everything(browser_page):
     page.get_by_role("option", name=BITS).click()
     expect(page.get_by_text("Lower is better.").first).to_be_visible()
     expect(page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
-    expect(page.locator("#results-published")).to_contain_text("Published, not measured here")
+    expect(page.locator("#results-published")).to_contain_text("Reported, not measured here")
 
 
 def test_the_report_downloads_and_reads_offline(browser_page, chromium, tmp_path):
