@@ -89,7 +89,7 @@ def test_of_two_runs_of_one_checkpoint_the_newer_counts_and_the_older_is_told(ow
     setup = only([new, old])
     analysis = analyze(setup, JUDGE)
     assert [point.value for point in analysis.points] == [1.0]
-    assert "1 older or unfinished run of the same checkpoints left aside." in sentences.caveats(analysis)
+    assert "Not shown: 1 older or unfinished run of the same checkpoints." in sentences.caveats(analysis)
 
 
 def test_a_whole_run_is_not_replaced_by_a_newer_one_that_is_not_finished(own):
@@ -208,8 +208,8 @@ def test_a_difference_that_other_seeds_could_undo_is_said_to_be(own):
         for (size, seed), mean in level.items()
     ]
     said = " ".join(sentences.noise_sentences(analyze(only(runs), CHRF)))
-    assert "is the noise of training" in said
-    assert "200 to 500" in said.partition("could come out otherwise")[0]
+    assert "is training noise" in said
+    assert "200 to 500" in said.partition("could change the result of")[2]
 
 
 # What it answers
@@ -228,13 +228,14 @@ def test_the_answer_says_what_it_helps_and_how_much_data_that_takes(own):
     assert (found.enough, found.share[0], round(found.share[1], 1)) == (500, 200, 0.8)
     said = " ".join(effect_sentences(analysis, found))
     assert said.startswith("1,000 training samples improve the score: +")
-    assert "The first 200 bring 80% of that. From 500 on, no further change can be told from noise." in said
+    assert "The first 200 bring 80% of this change." in said
+    assert "From 500 on, no further change can be distinguished from noise." in said
 
 
 def test_no_gain_and_a_loss_are_called_what_they_are(own):
     same = analyze(only([judged(own, 0, 1, 0, 1, 0), judged(own, 200, 1, 0, 0, 1)]), JUDGE)
     assert (
-        "make no difference that can be told from noise"
+        "make no difference that can be distinguished from noise"
         in effect_sentences(same, effect_of(same, "regular"))[0]
     )
     values = list(np.random.default_rng(0).normal(0.8, 0.01, 40))
@@ -311,11 +312,11 @@ def test_a_difference_that_is_none_comes_with_the_smallest_that_could_be_seen(ow
     analysis = analyze(only(runs), JUDGE)
     sentence = sentences.step_sentence(analysis.pairs[0], analysis.metric)
     assert sentence.startswith(
-        "From baseline to 200 samples the difference of +.000 cannot be told from noise"
+        "From baseline to 200 samples the difference of +.000 cannot be distinguished from noise"
     )
     assert "exact McNemar, 40 samples, p 1.00 after Holm" in sentence
     least = numbers.mean_score(analysis.pairs[0].detectable, analysis.metric)
-    assert sentence.endswith(f"the smallest difference this test could see is {least}.")
+    assert sentence.endswith(f"the smallest difference that this test could detect is {least}.")
 
 
 def test_a_difference_is_said_to_be_for_better_or_worse_by_the_metric_s_own_direction(own):
@@ -346,9 +347,9 @@ def test_the_next_doubling_is_marked_as_evaluation_noise_only_with_one_seed_a_si
     ladder = make_ladder(own, ["regular"])
     one = analyze(only(ladder), BERT)
     assert "from 5,000 to 10,000" in sentences.fit_sentence(one, "regular")
-    assert "evaluation only" in sentences.fit_sentence(one, "regular")
+    assert "evaluation noise only" in sentences.fit_sentence(one, "regular")
     several = analyze(only([*ladder, make_run(own, 200, seed=43)]), BERT)
-    assert "evaluation and of training" in sentences.fit_sentence(several, "regular")
+    assert "evaluation noise, and training noise" in sentences.fit_sentence(several, "regular")
 
 
 @pytest.mark.parametrize(

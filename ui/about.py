@@ -19,24 +19,25 @@ How much does fine-tuning help a language model write AI research code, and how 
 One base model is compared with LoRA adapters fine-tuned on more and more samples of one dataset, on test
 samples that no adapter has seen.
 
-## How an answer comes about
-* **Prompt.** *Regular* shows the model the instruction. *Augmented* adds the file around the function, with
-  the function taken out, and trims that file, never the instruction, to the model's length; the pane says
-  what was left out.
-* **One batch.** All columns of a comparison are generated together: one base model in memory, every
-  checkpoint a LoRA adapter on it. Each column draws from random numbers of its own, whatever stands beside
-  it. {rounding}
-* **Proof.** When an adapter is loaded, it is checked that it changes the model's output and that the
-  baseline's output stays the bare model's. Each pane shows the fingerprint of the adapter that wrote it.
-* **Code.** {rule} The same rule holds for every column.
+## How an answer is made
+* **Prompt.** The *regular* prompt is the instruction. The *augmented* prompt adds the file around the
+  function, without the function. Where that is too long for the model, parts of the file are left out, never
+  the instruction, and the pane says how much.
+* **One batch.** All columns of a comparison are generated together: the base model is in memory once, and
+  each checkpoint is a LoRA adapter on it. Each column has its own random numbers, which do not depend on the
+  other columns. {rounding}
+* **Check of adapters.** When an adapter is loaded, the app checks that it changes the model's output, and
+  that the baseline's output is still that of the base model. Each pane shows the fingerprint of the adapter
+  that wrote the answer.
+* **Code.** {rule} The rule is the same for every column.
 """
 
 _PROTOCOL = """
 ## Protocol
 * Test samples: for `arxivdl`, rows of at most 1,000 characters (augmented: files of at most 5,000), 80/20
   split with seed 42, 200 test samples. `packages` is harvested from the installed deep-learning packages and
-  split in the same way. Training subsets are nested: each smaller one begins every larger one.
-* Decoding: temperature 0.1, min-p 0.1 and seed 42 by default.
+  split in the same way. Training subsets are nested: each smaller subset is the beginning of each larger one.
+* Sampling: temperature 0.1, min-p 0.1 and seed 42 by default.
 * Training: LoRA, 3 epochs, loss on the completion only.
 
 ## Licenses
@@ -59,13 +60,13 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
 
 
 def metric_table() -> str:
-    """Every metric, what it says, its range, and which way is better."""
+    """Every metric with its meaning, its range, and which way is better."""
     rows = "".join(
         f'<tr><th scope="row">{escape(metric.name)}</th><td>{escape(metric.description)}</td>'
         f"<td>{_range(*metric.range)}</td><td>{'higher' if metric.higher_is_better else 'lower'}</td></tr>"
         for metric in METRICS.values()
     )
-    head = "<tr><th>Score</th><th>What it says</th><th>Range</th><th>Better</th></tr>"
+    head = "<tr><th>Score</th><th>Meaning</th><th>Range</th><th>Better</th></tr>"
     return _table(rows, head, "ranged")
 
 

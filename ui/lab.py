@@ -1,4 +1,4 @@
-"""What the tabs share: the settings, the datasets, and the one model with the line before it."""
+"""What the tabs share: the settings, the datasets, and the one model with its waiting line."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from threading import Condition, Event
 from types import TracebackType
 
-_LOOK_SECONDS = 0.5  # how often somebody who waits is told anew how long it takes
+_LOOK_SECONDS = 0.5  # how often somebody who waits gets a new estimate
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a turn stands in the line.
+    """The place of a turn in the line.
 
     Attributes:
         number: 1 for the turn that runs, 2 for the next one.
@@ -26,7 +26,7 @@ class Place:
 
 @dataclass(eq=False)
 class Turn:
-    """One use of the model. As a context manager it leaves the line at its end, whatever happens.
+    """One use of the model. As a context manager it leaves the line at its end, also after an error.
 
     Attributes:
         steps: how many it will take at most: the limit of new tokens.
@@ -91,7 +91,7 @@ class Line:
             self._start_first()
 
     def place(self, turn: Turn | None = None) -> Place:
-        """Where a turn stands; for None, where one that comes now would stand at the latest."""
+        """The place of a turn; for None, the last place that a new turn could get."""
         with self._changed:
             ahead = self._turns[: self._turns.index(turn)] if turn else self._turns
             waits = [self._remaining(other) for other in ahead]

@@ -71,5 +71,5 @@ class Loading(Generic[T]):
             time.sleep(0.1)
 
     def result(self) -> T:
-        """Wait for the thing itself; raises ``LabError`` if it cannot be prepared."""
+        """Wait for the result; raises ``LabError`` if it cannot be prepared."""
         return self._future.result()

@@ -29,7 +29,7 @@ def python(code: str) -> str:
 
 
 def answer(text: str, code: str) -> str:
-    """A completion with the lines of its scored code highlighted, and what stands around them muted."""
+    """A completion: the code that is scored is highlighted, the text around it is muted."""
     lines, taken = text.strip("\n").splitlines(), code.splitlines()
     bare = [line.strip() for line in taken]
     for start in range(len(lines) - len(taken) + 1):
@@ -45,7 +45,7 @@ def _aside(lines: list[str]) -> str:
 
 
 def prose(text: str) -> str:
-    """Words as HTML, with what stands between backticks as code."""
+    """Prose as HTML, with text between backticks as code."""
     return re.sub(r"`([^`\s](?:[^`\n]*[^`\s])?)`", r"<code>\1</code>", escape(text))
 
 

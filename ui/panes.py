@@ -149,14 +149,14 @@ def _body(attempt: Attempt, base: str | None, against: Against) -> str:
         return legend + _pre(markup.diff(base, attempt.code), "diff")
     if text.strip():
         return _pre(markup.answer(text, attempt.code))
-    return '<p class="note">Nothing: it ended at once.</p>'
+    return '<p class="note">Empty: the model stopped at once.</p>'
 
 
 def _reference(task: Task) -> str:
     code = task.reference or ""
     return (
         f'<section class="pane reference" aria-label="Reference"><header><h3>Reference</h3>{_copy(code)}'
-        '</header><p class="facts"><span>what the dataset has</span></p>'
+        '</header><p class="facts"><span>from the dataset</span></p>'
         f'<div class="body">{_pre(markup.python(code))}</div><div class="foot"></div></section>'
     )
 

@@ -1,4 +1,4 @@
-"""Small pieces of HTML that several tabs show: how something stands, what is wrong, a dataset sample."""
+"""Small pieces of HTML that several tabs show: states, problems, a dataset sample."""
 
 from __future__ import annotations
 

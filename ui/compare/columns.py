@@ -35,7 +35,7 @@ class ColumnPicker:
 
 
 def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
-    """Family, checkpoints and prompt variants, and a sentence on what they make."""
+    """Family, checkpoints and prompt variants, and a sentence on how many answers they give."""
     gr.HTML(pieces.step(1, "Choose checkpoints"))
     families = load_families(settings)
     first = next(iter(families.values()))
@@ -131,6 +131,6 @@ def column_note(settings: Settings, family: str, checkpoints: Sequence[str], var
             f"{len(there)} answers side by side, written in one batch." if len(there) > 1 else "One answer."
         )
     if missing:
-        note += f" There is no {', '.join(missing)}: nobody fine-tuned these checkpoints on that prompt."
+        note += f" Not available: {', '.join(missing)}. These checkpoints were not fine-tuned on that prompt."
     problems = [escape(known[key].checkpoint.problem) for key in there]
     return " ".join([note, *(problem for problem in problems if problem)])

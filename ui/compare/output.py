@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
+from pipeline.evaluation.limits import check_sampling, choose_columns
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from ui import panes, pieces
-from ui.callbacks import IN_LINE, QUIET, in_form_words
-from ui.compare.comparison import Comparison, run
-from ui.compare.form import LABELS, Form, read_view
-from ui.compare.task import OWN
+from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor
+from ui.compare import task
+from ui.compare.comparison import Comparison
+from ui.compare.form import LABELS, Form, default_sampling, read_view
+from ui.compare.task import OWN, Place
 from ui.lab import Lab, Stage
 from ui.markup import escape
 from ui.navigation import Updates
 
 # A screen reader says what changes in a region that was there before.
 _ANNOUNCE = 'element.setAttribute("role", "status");'
+_REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time that tokens need
 _YOUR_TURN = "The answers appear here when it is your turn."
 _SOON = "The answers appear here as soon as everything is loaded."
 
@@ -74,7 +78,7 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
         comparison = None
         try:
             comparison = Comparison(read_view(lab.settings, *asked), show_reference, against)
-            for stage in run(lab, comparison, None if source == OWN else place):
+            for stage in _run(lab, comparison, None if source == OWN else place):
                 yield _drawn(lab, out, comparison, stage)
         except LabError as error:
             problem = pieces.problem(in_form_words(error, LABELS))
@@ -113,6 +117,49 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
     out.stop.click(stop, out.comparison, None, **QUIET)
     shown = [out.comparison, out.show_reference, out.against]
     gr.on([out.show_reference.input, out.against.input], show, shown, out.grid, **QUIET)
+
+
+def _run(lab: Lab, comparison: Comparison, place: Place | None) -> Iterator[Stage]:
+    """Take a comparison from the click to the scores; keeps its attempts up to date.
+
+    Args:
+        lab: the lab.
+        comparison: a new one.
+        place: where to find the sample that the view lacks because the dataset was still loading; None for
+            an own instruction.
+
+    Raises:
+        LabError: the form asks for something impossible, or no column can attempt the task.
+    """
+    view = comparison.view
+    family = get_family(lab.settings, view.family)
+    columns = choose_columns(lab.settings, family, view.columns)
+    sampling = check_sampling(view.sampling or default_sampling(family))
+    if place and not view.sample:
+        variants = [column.variant for column in columns]
+        for message in task.dataset(lab, view.family, variants, again=True).wait():
+            yield Stage(message, ())
+            if comparison.leaving.is_set():
+                return
+        *_, sample = task.show_place(lab, view.family, variants, place)
+        if not sample:
+            raise LabError("There is no sample to compare on. Choose one, or write an own instruction.")
+        view = comparison.view = replace(view, sample=sample)
+    asked = task.read_task(lab, view)
+    for stage in _paced(lab.compare(visitor(), family, columns, asked, sampling, comparison.leaving)):
+        if any(attempt.prompt or attempt.error for attempt in stage.attempts):
+            comparison.attempts = stage.attempts
+        yield stage
+
+
+def _paced(stages: Iterator[Stage]) -> Iterator[Stage]:
+    """As many of the stages as there is time to draw, and each one in which all answers are complete."""
+    drawn = 0.0
+    for stage in stages:
+        whole = all(attempt.error or attempt.written for attempt in stage.attempts)
+        if whole or time.monotonic() - drawn > _REDRAW_SECONDS:
+            yield stage
+            drawn = time.monotonic()
 
 
 def _drawn(lab: Lab, out: Output, comparison: Comparison, stage: Stage) -> Updates:

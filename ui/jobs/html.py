@@ -1,4 +1,4 @@
-"""What the Jobs tab shows of jobs, as HTML: pure functions, all text escaped."""
+"""Jobs as HTML, for the Jobs tab: pure functions, all text escaped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ui.jobs.curve import Curve
 from ui.markup import escape
 
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
-_BEFORE_THE_FIRST = """<p class="note">No jobs yet. A job goes on when you close this page.</p>
+_BEFORE_THE_FIRST = """<p class="note">No jobs yet. Jobs continue when you close this page.</p>
 <ol class="note">
 <li><b>Fine-tune</b> a checkpoint, and watch its loss here.</li>
 <li><b>Evaluate</b> it on the test samples, and find its scores in Results.</li>
-<li>Or let a <b>sweep</b> do both for several sizes and seeds: that draws the curve.</li></ol>"""
+<li>A <b>sweep</b> does both for several sizes and seeds, which gives the curve in Results.</li></ol>"""
 
 
 def title(job: Job) -> str:
@@ -39,12 +39,12 @@ def title(job: Job) -> str:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """A command as one would type it, whatever the interpreter's path here."""
+    """A command as a user would type it: ``python``, not this machine's path of it."""
     return shlex.join(["python", *arguments[1:]]) if arguments else ""
 
 
 def command(arguments: Sequence[str]) -> str:
-    """A command as one would type it, and a button that copies it."""
+    """A command as a user would type it, and a button that copies it."""
     line = command_line(arguments)
     parts = "".join(f"<span>{escape(shlex.quote(part))} </span>" for part in ["python", *arguments[1:]])
     copy = f'<button type="button" class="copy" data-copy="{escape(line)}">Copy</button>'
@@ -64,7 +64,7 @@ def queue(jobs: Sequence[Job], opened: str, now: float) -> str:
 
 
 def in_order(jobs: Sequence[Job]) -> list[Job]:
-    """What runs, then what waits in the order of its turns, then what has ended, the latest first."""
+    """Running jobs, then waiting ones in their order, then those that have ended, the latest first."""
     ranks = {"running": 0, "queued": 1}
     return sorted(
         jobs, key=lambda job: (ranks.get(job.state, 2), job.created if job.active else -job.created)
@@ -79,13 +79,13 @@ def _row(job: Job, opened: str, now: float) -> str:
     return (
         f'<tr data-id="{escape(job.id)}"{current}>'
         f'<th scope="row"><button type="button">{escape(title(job))}</button></th>'
-        f"<td>{badge(job)}</td><td>{_bar(job)}{_said(job)}</td><td>{left}</td><td>{escape(job.owner)}</td>"
+        f"<td>{badge(job)}</td><td>{_bar(job)}{_summary(job)}</td><td>{left}</td><td>{escape(job.owner)}</td>"
         f'<td title="{_date(job.created)}">{verb} {when}</td></tr>'
     )
 
 
 def _left(job: Job, now: float) -> str:
-    """How long it takes yet: as the verb says, or by a sweep's pace so far; empty where nobody knows."""
+    """The time that is left: as the verb reports it, or from a sweep's pace; empty if it is unknown."""
     if job.state != "running":
         return ""
     seconds = job.seconds_left
@@ -111,18 +111,18 @@ def _bar(job: Job) -> str:
     )
 
 
-def _said(job: Job) -> str:
-    """The one line beside a job's state: how far it is, why it stopped, or what it found."""
+def _summary(job: Job) -> str:
+    """One line beside a job's state: its progress, why it stopped, or its result."""
     if job.state == "queued":
-        said = job.message or ("waits for its fine-tune" if job.needs else "waits for its turn")
+        said = job.message or ("waiting for its fine-tune" if job.needs else "waiting for its turn")
     elif job.state == "succeeded":
-        said = _found(job)
+        said = _result_line(job)
     else:
         said = job.reason or job.message
     return f'<span class="message">{escape(said.splitlines()[0] if said else "")}</span>'
 
 
-def _found(job: Job) -> str:
+def _result_line(job: Job) -> str:
     result = job.result or {}
     if "checkpoint" in result:
         loss = f", loss {numbers.decimal(result['loss'])}" if isinstance(result.get("loss"), float) else ""
@@ -133,7 +133,7 @@ def _found(job: Job) -> str:
 
 def head(job: Job, now: float, hint: str = "") -> str:
     """An open job's title, state, progress and reason, and a hint at what can be done now."""
-    said = f'<p class="problem" role="status">{escape(job.reason)}</p>' if job.reason else _said(job)
+    said = f'<p class="problem" role="status">{escape(job.reason)}</p>' if job.reason else _summary(job)
     left = _left(job, now)
     more = f'<span class="message">About {left} left</span>' if left else ""
     more += f'<p class="note">{escape(hint)}</p>' if hint else ""
@@ -164,7 +164,7 @@ def _newest(curve: Curve) -> str:
 
 
 def _result(result: Mapping[str, Any]) -> str:
-    """What a fine-tune or an evaluation found, in a line or a small table."""
+    """The result of a fine-tune or an evaluation, as a line or a small table."""
     scores = result.get("scores")
     if isinstance(scores, Mapping):
         rows = "".join(

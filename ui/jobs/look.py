@@ -34,7 +34,7 @@ _BUTTONS = {
     "retry": "Retry",
     "delete": "Delete",
 }
-_NOTHING = '<p class="note">An open job shows here how far it is, its curve and its log.</p>'
+_NOTHING = '<p class="note">An open job shows its progress, its curve and its log here.</p>'
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _hint(job: Job, can: Mapping[str, bool]) -> str:
         return ""
     if job.kind == "sweep":
         return "Resume runs what is still missing, and nothing else."
-    return "Resume goes on from what was saved; Retry starts anew."
+    return "Resume continues from what was saved; Retry starts from the beginning."
 
 
 def possible(runner: Runner, job: Job) -> dict[str, bool]:

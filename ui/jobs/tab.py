@@ -1,4 +1,4 @@
-"""The Jobs tab: forms that start jobs, the queue, and one job looked at closely."""
+"""The Jobs tab: forms that start jobs, the queue, and one job in detail."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
             gr.HTML(_standing(runner))
             token = gr.Textbox(
                 label="Jobs token",
-                info="Whoever runs this server gives it to those who may start and stop jobs.",
+                info="It allows you to start and stop jobs. Ask the person who runs this server for it.",
                 type="password",
                 visible=not settings.private and bool(settings.jobs_token),
             )
@@ -82,7 +82,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
 
 def _standing(runner: Runner) -> str:
     place = escape(runner.backend.describe())
-    said = f'<p class="note">Jobs run on {place}. They go on when this page is closed.</p>'
+    said = f'<p class="note">Jobs run on {place}. They continue when this page is closed.</p>'
     if not jobs_are_on(runner.settings):
         try:
             require_launch(runner.settings, None)
@@ -101,7 +101,7 @@ def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> 
     def show(*values: Any) -> str:
         return preview(lab, runner, kind, *form.read(values))
 
-    # Also when the form is turned to: what there is has changed with the jobs that ended meanwhile.
+    # Also when the form is opened: jobs that ended meanwhile may have added checkpoints and runs.
     triggers = [page.load, tab.select, *(component.change for component in form.inputs)]
     gr.on(triggers, show, form.inputs, shown, trigger_mode="always_last", **QUIET)
     if kind == "evaluate":
@@ -128,7 +128,7 @@ def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox,
         with jobs_forms.labelled(form.kind):
             job = runner.submit(form.kind, arguments, owner=_who(request), secrets=secrets)
         if job.created < began:
-            inform("The same work waits or runs already: it is opened here, and nothing was added.")
+            inform("The same job is already waiting or running. It is opened here; nothing was added.")
         elif job.state == "succeeded":
             inform("Nothing was missing: every checkpoint and run of this sweep is there.")
         return redraw(runner, job.id)
@@ -138,7 +138,7 @@ def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox,
 
 
 def _who(request: gr.Request) -> str:
-    """The signed-in user's name, else the machine that asks; empty (the server's own user) on this one."""
+    """The name of the signed-in user, else the address of another machine; empty for this machine."""
     host = request.client.host if request.client else ""
     return request.username or ("" if host in ("127.0.0.1", "::1") else host)
 
@@ -209,7 +209,7 @@ def _wire_actions(runner: Runner, look: Look, token: gr.Textbox, keys: Sequence[
 
     def delete(job_id: str, _: dict[str, str]) -> None:
         runner.delete(job_id)
-        inform("The job and its log are forgotten. The checkpoints and runs it made stay.")
+        inform("The job and its log are deleted. Its checkpoints and runs are kept.")
 
     works: dict[str, Callable[[str, dict[str, str]], object]] = {
         "cancel": lambda job_id, _: runner.cancel(job_id),

@@ -1,1 +1,1 @@
-"""The Results tab: what stored runs say, without any model loaded."""
+"""The Results tab: figures from stored runs. It needs no model."""

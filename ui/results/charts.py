@@ -1,4 +1,4 @@
-"""The charts: numbers on hover, and colors, markers and dashes that color-blind eyes tell apart.
+"""The charts: numbers on hover, and colors, markers and dashes that color-blind readers can distinguish.
 
 Backgrounds are transparent, and the page's style sheet gives the text its theme's color.
 """
@@ -45,7 +45,7 @@ def curve(analysis: Analysis, published: Sequence[Reported] = ()) -> go.Figure:
 
 
 def reported_curve(published: Sequence[Reported]) -> go.Figure:
-    """The published series alone, for where nothing here can be held against them."""
+    """The published series alone, for a metric that they cannot be compared with."""
     figure = go.Figure()
     axis = Axis([size for each in published for size, _ in each.points])
     for each in published:

@@ -1,4 +1,4 @@
-"""Tables to export: flat, complete, without a library's types in them."""
+"""Results as flat tables and plain JSON, for export."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ui.sendable import sendable
 
 
 def curve_table(analysis: Analysis) -> pd.DataFrame:
-    """One row a point, for people."""
+    """One row for each point, as the Results tab shows it."""
     metric = analysis.metric
     rows = [
         {

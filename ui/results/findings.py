@@ -1,4 +1,4 @@
-"""The question that the lab asks, answered from the figures: does fine-tuning help, and how much data?"""
+"""The effect of fine-tuning: does it help, and how much data does that take?"""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class Effect:
 
     Attributes:
         whole: that pair.
-        share: how much of its difference the smallest training set brings; None where there is no gain to
-            share, or only one size.
-        enough: the smallest size from which on none can be told from the largest; the largest itself where
-            all others can.
+        share: the smallest training set and its share of the difference; None without a distinguishable
+            difference, and with a single size.
+        enough: the smallest size from which on no size is distinguishable from the largest.
         last: the last step, None with a single one.
     """
 
@@ -38,7 +37,7 @@ class Effect:
 
 
 def effect_of(analysis: Analysis, variant: PromptVariant) -> Effect | None:
-    """The answer for one prompt variant; None where there are no two sizes on the same samples."""
+    """The effect under one prompt variant; None unless two sizes have the same samples."""
     points = [point for point in analysis.curve(variant) if math.isfinite(point.value)]
     pairs = {
         (pair.first.size, pair.second.size): pair
@@ -63,7 +62,7 @@ def effect_of(analysis: Analysis, variant: PromptVariant) -> Effect | None:
 
 
 def effect_sentences(analysis: Analysis, found: Effect) -> list[str]:
-    """The answer in plain sentences: what it helps, how much data that takes, what more would bring."""
+    """The effect in sentences: the change, how much data it takes, and what more data is expected to do."""
     metric, whole = analysis.metric, found.whole
     size = mean_score(whole.difference, metric, signed=True)
     limits = f"95% interval {mean_score(whole.low, metric, True)} to {mean_score(whole.high, metric, True)}"
@@ -75,7 +74,7 @@ def effect_sentences(analysis: Analysis, found: Effect) -> list[str]:
     figures = f"{size}{on}, {limits}, {p_value(whole.p_holm)}"
     data = f"{size_label(found.largest.size)} training samples"
     if not whole.distinguishable:
-        said = [f"{data} make no difference that can be told from noise ({figures})."]
+        said = [f"{data} make no difference that can be distinguished from noise ({figures})."]
     elif (whole.difference > 0) == metric.higher_is_better:
         said = [f"{data} improve the score: {figures}."]
     else:
@@ -84,7 +83,8 @@ def effect_sentences(analysis: Analysis, found: Effect) -> list[str]:
     fit = analysis.fits.get(found.variant)
     if fit:
         said.append(
-            f"Doubling {fit.largest:,} is expected to bring {mean_score(fit.gain, metric, True)} "
+            f"Doubling to {2 * fit.largest:,} is expected to change the score by "
+            f"{mean_score(fit.gain, metric, True)} "
             f"({mean_score(fit.gain_low, metric, True)} to {mean_score(fit.gain_high, metric, True)})."
         )
     return said
@@ -93,16 +93,16 @@ def effect_sentences(analysis: Analysis, found: Effect) -> list[str]:
 def _data(analysis: Analysis, found: Effect) -> list[str]:
     said = []
     if found.share and 0 < found.share[1] < 1:
-        said.append(f"The first {size_label(found.share[0])} bring {found.share[1]:.0%} of that.")
+        said.append(f"The first {size_label(found.share[0])} bring {found.share[1]:.0%} of this change.")
     if (
         found.whole.distinguishable
         and found.last
         and found.enough not in (found.first.size, found.largest.size)
     ):
-        said.append(f"From {size_label(found.enough)} on, no further change can be told from noise.")
+        said.append(f"From {size_label(found.enough)} on, no further change can be distinguished from noise.")
     elif found.whole.distinguishable and found.last and found.enough == found.largest.size:
         step = mean_score(found.last.difference, analysis.metric, signed=True)
-        said.append(f"The last step still counts: {step_label(found.last)} ({step}).")
+        said.append(f"The last step, {step_label(found.last)}, still makes a difference ({step}).")
     return said
 
 
@@ -115,7 +115,7 @@ def effect_paragraph(analyses: Sequence[Analysis], variant: PromptVariant) -> st
     shares = [(size_label(got.share[0]), f"{got.share[1]:.0%}") for _, got in found if got.share]
     if shares:
         parts = listed([share for _, share in shares])
-        said.append(f"The first {shares[0][0]} samples bring {parts} of that.")
+        said.append(f"The first {shares[0][0]} samples bring {parts} of this change.")
     last = [(each, got.last) for each, got in found if got.last]
     if last:
         said.append(f"{_moves(last)}.")
@@ -128,7 +128,7 @@ def effect_paragraph(analyses: Sequence[Analysis], variant: PromptVariant) -> st
 def _moves(found: Sequence[tuple[Analysis, Pair]]) -> str:
     """``From 1,000 to 5,000 samples chrF improves (+1.4), …``, by what the tests say."""
     pair = found[0][1]
-    kinds: dict[str, list[str]] = {"improve": [], "get worse": [], "cannot be told from noise": []}
+    kinds: dict[str, list[str]] = {"improve": [], "get worse": [], "cannot be distinguished from noise": []}
     improve, worse, same = kinds
     for analysis, each in found:
         better = (each.difference > 0) == analysis.metric.higher_is_better

@@ -41,7 +41,7 @@ _EMPTY = """
 checkpoint, or on the command line:</p>
 <pre class="code">python -m training.evaluate --family smollm2-135m --subset-size baseline --prompt regular
 python -m training.evaluate --family smollm2-135m --subset-size 200 --prompt regular</pre>
-<p>A run is stored as it goes on and appears here before it is finished. Two checkpoints evaluated on the
+<p>A run is stored while it is made, and appears here before it is finished. Two checkpoints evaluated on the
 same samples can be tested against each other.</p>{problems}</div>
 """
 
@@ -157,27 +157,27 @@ class Presenter:
         return drilldown.sample(setup, sample, against, run, self._absent(setup.runs))
 
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
-        """Where two metrics rank outputs differently, and how much they agree in all."""
+        """How much two metrics agree, and the outputs that they rank most differently."""
         if second == metric:
-            return '<p class="note">Choose another metric to hold this one against.</p>'
+            return '<p class="note">Choose another metric to compare with.</p>'
         setup = self.runs.setup(key)
         table = by_sample.disagreement(setup, metric, second, self._excluded(setup, left_out))
         tau = correlation(by_sample.agreement(table))
         note = (
             f"Over {len(table):,} outputs that both have scored, {metric} and {second} agree with Kendall's "
             f"tau-b {tau} (1: the same order, 0: unrelated). Below are the outputs that they rank most "
-            "differently. A gap above 0: the first metric thinks better of the output than the second does."
+            "differently. A gap above 0 means that the first metric ranks the output higher."
         )
         return f'<p class="note">{escape(note)}</p>{tables.disagreement(setup, table, metric, second)}'
 
     def contaminated(self, key: str) -> list[str]:
-        """Samples that the largest training subset or their own context give away."""
+        """Ids of samples whose reference is in the largest training subset or in their own context."""
         setup = self.runs.setup(key)
         found = contaminated(self._settings, setup)
         if not found:
             inform(
-                f"None of the {setup.samples:,} samples is held to 70% or more by the training data or the "
-                "context in its own prompt."
+                f"None of the {setup.samples:,} samples is contaminated: neither the training data nor the "
+                "context in the prompt holds 70% or more of a reference."
             )
         return found
 
@@ -235,7 +235,7 @@ def _picker(setups: Sequence[Setup], key: str) -> gr.Dropdown:
 
 
 def _other_kind(metric: str, metrics: list[str]) -> str:
-    """What to hold it against at first: a judge against a (Code)BERTScore, these against a judge or chrF.
+    """The metric to compare with at first: (Code)BERTScore for a judge, else a judge or chrF.
 
     Not the reference's likelihood where there is a choice, which says nothing of the output.
     """

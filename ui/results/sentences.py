@@ -1,4 +1,4 @@
-"""What the figures say, in plain sentences."""
+"""Sentences about the figures."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def headline(analysis: Analysis, variant: PromptVariant) -> str:
     steps = analysis.steps(variant)
     kinds = (
         ("these steps are distinguishable: ", [step for step in steps if step.distinguishable]),
-        ("these cannot be told from noise: ", [step for step in steps if not step.distinguishable]),
+        ("these cannot be distinguished from noise: ", [step for step in steps if not step.distinguishable]),
     )
-    parts = [says + listed([_step(step, analysis.metric) for step in kind]) for says, kind in kinds if kind]
+    parts = [text + listed([_step(step, analysis.metric) for step in kind]) for text, kind in kinds if kind]
     return (
         f"With the {variant} prompt {'; '.join(parts)} "
         f"({steps[0].test}, Holm's correction over {counted(len(analysis.pairs), 'pair')})."
@@ -42,7 +42,7 @@ def _step(pair: Pair, metric: Metric) -> str:
 
 
 def step_sentence(pair: Pair, metric: Metric) -> str:
-    """One pair in words, with the test, the corrected p and, for no difference, what could have been seen."""
+    """One pair in words, with the test, the corrected p and, for no difference, what could be detected."""
     names = f"From {size_label(pair.first.size)} to {counted(pair.second.size, 'sample')}"
     size = mean_score(pair.difference, metric, signed=True)
     interval = f"95% interval {mean_score(pair.low, metric, True)} to {mean_score(pair.high, metric, True)}"
@@ -53,32 +53,37 @@ def step_sentence(pair: Pair, metric: Metric) -> str:
     if pair.wins + pair.losses == 0:
         return f"{names} nothing changes: all {counted(pair.n, 'sample')} score the same."
     seen = (
-        f"the smallest difference this test could see is {mean_score(pair.detectable, metric)}"
+        f"the smallest difference that this test could detect is {mean_score(pair.detectable, metric)}"
         if math.isfinite(pair.detectable)
-        else "with so few samples this test could see no difference at all"
+        else "with so few samples this test could not detect any difference"
     )
-    return f"{names} the difference of {size} cannot be told from noise ({interval}; {tested}); {seen}."
+    return (
+        f"{names} the difference of {size} cannot be distinguished from noise ({interval}; {tested}); {seen}."
+    )
 
 
 def fit_sentence(analysis: Analysis, variant: PromptVariant) -> str:
-    """What the next doubling is expected to bring, and which noise the band holds."""
+    """The change that the next doubling is expected to make, and the noise that its band includes."""
     fit, metric = analysis.fits.get(variant), analysis.metric
     if fit is None:
-        return f"Fitting a curve to the {variant} prompt takes {stats.MIN_SIZES} sizes, baseline included."
+        return (
+            f"A fitted curve for the {variant} prompt needs at least {stats.MIN_SIZES} training-set sizes, "
+            "including the baseline."
+        )
     noise = (
-        "The band holds the noise of evaluation and of training, for the sizes trained with several seeds."
+        "The band includes evaluation noise, and training noise for the sizes trained with several seeds."
         if fit.training_noise
-        else "The band holds the noise of evaluation only, since each size was trained once."
+        else "The band includes evaluation noise only, since each size was trained once."
     )
     return (
-        f"Under the fitted power law, going from {fit.largest:,} to {2 * fit.largest:,} samples with the "
-        f"{variant} prompt is expected to bring {mean_score(fit.gain, metric, True)} (95% band "
+        f"By the fitted power law, going from {fit.largest:,} to {2 * fit.largest:,} samples with the "
+        f"{variant} prompt is expected to change the score by {mean_score(fit.gain, metric, True)} (95% band "
         f"{mean_score(fit.gain_low, metric, True)} to {mean_score(fit.gain_high, metric, True)}). {noise}"
     )
 
 
 def noise_sentences(analysis: Analysis) -> list[str]:
-    """The noise of training told from that of evaluation, and which steps are more than both."""
+    """Training noise, separated from evaluation noise, and the steps that exceed both."""
     noise, metric = analysis.noise, analysis.metric
     if noise is None:
         return []
@@ -87,37 +92,39 @@ def noise_sentences(analysis: Analysis) -> list[str]:
         for shown in (mean_score(x, metric) for x in (noise.spread, noise.evaluation, noise.training))
     )
     seeds = (
-        f"Checkpoints that differ in nothing but their training seed lie {spread} apart (standard deviation, "
+        "Scores of checkpoints that differ only in their training seed have a standard deviation of "
+        f"{spread} ({counted(noise.sizes, 'size')} with several seeds)."
     )
-    seeds += f"{counted(noise.sizes, 'size')} with several seeds)"
     said = [
-        f"{seeds}; the finite test set alone would make it {evaluation}, so about {training} is the noise of "
-        "training."
+        f"{seeds} The finite test set alone explains {evaluation}, so about {training} is training noise."
         if noise.seen
-        else f"{seeds}, no more than the finite test set explains ({evaluation}): no noise of training can "
-        "be told from that of evaluation, though with few seeds only a large one could."
+        else f"{seeds} The finite test set alone explains as much ({evaluation}), so there is no measurable "
+        "training noise. With few seeds, only large training noise would be measurable."
     ]
     for variant in analysis.variants:
         found = [step for step in analysis.steps(variant) if step.distinguishable]
         beyond = [step_label(s) for s in found if analysis.beyond_seeds(s)]
         rest = [step_label(s) for s in found if not analysis.beyond_seeds(s)]
         if beyond:
-            said.append(f"With the {variant} prompt other seeds would not undo {listed(beyond)}.")
+            said.append(
+                f"With the {variant} prompt, the differences of {listed(beyond)} are larger than what other "
+                "training seeds would change."
+            )
         if rest:
             said.append(
-                f"With the {variant} prompt {listed(rest)} could come out otherwise with other seeds: "
-                "distinguishable for these checkpoints, not for these sizes."
+                f"With the {variant} prompt, other training seeds could change the result of {listed(rest)}: "
+                "the difference holds for these checkpoints, not for these sizes in general."
             )
     return said
 
 
 def caveats(analysis: Analysis) -> list[str]:
-    """What a reader must know beside the figures; empty where there is nothing."""
+    """Notes that a reader needs beside the figures."""
     found = []
     if analysis.together != "repository" and analysis.repos < min(stats.MIN_CLUSTERS, analysis.clusters):
         found.append(
             f"The samples come from {counted(analysis.repos, 'repository', 'repositories')}, too few to "
-            "stand for others: intervals and tests speak about code of these alone."
+            "generalize to others: intervals and tests apply to code of these repositories only."
         )
     if analysis.together:
         many = {"repository": "repositories", "file": "files"}[analysis.together]
@@ -129,21 +136,21 @@ def caveats(analysis: Analysis) -> list[str]:
         found.append(
             "Tests compare these checkpoints. Another training seed would give another checkpoint"
             + (
-                ": see the noise of training."
+                ": see training noise."
                 if analysis.noise
-                else ", and no size shows how different a one."
+                else ", and no size was trained with several seeds to show how much that changes."
             )
         )
     found += _on_the_unscored(analysis)
     missing = sum(point.missing for point in analysis.points)
     if missing:
         outputs = counted(missing, "output")
-        found.append(f"{outputs} not there yet: an evaluation is under way or was stopped.")
+        found.append(f"Missing: {outputs}, as an evaluation is running or was stopped.")
     if analysis.excluded:
-        found.append(f"{counted(analysis.excluded, 'flagged sample')} left out.")
+        found.append(f"Left out as chosen: {counted(analysis.excluded, 'sample')}.")
     if analysis.setup.set_aside:
         aside = counted(analysis.setup.set_aside, "older or unfinished run")
-        found.append(f"{aside} of the same checkpoints left aside.")
+        found.append(f"Not shown: {aside} of the same checkpoints.")
     return found + _on_the_judge(analysis)
 
 
@@ -172,7 +179,7 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
         return []
     found = []
     if len({str(run.config.judges[metric]) for run in runs if metric in run.config.judges}) > 1:
-        found.append("The runs were judged under different settings: see the runs.")
+        found.append("The runs were judged with different settings: see Runs and export.")
     scores = [
         attempt.scores[metric]
         for run in runs

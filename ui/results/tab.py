@@ -1,4 +1,4 @@
-"""The Results tab: what stored runs say, without any model loaded."""
+"""The Results tab: figures from stored runs. It needs no model."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ _SCROLL = (
     "() => setTimeout(() => document.getElementById('{id}')?.scrollIntoView({{behavior: 'smooth'}}), 200)"
 )
 _DOWNLOAD = "() => setTimeout(() => document.getElementById('results-file').click(), 200)"
-_LABELS = {"threshold": "Counts from"}
+_LABELS = {"threshold": "Threshold"}
 _NOTES = {
     "kind": "Flips: the sample changes state between two sizes. Regressions: it gets worse at a larger one.",
-    "threshold": "A score counts as better or worse than the baseline's from this difference on.",
-    "left_out": "Such as those that training data or context give away. Every figure is made without them.",
+    "threshold": "The smallest difference from the baseline that counts as better or worse.",
+    "left_out": "For example, samples whose reference is in the training data or in the prompt. "
+    "All figures are computed without them.",
 }
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What of the tab changes with the set-up and the metric."""
+    """The components that change with the set-up and the metric."""
 
     setup: gr.Dropdown
     metric: gr.Dropdown
@@ -95,7 +96,7 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         with gr.Tab("Samples"):
             kind, search, threshold, matrix = _samples_tab(presenter, setup)
         with gr.Tab("Disagreement"):
-            second = gr.Dropdown([], label="Held against", min_width=220)
+            second = gr.Dropdown([], label="Compare with", min_width=220)
             with gr.Column(elem_classes="card"):
                 disagreement = _html(js_on_load=_PICK, elem_id="results-disagreement")
             _detail(presenter, setup, disagreement, "disagreement-detail")
@@ -148,7 +149,7 @@ def _left_out() -> tuple[gr.Textbox, gr.Button]:
         left_out = gr.Textbox(
             "", label="Sample ids, one a line", info=_NOTES["left_out"], lines=3, max_lines=8
         )
-        find = gr.Button("Find what training data or context give away", size="sm")
+        find = gr.Button("Find contaminated samples", size="sm")
     return left_out, find
 
 

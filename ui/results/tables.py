@@ -23,7 +23,7 @@ MOST_ROWS = 200
 
 
 def answers(analysis: Analysis) -> str:
-    """What fine-tuning brings and how much data that takes, a card for each prompt variant."""
+    """The effect of fine-tuning, a card for each prompt variant."""
     metric = analysis.metric
     cards = "".join(_answer(analysis, variant) for variant in analysis.variants)
     better = "Higher" if metric.higher_is_better else "Lower"
@@ -56,7 +56,7 @@ def _samples(point: Point) -> str:
 
 
 def explanation(analysis: Analysis) -> str:
-    """Each step in words, what doubling would bring, and what must be known beside the figures."""
+    """Each step in words, what doubling is expected to change, the noise, and notes on the figures."""
     parts = []
     for variant in analysis.variants:
         steps = [sentences.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
@@ -64,11 +64,11 @@ def explanation(analysis: Analysis) -> str:
         parts.append(f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{html.bullets(steps)}")
     if analysis.noise:
         parts.append(
-            f"<h3>Noise of training and of evaluation</h3>{html.bullets(sentences.noise_sentences(analysis))}"
+            f"<h3>Training noise and evaluation noise</h3>{html.bullets(sentences.noise_sentences(analysis))}"
         )
     caveats = sentences.caveats(analysis)
     if caveats:
-        parts.append(f"<h3>Beside these figures</h3>{html.bullets(caveats)}")
+        parts.append(f"<h3>Notes on these figures</h3>{html.bullets(caveats)}")
     return "".join(parts)
 
 
@@ -86,15 +86,16 @@ def pairs(analysis: Analysis) -> str:
             f'<tr><th scope="row">{escape(size_label(pair.first.size))}</th>{_pair_cell(pair, analysis)}</tr>'
             for pair in across
         )
-        head = '<tr><th scope="col">Training samples</th><th scope="col">augmented less regular</th></tr>'
+        head = '<tr><th scope="col">Training samples</th><th scope="col">augmented minus regular</th></tr>'
         parts.append(html.table("Augmented against regular prompt", head, rows, "matrix"))
     legend = (
-        "Each cell: the column less the row, p after Holm, and samples won / tied / lost by the column. "
-        "▲ better and ▼ worse at the 5% level; ≈ not distinguishable, with the smallest difference that "
-        "the test could see. Point at a cell for the whole sentence."
+        "Each cell shows the score of the column minus that of the row, p after Holm's correction, and on "
+        "how many samples the column is better / equal / worse. ▲ better and ▼ worse at the 5% level; "
+        "≈ not distinguishable, with the smallest difference that the test could detect. Point at a cell "
+        "to read it as a sentence."
     )
     if not parts or not analysis.pairs:
-        return '<p class="note">A pair takes two checkpoints evaluated on the same samples.</p>'
+        return '<p class="note">A pair needs two checkpoints evaluated on the same samples.</p>'
     return f'<p class="note">{legend}</p><div class="pairs">{"".join(parts)}</div>'
 
 
@@ -125,7 +126,7 @@ def _pair_cell(pair: Pair, analysis: Analysis) -> str:
     seen = (
         ""
         if pair.distinguishable
-        else f"<small>could see {escape(mean_score(pair.detectable, metric))}</small>"
+        else f"<small>could detect {escape(mean_score(pair.detectable, metric))}</small>"
     )
     return (
         f'<td class="{kind}" title="{sentence}"><b>{sign} {mean_score(pair.difference, metric, True)}</b>'
@@ -255,7 +256,7 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collectio
 
 
 def place_of(config: RunConfig) -> str:
-    """What tells a run from all others: the same evaluation repeated has the same id."""
+    """A name that no other run has: the same evaluation repeated has the same id."""
     return f"{config.id} {config.created}"
 
 
