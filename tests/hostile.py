@@ -12,7 +12,6 @@ from training.jobs import Job
 
 TAG = "\"'><hostile onload=alert(1)>&amp;"
 HOSTILE = TAG + "\ud83d"
-VOTES = {"votes": [{"value": None, "reason": HOSTILE, "words": [HOSTILE]}]}
 
 
 class Tags(HTMLParser):
@@ -32,40 +31,42 @@ def is_text(html: str) -> bool:
     return "hostile" not in Tags(html).found and bool(html.encode())
 
 
-def hostile_job(**changes: Any) -> Job:
-    """A job with hostile text as every text."""
+def hostile_job(text: str = HOSTILE, **changes: Any) -> Job:
+    """A job with this text as every text."""
     names = ("family", "prompt", "sizes", "prompts", "seeds", "subset_size")
-    arguments = {**dict.fromkeys(names, HOSTILE), "seed": 43, "training_seed": 43}
+    arguments = {**dict.fromkeys(names, text), "seed": 43, "training_seed": 43}
     job = Job(
-        HOSTILE, HOSTILE, arguments, (HOSTILE, HOSTILE), HOSTILE, backend=HOSTILE, owner=HOSTILE,
-        message=HOSTILE, reason=HOSTILE, slot=HOSTILE, sweep=HOSTILE,
+        text, text, arguments, (text, text), text, backend=text, owner=text,
+        message=text, reason=text, slot=text, sweep=text,
     )  # fmt: skip
     return replace(job, **changes)
 
 
-def hostile_run(run: Run) -> Run:
-    """The run with ``HOSTILE`` as every text that the page has no use for but to show it."""
+def hostile_run(run: Run, text: str = HOSTILE) -> Run:
+    """The run with this text as every text that the page has no use for but to show it."""
     config = run.config
     texts = {
-        field.name: HOSTILE
+        field.name: text
         for field in fields(config)
         if isinstance(getattr(config, field.name), str) and field.name != "variant"
     }
     ids = {sample: f"{sample}{TAG}" for sample in config.sample_ids}
-    others = {"id": f"{config.id}{TAG}", "judges": {HOSTILE: {HOSTILE: HOSTILE}}}
+    others = {"id": f"{config.id}{TAG}", "column": f"{config.column}{TAG}", "judges": {text: {text: text}}}
     config = replace(config, **{**texts, **others, "sample_ids": tuple(ids.values())})
-    attempts = {ids[key]: hostile_attempt(attempt, ids[key]) for key, attempt in run.attempts.items()}
+    attempts = {ids[key]: hostile_attempt(attempt, ids[key], text) for key, attempt in run.attempts.items()}
     return Run(config, attempts, run.path)
 
 
-def hostile_attempt(attempt: Attempt, sample_id: str) -> Attempt:
-    task = Task(HOSTILE, reference=HOSTILE, sample_id=sample_id, repo=attempt.task.repo + TAG)
+def hostile_attempt(attempt: Attempt, sample_id: str, text: str = HOSTILE) -> Attempt:
+    votes = {"votes": [{"value": None, "reason": text, "words": [text]}]}
+    task = Task(text, reference=text, sample_id=sample_id, repo=attempt.task.repo + TAG)
     scores = [
-        *(Score(f"{name} ({TAG})", s.value, s.reason, VOTES) for name, s in attempt.scores.items()),
-        Score(f"CodeJudge {TAG}", None, HOSTILE, VOTES),
+        *(Score(f"{name} ({TAG})", s.value, s.reason, votes) for name, s in attempt.scores.items()),
+        Score(f"CodeJudge {TAG}", 0.5, None, votes),
+        Score(f"unscored {TAG}", None, text, votes),
     ]
-    completion = Completion(HOSTILE, HOSTILE, 3, "stop", 1.0)
+    completion = Completion(text, text, 3, "stop", 1.0)
     return replace(
-        attempt, task=task, completion=completion, code=HOSTILE, trimmed=HOSTILE,
+        attempt, task=task, completion=completion, code=text, trimmed=text,
         scores={score.metric: score for score in scores},
     )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from pipeline.analysis import Setup, analyze, find_setups, samples
 from pipeline.analysis.reported import Reported
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, Context, Sample, Score, Task
-from tests.hostile import HOSTILE, VOTES, hostile_job, hostile_run, is_text
+from tests.hostile import HOSTILE, hostile_job, hostile_run, is_text
 from tests.made_up_runs import bare_settings, make_run
 from ui import dataset, markup, panes, pieces
 from ui.jobs import html as jobs_html
@@ -43,6 +43,7 @@ def test_a_lone_surrogate_is_replaced_in_text_and_in_code() -> None:
 
 # Compare
 
+VOTES = {"votes": [{"value": None, "reason": HOSTILE, "words": [HOSTILE]}]}
 CALL = {"call": HOSTILE, "expected": HOSTILE, "got": HOSTILE}
 EXECUTION = {
     "verdict": HOSTILE, "passed_calls": HOSTILE, "calls": HOSTILE, "why": HOSTILE, "flags": [HOSTILE],
