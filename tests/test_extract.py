@@ -178,6 +178,11 @@ def test_code_that_is_closed_and_not_opened_is_the_code(behind):
     assert extract_code(f"{CODE}\n```{behind}") == CODE
 
 
+def test_code_that_is_closed_and_not_opened_may_hold_an_example():
+    code = 'def f():\n    """Example:\n\n    ```python\n    >>> f()\n    ```\n    """\n    return 1'
+    assert extract_code(f"{code}\n```\nIt returns 1.") == code
+
+
 def test_a_statement_before_a_block_is_not_the_code():
     assert extract_code(f"import math\n\n```\n{CODE}\n```") == CODE
 

@@ -38,11 +38,21 @@ def extract_code(text: str) -> str:
         return _trim(text)
     answer = without_thinking(text)
     lines = answer.split("\n")
-    head = "\n".join(takewhile(lambda line: parse_fence(line) is None, lines))
-    if defines_something(head):  # some models open no block, and close it
+    head = _head(lines)
+    if defines_something(head):  # some models close a block that they did not open
         return _trim(head)
     block = _first_python_block(lines)
     return _trim(answer if block is None else "\n".join(block))
+
+
+def _head(lines: Sequence[str]) -> str:
+    """The text before the first fence that, read token by token, stands in no string."""
+    fences = [number for number, line in enumerate(lines) if parse_fence(line)]
+    inside = {
+        n for string in long_strings("\n".join(lines)) for n in range(string.first + 1, string.last + 1)
+    }
+    first = next((number for number in fences if number not in inside), len(lines))
+    return "\n".join(lines[:first])
 
 
 def _first_python_block(lines: Sequence[str]) -> list[str] | None:
