@@ -32,7 +32,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
         ValueError: it is no JSON, or another value than an object.
     """
     try:
-        raw = json.loads(data)
+        raw = json.loads(data.decode("utf-8-sig"))  # some editors put a byte order mark in front
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     if not isinstance(raw, dict):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from pipeline.json_files import parse_object
 
 
 def read_json_object(file: Path) -> dict[str, Any]:
@@ -15,12 +16,9 @@ def read_json_object(file: Path) -> dict[str, Any]:
         ValueError: it is not JSON, or not an object.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        return parse_object(file.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{file.name} is unreadable: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file.name} is unreadable: it holds no object")
-    return content
 
 
 def check_weights(file: Path) -> None:

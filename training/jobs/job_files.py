@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required
+
+from annotated_types import Interval
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs this one up to Python 3.11
+
+from pipeline.json_files import parse_object, validate
 
 LOG, PROGRESS = "log.txt", "progress.jsonl"
 _TAIL = 64_000  # bytes
@@ -24,6 +30,22 @@ _KNOWN = (
 )
 
 
+class _Report(TypedDict, total=False):
+    """A line of ``progress.jsonl``, see ``training.jobs.progress``."""
+
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False)  # type: ignore[misc]
+    time: Required[float]
+    fraction: Required[float]
+    message: Required[str]
+    seconds_left: float
+    step: Annotated[int, Interval(ge=0, le=10**9)]
+    loss: float
+    score: float
+
+
+_AS_REPORT = TypeAdapter(_Report)
+
+
 def tail(folder: Path, size: int = _TAIL) -> str:
     """The end of the log, from the start of a line; empty before there is one."""
     try:
@@ -39,9 +61,9 @@ def tail(folder: Path, size: int = _TAIL) -> str:
 
 
 def progress(folder: Path) -> list[dict[str, Any]]:
-    """Every report so far, oldest first; lines that a crash cut off are left out."""
+    """Every report so far, oldest first; lines that are damaged or cut short by a crash are left out."""
     try:
-        return list(_reports((folder / PROGRESS).read_text(encoding="utf-8", errors="replace").splitlines()))
+        return list(_reports((folder / PROGRESS).read_bytes().splitlines()))
     except OSError:
         return []
 
@@ -51,13 +73,13 @@ def last_progress(folder: Path) -> dict[str, Any]:
     try:
         with (folder / PROGRESS).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 4096))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            lines = file.read().splitlines()
     except OSError:
         return {}
     for report in _reports(reversed(lines)):
         return {
-            "progress": min(1.0, max(0.0, float(report["fraction"]))),
-            "message": str(report.get("message", "")),
+            "progress": min(1.0, max(0.0, report["fraction"])),
+            "message": report["message"],
             "seconds_left": report.get("seconds_left"),
         }
     return {}
@@ -108,16 +130,15 @@ def outcome(code: int, folder: Path) -> Mapping[str, Any]:
     }
 
 
-def _reports(lines: Iterator[str] | list[str]) -> Iterator[dict[str, Any]]:
-    for report in _objects(lines):
-        if all(isinstance(report.get(name), int | float) for name in ("time", "fraction")):
-            yield report
-
-
-def _objects(lines: Iterator[str] | list[str]) -> Iterator[dict[str, Any]]:
+def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         if line.startswith("{"):
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+            with suppress(ValueError):
+                yield parse_object(line.encode())
+
+
+def _reports(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with suppress(ValueError):
+            report = validate(_AS_REPORT, line)
+            yield {**report}

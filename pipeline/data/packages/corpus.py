@@ -27,6 +27,7 @@ from pipeline.data.packages.harvest import (
     is_own_source,
     plain_text,
 )
+from pipeline.json_files import check_format
 from pipeline.schema import LabError, Progress, Sample
 from pipeline.settings import Settings
 
@@ -152,7 +153,9 @@ def harvest(packages: Sequence[str], progress: Progress | None = None) -> pa.Tab
                 files.append({"repo": repo, "file": file, "code": code, "rows": rows})
                 content = [path, hashlib.sha256(code.encode()).hexdigest(), *rows]
                 digest.update(json.dumps(content, sort_keys=True).encode())
-    return pa.Table.from_pylist(files, _SCHEMA.with_metadata({"fingerprint": digest.hexdigest()[:12]}))
+    return pa.Table.from_pylist(
+        files, _SCHEMA.with_metadata({"fingerprint": digest.hexdigest()[:12], "format": str(_FORMAT)})
+    )
 
 
 @contextlib.contextmanager
@@ -225,7 +228,21 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def _open(path: Path) -> Corpus:
-    return Corpus(pq.read_table(path, page_checksum_verification=True))
+    """Read a dataset file.
+
+    Raises:
+        LabError: a newer version wrote it.
+        Exception: one of ``_UNREADABLE``: it is damaged, or no dataset file.
+    """
+    table = pq.read_table(path, page_checksum_verification=True)
+    check_format(str(path), int((table.schema.metadata or {}).get(b"format", b"1")), _FORMAT)
+    if not table.schema.equals(_SCHEMA):
+        raise ValueError("its columns are not those of a harvested dataset")
+    rows = table["rows"].combine_chunks()
+    fields = [*(table[name] for name in ("repo", "file", "code")), rows, *rows.flatten().flatten()]
+    if any(field.null_count for field in fields):
+        raise ValueError("some of its fields are empty")
+    return Corpus(table)
 
 
 def _open_given(path: Path) -> Corpus:

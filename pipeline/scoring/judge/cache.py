@@ -79,4 +79,7 @@ class AnswerCache:
             with closing(sqlite3.connect(self._file, timeout=60)) as base, base:
                 yield base
         except (sqlite3.Error, OSError) as error:
-            raise LabError(f"The judge's answers cannot be kept in {self._file}: {error}") from error
+            raise LabError(
+                f"The judge's answers cannot be kept in {self._file}: {error}. If the file is damaged, move "
+                "it away; the judge is then asked again for what it holds."
+            ) from error
