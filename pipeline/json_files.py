@@ -1,10 +1,8 @@
-"""JSON on disk: strict in what is written, checked when it is read, and with a version of its format."""
+"""JSON on disk, checked when it is read."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,17 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.schema import LabError
 
 Valid = TypeVar("Valid")
-SIGNIFICANT_DIGITS = 6
-"""Of measured numbers in files: float32 has 7, and a score of 200 samples means 3."""
-
-
-def plain(value: Any) -> Any:
-    """Return the value as JSON has it: null for NaN and infinity, floats with ``SIGNIFICANT_DIGITS``."""
-    if isinstance(value, float):
-        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -317,6 +318,17 @@ def test_a_stored_score_has_no_digits_that_mean_nothing(own: Settings) -> None:
     assert (scores["a"]["value"], scores["b"]["value"]) == (0.203837, 1234570.0)
 
 
+def test_no_export_has_digits_that_mean_nothing(own: Settings) -> None:
+    make_run(own, 0, samples=12)
+    make_run(own, 200, samples=12)
+    presenter = Presenter(own)
+    key = presenter.runs.setup("").key
+    for kind in ("CSV", "JSON"):
+        text = Path(presenter.export(kind, key, CHRF, "")).read_text(encoding="utf-8")
+        assert "." in text
+        assert re.findall(r"\d\.\d{9,}", text) == []
+
+
 def test_a_score_that_version_0_1_stored_as_nan_is_unscored_with_the_reason(own: Settings) -> None:
     run = make_run(own, 200, samples=2)
     damaged_line(run.path, 0, lambda raw: raw["scores"][CHRF].update(value=float("nan")))
@@ -329,7 +341,7 @@ def test_half_a_surrogate_pair_in_an_output_stops_no_evaluation(own: Settings) -
     run = make_run(own, 200, samples=2)
     attempt = run.attempts[run.config.sample_ids[0]]
     append_attempts(run.path, [replace(attempt, code="print('\ud83d')")])
-    assert load_run(run.path).attempts[run.config.sample_ids[0]].code == "print('?')"
+    assert load_run(run.path).attempts[run.config.sample_ids[0]].code == "print('\N{REPLACEMENT CHARACTER}')"
 
 
 def test_a_config_of_the_run_is_what_it_was_made_of(own: Settings) -> None:

@@ -17,6 +17,7 @@ import tyro
 
 from pipeline.network import prepare_environment
 from pipeline.schema import FieldError, LabError
+from pipeline.sendable import MEASURED_DIGITS, sendable
 from training.jobs.signature import Verb, module_name, validate
 
 _STYLE = (tyro.conf.FlagCreatePairsOff,)  # --resume, and no --no-resume
@@ -68,5 +69,5 @@ def _call(call: _Call) -> int:
     finally:
         gc.freeze()  # or Python searches all that is loaded for cycles as it ends, for two seconds
     if result:
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+        print(json.dumps(sendable(result, MEASURED_DIGITS), ensure_ascii=False), flush=True)
     return 0

@@ -12,9 +12,9 @@ from gradio.block_function import BlockFunction
 from gradio.context import LocalContext
 
 from pipeline.schema import FieldError, LabError
+from pipeline.sendable import is_sendable, sendable, sendable_text
 from ui.markup import escape
 from ui.refusals import mark_refused
-from ui.sendable import is_sendable, sendable, sendable_text
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For callbacks that only redraw a part of the page."""

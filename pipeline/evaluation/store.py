@@ -27,9 +27,10 @@ from typing_extensions import TypedDict  # pydantic needs this one up to Python 
 
 from pipeline.evaluation.runs import Run, RunConfig, repeat_command
 from pipeline.files import write_atomically
-from pipeline.json_files import check_format, parse_object, plain, validate
+from pipeline.json_files import check_format, parse_object, validate
 from pipeline.schema import Attempt, Column, Completion, Context, LabError, Score, Task, counted
 from pipeline.scoring.judge.config import JudgeConfig
+from pipeline.sendable import MEASURED_DIGITS, sendable
 from pipeline.settings import Settings
 
 FORMAT = 2
@@ -146,7 +147,7 @@ def append_attempts(folder: Path, attempts: Iterable[Attempt]) -> None:
     text = "".join(_to_line(attempt) for attempt in attempts)
     with (folder / _ITEMS).open("a+b") as file:
         _end_last_line(file)
-        file.write(text.encode(errors="replace"))  # half a surrogate pair has no bytes
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -206,8 +207,8 @@ def pack_run(folder: Path, root: Path) -> Path:
         old = merged.get(raw["sample_id"], {})
         merged[raw["sample_id"]] = {**old, **raw, "scores": {**old.get("scores", {}), **raw["scores"]}}
     target = root / run.config.id
-    text = "".join(json.dumps(plain(line), ensure_ascii=False) + "\n" for line in merged.values())
-    write_atomically(target / (_ITEMS + ".gz"), gzip.compress(text.encode(errors="replace"), 9, mtime=0))
+    text = "".join(map(_as_text, merged.values()))
+    write_atomically(target / (_ITEMS + ".gz"), gzip.compress(text.encode(), 9, mtime=0))
     _write(target, _read_config(folder))
     return target
 
@@ -248,7 +249,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, config: Mapping[str, Any]) -> None:
-    write_atomically(folder / _RUN, json.dumps({"schema": FORMAT, **config}, indent=1))
+    write_atomically(folder / _RUN, json.dumps(sendable({"schema": FORMAT, **config}), indent=1))
 
 
 def _to_line(attempt: Attempt) -> str:
@@ -264,7 +265,11 @@ def _to_line(attempt: Attempt) -> str:
         "scores": {name: asdict(_finite(score)) for name, score in attempt.scores.items()},
         "error": attempt.error,
     }
-    return json.dumps(plain(line), ensure_ascii=False) + "\n"
+    return _as_text(line)
+
+
+def _as_text(line: Mapping[str, Any]) -> str:
+    return json.dumps(sendable(line, MEASURED_DIGITS), ensure_ascii=False) + "\n"
 
 
 def _from_line(text: bytes, column: Column) -> Attempt:

@@ -10,11 +10,11 @@ import pandas as pd
 
 from pipeline.analysis.analyze import Analysis
 from pipeline.analysis.setups import Setup
+from pipeline.sendable import MEASURED_DIGITS, sendable
 from ui.labels import condition_label, setup_label, size_label
 from ui.numbers import NONE, mean_score
 from ui.results.findings import effect_of, effect_sentences
 from ui.results.sentences import caveats, headlines, noise_sentences, step_sentence
-from ui.sendable import sendable
 
 
 def curve_table(analysis: Analysis) -> pd.DataFrame:
@@ -100,7 +100,8 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
             "headline": " ".join(headlines(analysis)),
             "steps": said,
             "caveats": caveats(analysis),
-        }
+        },
+        MEASURED_DIGITS,
     )
 
 

@@ -11,12 +11,12 @@ from pipeline.analysis import Analysis, Setup, samples
 from pipeline.analysis.reported import Reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.evaluation.runs import Run
+from pipeline.sendable import MEASURED_DIGITS, sendable
 from pipeline.settings import ASSETS
 from ui.labels import column_label, setup_label
 from ui.markup import escape
 from ui.results import charts, tables
 from ui.results.export import as_json, long_table
-from ui.sendable import sendable
 
 _PAGE_CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -29,7 +29,8 @@ h2 { margin-top: 2.5rem; border-top: 1px solid #dfe4ea; padding-top: 1rem; }
 def csv(setup: Setup, excluded: Collection[str] = ()) -> str:
     """Every score of every run, one a line."""
     table = long_table([setup])
-    return str(table[~table["sample"].isin(list(excluded))].to_csv(index=False))
+    kept = table[~table["sample"].isin(list(excluded))]
+    return str(kept.to_csv(index=False, float_format=f"%.{MEASURED_DIGITS}g"))
 
 
 def json_export(library: RunCache, setup: Setup, excluded: Collection[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""What can be sent as JSON in UTF-8."""
+"""What can be sent and stored as JSON in UTF-8."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+MEASURED_DIGITS = 6
+"""Significant digits of measured numbers in files: float32 has 7, and a score over 200 samples means 3."""
+_ALL_DIGITS = 17
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -15,15 +18,20 @@ def sendable_text(text: str) -> str:
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def sendable(value: Any) -> Any:
-    """The value with sendable texts, with lists for tuples, and with None for NaN and infinity."""
+def sendable(value: Any, digits: int = _ALL_DIGITS) -> Any:
+    """The value with sendable texts, with lists for tuples, and with None for NaN and infinity.
+
+    Args:
+        value: of any types that JSON has.
+        digits: significant digits that floats keep, all of them by default.
+    """
     if isinstance(value, str):
         return sendable_text(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {sendable_text(str(key)): sendable(each) for key, each in value.items()}
-    return [sendable(each) for each in value] if isinstance(value, list | tuple) else value
+        return {sendable_text(str(key)): sendable(each, digits) for key, each in value.items()}
+    return [sendable(each, digits) for each in value] if isinstance(value, list | tuple) else value
 
 
 def is_sendable(value: Any) -> bool:
