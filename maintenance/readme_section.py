@@ -78,9 +78,9 @@ def _around_marks(readme: Path) -> tuple[str, str]:
 
 
 def _metrics(setup: Setup) -> list[str]:
-    """Three that say different things: likelihood, likeness in an encoder's space, likeness of characters."""
-    wanted = (BITS_PER_BYTE, *(kind.metric() for kind in KINDS), CHRF)
-    return [name for name in wanted if name in setup.metrics] or setup.metrics[:3]
+    """Three that say different things: execution, likelihood, likeness to an encoder, of characters."""
+    wanted = (setup.execution, BITS_PER_BYTE, *(kind.metric() for kind in KINDS), CHRF)
+    return [name for name in wanted if name in setup.metrics][:3] or setup.metrics[:3]
 
 
 def section(analyses: Sequence[Analysis]) -> str:

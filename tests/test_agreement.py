@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
+from maintenance import readme_section as readme
 from pipeline import stats
-from pipeline.analysis import find_setups
-from pipeline.analysis.agreement import Association, against_execution
+from pipeline.analysis import analyze, find_setups
+from pipeline.analysis.agreement import against_execution
 from pipeline.analysis.passes import passes_at_k
+from pipeline.evaluation.store import append_attempts, load_run
 from pipeline.schema import SamplingParams
 from tests.made_up_runs import BERT, BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
+from ui.results import against_tests, report, sentences
+from ui.results.presenter import Presenter
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def test_kappa_equals_statsmodels(rng):
     passed = rng.random(60) < 0.5
     verdicts = np.where(rng.random(60) < 0.8, passed, ~passed)
     table = np.histogram2d(verdicts, passed, bins=2)[0]
-    assert stats.kappa(verdicts, passed, np.arange(60))(np.ones(60)) == pytest.approx(
+    assert stats.cohen_kappa(verdicts, passed, np.arange(60))(np.ones(60)) == pytest.approx(
         cohens_kappa(table).kappa
     )
 
@@ -189,7 +196,7 @@ def test_a_checkpoint_that_passes_nothing_adds_no_pairs_within_checkpoints(own, 
         executed(own, 200, [1.0] * 30, chrf=rng.normal(1, 1, 30)),
     ]
     (chrf,) = held(*runs).metrics
-    assert isinstance(chrf.overall, Association)
+    assert isinstance(chrf.overall, stats.Association)
     assert chrf.within == (
         "0 samples with a passing attempt of a checkpoint that has both kinds, and 10 are needed"
     )
@@ -233,7 +240,7 @@ def test_a_judge_s_verdicts_are_counted_by_hand(own):
 def test_a_judge_that_gives_degrees_has_no_verdicts(own, rng):
     passed = [1.0, 0.0] * 20
     (judge,) = held(executed(own, 0, passed, judge=rng.random(40).round(2))).metrics
-    assert isinstance(judge.overall, Association)
+    assert isinstance(judge.overall, stats.Association)
     assert judge.verdicts is None
 
 
@@ -290,3 +297,113 @@ def test_suites_are_never_pooled(own):
         "execution (packages)",
         "execution (metrics)",
     }
+
+
+# What is shown
+
+
+def shown(runs):
+    (setup,) = find_setups(runs)
+    return against_tests.agreement(setup, against_execution(setup))
+
+
+def test_the_best_metric_is_named_and_whether_it_can_be_told_from_the_next(own, rng):
+    passed = rng.random(120) < 0.4
+    found = held(executed(own, 0, passed, chrf=following(rng, passed, 2), bert=following(rng, passed, 0)))
+    first, best, next_one = against_tests.sentences(found)
+    assert first == f"{passed.sum()} of 120 executed attempts pass their tests ({passed.mean():.0%})."
+    assert best.startswith("chrF follows the tests best: of two attempts of one checkpoint")
+    assert next_one.startswith(f"It can be told from the next, {BERT} (difference of the AUC +.")
+
+
+def test_a_best_metric_that_is_no_better_than_chance_is_said_to_be(own):
+    passed = [1.0, 0.0] * 20
+    found = held(executed(own, 0, passed, chrf=[1.0, 2.0, 2.0, 1.0] * 10))
+    assert "AUC .500, 95% interval" in against_tests.sentences(found)[1]
+    assert "which chance can explain" in against_tests.sentences(found)[1]
+
+
+def test_too_few_passes_leave_words_in_the_table_and_no_figure(own, rng):
+    html = shown([executed(own, 0, [1.0] * 3 + [0.0] * 30, chrf=rng.normal(0, 1, 33))])
+    assert html.count("3 samples with a passing attempt, and 10 are needed") == 2
+    assert "Too few to hold another metric against them" in html
+
+
+def test_a_set_up_without_execution_says_which_command_makes_it(own):
+    html = shown([make_run(own, 0), make_run(own, 200, "augmented", seed=43)])
+    assert "--subset-size baseline --prompt regular --suite humaneval" in html
+    assert "--subset-size 200 --prompt augmented --training-seed 43 --suite humaneval" in html
+
+
+def test_where_nothing_could_be_executed_the_reason_is_said(own):
+    run = make_run(own, 0, dataset="humaneval", values={EXECUTION: [None] * 4, CHRF: [1.0] * 4})
+    assert "No attempt of this set-up could be executed: made up" in shown([run])
+
+
+def test_attempts_that_the_tests_contradict_are_listed_on_both_sides(own):
+    presenter = Presenter(own)
+    executed(own, 0, [0.0, 1.0, 1.0, 0.0], chrf=[90.0, 10.0, 80.0, 20.0])
+    key = presenter.runs.setup("").key
+    high, _, low = presenter.cases(key, "", CHRF).partition("is low, the tests pass")
+    assert "is high, the tests fail: 1 attempt" in high
+    assert "function_0" in high
+    assert ": 1 attempt" in low
+    assert "function_1" in low
+    without = presenter.cases(key, "pkg0/module_0.py::function_0", CHRF)
+    assert "is high, the tests fail: 0 attempts" in without
+
+
+def test_execution_leads_its_set_up_and_the_readme(own, rng, tmp_path, monkeypatch):
+    monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
+    passed = rng.random(40) < 0.5
+    for size in (0, 200):
+        executed(own, size, passed, bert=rng.random(40), chrf=rng.random(40), bits=rng.random(40))
+    assert Presenter(own).show("", "")["metric"].value == EXECUTION
+    text = tmp_path / "README.md"
+    text.write_text(f"{readme.START}{readme.END}")
+    assert readme.main(["--readme", str(text), "--figure", str(tmp_path / "f.svg")]) == 0
+    assert f"| training samples | {EXECUTION} ↑ | {BITS} ↓ | {BERT} ↑ |" in text.read_text()
+
+
+def test_pass_at_1_has_wilson_s_interval(own):
+    (point,) = analyze(find_setups([executed(own, 0, [1.0] * 12 + [0.0] * 28)])[0], EXECUTION).points
+    np.testing.assert_allclose((point.low, point.high), stats.wilson(0.3, 40))
+
+
+def test_pass_at_k_stands_below_the_curve_of_execution_alone(own):
+    drawn(own, [1, 1, 0, 0], [1, 0, 0, 0])
+    presenter = Presenter(own)
+    shown = presenter.show("", EXECUTION)["passes"]
+    assert "pass@2" in shown
+    assert "pass@3" not in shown
+    executed(own, 0, [1, 0, 0, 0], seed=5, chrf=[1, 2, 3, 4])
+    with_chrf = next(setup for setup in presenter.runs.setups() if CHRF in setup.metrics)
+    assert presenter.show(with_chrf.key, CHRF)["passes"] == ""
+
+
+def test_flagged_passes_are_counted_with_what_they_change(own):
+    run = executed(own, 0, [1.0, 1.0, 0.0, 0.0])
+    for attempt in list(run.attempts.values())[1:3]:
+        score = attempt.scores[EXECUTION]
+        flagged = replace(score, details={"flags": ["imports the package"]})
+        append_attempts(run.path, [replace(attempt, scores={EXECUTION: flagged})])
+    said = sentences.caveats(analyze(find_setups([load_run(run.path)])[0], EXECUTION))
+    assert (
+        "1 pass is flagged, since the code may have reached the reference: "
+        "1 of baseline · regular (.250 if they count as failures)."
+    ) in said
+
+
+def test_exports_hold_agreement_and_pass_at_k(own, rng):
+    first, again = (rng.random(40) < 0.5 for _ in range(2))
+    executed(own, 0, first, seed=1, chrf=following(rng, first, 1))
+    executed(own, 0, again, seed=2, chrf=following(rng, again, 1))
+    presenter = Presenter(own)
+    setup = presenter.runs.setup("")
+    found = json.loads(report.json_export(presenter.runs, setup))
+    assert found["against_tests"]["metrics"][0]["metric"] == CHRF
+    assert found["against_tests"]["metrics"][0]["within"]["auc"]["value"] > 0.5
+    assert list(found["pass_at_k"][0]["pass_at"]) == ["1", "2"]
+    page = report.html(presenter.runs, presenter.published, setup, EXECUTION)
+    assert "<h2>Metrics against tests</h2>" in page
+    assert page.index(f"<h2>{EXECUTION}") < page.index(f"<h2>{CHRF}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pipeline.scoring import Metric
+from pipeline.scoring.execution.spec import EXECUTION
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
 
@@ -35,6 +36,8 @@ def score(value: float, metric: Metric) -> str:
     """
     if metric.name in (PARSES, SAME_SIGNATURE):
         return "yes" if value else "no"
+    if metric.name in EXECUTION.values():
+        return "passed" if value else "failed"
     if metric.name.startswith("CodeJudge") and value in (0, 1) and "taxonomy" not in metric.name:
         return "correct" if value else "not correct"
     return decimal(value, 2) if metric.name == BITS_PER_BYTE else mean_score(value, metric)

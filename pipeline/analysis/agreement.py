@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from pipeline import stats
-from pipeline.analysis.estimate import Estimate
 from pipeline.analysis.setups import Setup, sample_clusters, score_table
 from pipeline.schema import counted
 from pipeline.scoring import Metric, metric_of
-from pipeline.stats import Codes, Floats
+from pipeline.stats import Association, Codes, Estimate, Floats, PairCounts, Verdicts
 
 MIN_EACH = 10
 """So many clusters must have a passing attempt, and so many a failing one.
@@ -26,36 +25,6 @@ _UNITS = {
     "file": ("file", "files"),
     "repository": ("repository", "repositories"),
 }
-
-
-@dataclass(frozen=True)
-class Association:
-    """How well a metric tells passing attempts from failing ones.
-
-    Attributes:
-        auc: chance that a passing attempt scores higher than a failing one, ties half; .5 is chance.
-        tau: Kendall's tau-b with the outcome; 0 is chance.
-    """
-
-    auc: Estimate
-    tau: Estimate
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """A judge's verdicts against the outcome.
-
-    Attributes:
-        accuracy: share of the attempts on which both agree.
-        false_correct: share of the failing attempts that the judge holds to be correct.
-        false_incorrect: share of the passing attempts that the judge holds to be incorrect.
-        kappa: Cohen's kappa, agreement beyond chance.
-    """
-
-    accuracy: Estimate
-    false_correct: Estimate
-    false_incorrect: Estimate
-    kappa: Estimate
 
 
 @dataclass(frozen=True)
@@ -142,8 +111,14 @@ class _Scored:
     def among(self, other: _Scored) -> _Scored:
         """Those of them that the other metric scored too."""
         keep = np.isin(self.place, other.place)
-        parts = (self.place, self.scores, self.passed, self.codes, self.checkpoints)
-        return _Scored(self.metric, *(part[keep] for part in parts))
+        return _Scored(
+            self.metric,
+            self.place[keep],
+            self.scores[keep],
+            self.passed[keep],
+            self.codes[keep],
+            self.checkpoints[keep],
+        )
 
 
 def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstExecution | None:
@@ -225,7 +200,9 @@ def _agreement(scored: _Scored, same_order: Sequence[str], together: str) -> Met
         passing=int(scored.passed.sum()),
         within=_associate(scored, scored.checkpoints, together),
         overall=overall,
-        verdicts=_verdicts(scored) if judged and isinstance(overall, Association) else None,
+        verdicts=stats.hold_verdicts(scored.scores == 1, scored.passed, scored.codes)
+        if judged and isinstance(overall, Association)
+        else None,
         same_order=tuple(same_order),
     )
 
@@ -239,12 +216,11 @@ def _place(agreement: MetricAgreement) -> tuple[bool, float]:
 def _associate(scored: _Scored, strata: Codes, together: str) -> Association | str:
     if problem := _problem(scored, strata, together):
         return problem
-    counts, groups = stats.count_pairs(scored.scores, scored.passed, scored.codes, strata), _groups(scored)
-    auc = _estimate(lambda weights: stats.auc(counts, weights), counts.clusters, groups)
-    tau = _estimate(lambda weights: stats.kendall_tau_b(counts, weights), counts.clusters, groups)
-    if auc.value in (0, 1):  # no draw differs, so the bootstrap has no limits
-        auc, tau = _extreme(auc, tau, groups)
-    return Association(auc, tau)
+    return stats.associate(_count(scored, strata))
+
+
+def _count(scored: _Scored, strata: Codes) -> PairCounts:
+    return stats.count_pairs(scored.scores, scored.passed, scored.codes, strata)
 
 
 def _problem(scored: _Scored, strata: Codes, together: str) -> str:
@@ -271,51 +247,6 @@ def _has_both(passed: NDArray[np.bool_], strata: Codes) -> NDArray[np.bool_]:
     return np.asarray(((passing > 0) & (passing < every))[strata])
 
 
-def _groups(scored: _Scored) -> float:
-    """How many clusters the AUC rests on: those of the rarer outcome."""
-    return min(stats.effective_clusters(scored.codes[each]) for each in (scored.passed, ~scored.passed))
-
-
-def _estimate(statistic: Callable[[Floats], Floats], clusters: int, groups: float) -> Estimate:
-    limits = stats.cluster_interval(statistic, clusters, groups)
-    return Estimate.of(float(statistic(np.ones(clusters))), limits)
-
-
-def _extreme(auc: Estimate, tau: Estimate, groups: float) -> tuple[Estimate, Estimate]:
-    """Intervals where every passing attempt scores higher than every failing one, or the reverse.
-
-    That of the AUC is Wilson's for so many clusters; tau-b is 2·AUC − 1 but for a factor.
-    """
-    low, high = (float(limit) for limit in stats.wilson(auc.value, groups))
-    factor = tau.value / (2 * auc.value - 1)
-    return (
-        Estimate(auc.value, low, high),
-        Estimate(tau.value, factor * (2 * low - 1), factor * (2 * high - 1)),
-    )
-
-
-def _verdicts(scored: _Scored) -> Verdicts:
-    correct = scored.scores == 1
-    accuracy = _rate(correct == scored.passed, scored.codes)
-    kappa = _estimate(
-        stats.kappa(correct, scored.passed, scored.codes), len(np.unique(scored.codes)), _groups(scored)
-    )
-    if accuracy.value == 1:  # no draw differs, so the bootstrap has no limits
-        chance = float(scored.passed.mean() ** 2 + (1 - scored.passed.mean()) ** 2)
-        kappa = Estimate(1.0, (accuracy.low - chance) / (1 - chance), 1.0)
-    failed = ~scored.passed
-    return Verdicts(
-        accuracy=accuracy,
-        false_correct=_rate(correct[failed], scored.codes[failed]),
-        false_incorrect=_rate(~correct[scored.passed], scored.codes[scored.passed]),
-        kappa=kappa,
-    )
-
-
-def _rate(hits: NDArray[np.bool_], codes: Codes) -> Estimate:
-    return Estimate.of(hits.mean(), stats.rate_interval(hits, codes))
-
-
 def _lead(found: Sequence[tuple[MetricAgreement, _Scored]]) -> Lead | None:
     ranked = [pair for pair in found if isinstance(pair[0].within, Association)]
     if len(ranked) < 2:
@@ -324,10 +255,5 @@ def _lead(found: Sequence[tuple[MetricAgreement, _Scored]]) -> Lead | None:
     first, second = first.among(second), second.among(first)
     if _problem(first, first.checkpoints, ""):
         return None
-    one, other = (
-        stats.count_pairs(each.scores, each.passed, each.codes, each.checkpoints) for each in (first, second)
-    )
-    difference = _estimate(
-        lambda weights: stats.auc(one, weights) - stats.auc(other, weights), one.clusters, _groups(first)
-    )
+    difference = stats.auc_difference(*(_count(each, each.checkpoints) for each in (first, second)))
     return Lead(best, following, difference)

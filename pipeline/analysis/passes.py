@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline import stats
-from pipeline.analysis.estimate import Estimate
 from pipeline.analysis.setups import Setup, sample_clusters, score_table, test_set
 from pipeline.evaluation.runs import Run
 from pipeline.schema import Column
 from pipeline.scoring.execution.pass_at_k import pass_at_k
-from pipeline.stats import Codes, Floats
+from pipeline.stats import Codes, Estimate, Floats
 
 _RESAMPLES = 1_999
 

@@ -27,6 +27,7 @@ class Point:
         missing: attempts that are not there yet.
         by_seed: each training seed with its mean.
         truncated: share of the outputs that the token limit cut off.
+        flagged: attempts that pass their tests with code that may have reached the reference.
         windowed: share of the outputs longer than the encoder's 512 tokens, None where that is not known.
     """
 
@@ -40,6 +41,7 @@ class Point:
     missing: int
     by_seed: tuple[tuple[int | None, float], ...]
     truncated: float
+    flagged: int
     windowed: float | None
 
 
@@ -93,6 +95,7 @@ def _point(condition: Condition, table: pd.DataFrame, value: float, low: float, 
             (run.config.training_seed, float(table[run.config.id].mean())) for run in condition.runs
         ),
         truncated=_share(cut_off) or 0.0,
+        flagged=sum(_passes_flagged(attempt) for attempt in attempts),
         windowed=_share([windows > 1 for attempt in attempts if (windows := _windows(attempt))]),
     )
 
@@ -100,6 +103,10 @@ def _point(condition: Condition, table: pd.DataFrame, value: float, low: float, 
 def _windows(attempt: Attempt) -> int | None:
     """How many 512-token windows the encoder took for the output."""
     return next((s.details["windows"] for s in attempt.scores.values() if "windows" in s.details), None)
+
+
+def _passes_flagged(attempt: Attempt) -> bool:
+    return any(score.value == 1 and score.details.get("flags") for score in attempt.scores.values())
 
 
 def _share(hits: Sequence[bool]) -> float | None:

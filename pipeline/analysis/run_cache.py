@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any, TypeVar
 
+from pipeline.analysis.agreement import AgainstExecution, against_execution
 from pipeline.analysis.analyze import Analysis, analyze
+from pipeline.analysis.passes import PassAtK, passes_at_k
 from pipeline.analysis.setups import Setup, find_setups
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import list_runs, load_run
@@ -14,6 +17,7 @@ from pipeline.schema import LabError
 from pipeline.settings import Settings
 
 _KEPT = 32
+_Found = TypeVar("_Found")
 _Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -24,7 +28,7 @@ class RunCache:
         self._settings = settings
         self._lock = threading.Lock()
         self._runs: dict[Path, tuple[_Stamp, Run | str]] = {}
-        self._analyses: dict[tuple[object, ...], Analysis] = {}
+        self._kept: dict[tuple[object, ...], Any] = {}
 
     def runs(self) -> list[Run]:
         """Every run that can be read."""
@@ -55,14 +59,25 @@ class RunCache:
         """``analyze``, kept until one of the runs changes."""
         if metric not in setup.metrics:
             raise LabError(f"No run of this set-up has {metric!r}. There are: {', '.join(setup.metrics)}.")
-        key = (setup.key, metric, frozenset(excluded), tuple(_stamp(run.path) for run in setup.runs))
+        return self._keep((metric, frozenset(excluded)), setup, lambda: analyze(setup, metric, excluded))
+
+    def agreement(self, setup: Setup, excluded: Collection[str] = ()) -> AgainstExecution | None:
+        """``against_execution``, kept until one of the runs changes."""
+        return self._keep((frozenset(excluded),), setup, lambda: against_execution(setup, excluded))
+
+    def passes(self, setup: Setup, excluded: Collection[str] = ()) -> list[PassAtK]:
+        """``passes_at_k`` among all set-ups."""
+        return passes_at_k(setup, self.setups(), excluded)
+
+    def _keep(self, what: tuple[object, ...], setup: Setup, make: Callable[[], _Found]) -> _Found:
+        key = (*what, setup.key, tuple(_stamp(run.path) for run in setup.runs))
         with self._lock:
-            found = self._analyses.pop(key, None)
-        found = found or analyze(setup, metric, excluded)
+            found: _Found | None = self._kept.pop(key, None)
+        found = make() if found is None else found
         with self._lock:
-            self._analyses[key] = found  # the last used is the last to go
-            while len(self._analyses) > _KEPT:
-                self._analyses.pop(next(iter(self._analyses)))
+            self._kept[key] = found  # the last used is the last to go
+            while len(self._kept) > _KEPT:
+                self._kept.pop(next(iter(self._kept)))
         return found
 
     def _read_all(self) -> list[Run | str]:

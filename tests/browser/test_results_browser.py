@@ -5,7 +5,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
-from tests.made_up_runs import BITS, CHRF, JUDGE, bare_settings
+from tests.made_up_runs import BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
 from tests.results_page import page_of
 
 expect.set_options(timeout=30_000)
@@ -60,6 +60,23 @@ def test_filter_and_search_narrow_the_samples_down(browser_page, setup):
     expect(page.locator("#results-matrix tbody tr")).to_have_count(60)
     page.get_by_label("Search").fill("function_17")
     expect(page.locator("#results-matrix tbody tr")).to_have_count(1)
+
+
+def test_an_attempt_that_the_tests_contradict_opens_with_one_click(chromium, tmp_path):
+    settings = bare_settings(tmp_path)
+    passed = [1.0, 0.0] * 20
+    scores = [60.0 + 10 * each for each in passed]
+    scores[1] = 99.0
+    make_run(settings, 0, dataset="humaneval", values={EXECUTION: passed, CHRF: scores})
+    with page_of(settings) as url:
+        tab = chromium.new_page()
+        tab.goto(url)
+        tab.get_by_role("tab", name="Results").click()
+        tab.get_by_role("tab", name="Metrics against tests").click(timeout=30_000)
+        expect(tab.locator("#results-agreement")).to_contain_text("chrF follows the tests best")
+        tab.locator("#results-cases").get_by_role("button", name="function_1", exact=True).click()
+        expect(tab.locator("section.pane:visible")).to_have_count(2)  # the reference and the baseline
+        tab.close()
 
 
 def test_another_metric_redraws_everything(browser_page):

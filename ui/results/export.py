@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.agreement import AgainstExecution
 from pipeline.analysis.analyze import Analysis
+from pipeline.analysis.passes import PassAtK
 from pipeline.analysis.setups import Setup
 from pipeline.sendable import MEASURED_DIGITS, sendable
 from ui.labels import condition_label, setup_label, size_label
@@ -101,6 +103,36 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
             "steps": said,
             "caveats": caveats(analysis),
         },
+        MEASURED_DIGITS,
+    )
+
+
+def agreement_as_json(found: AgainstExecution | None) -> dict[str, Any] | None:
+    """Every metric held against execution as JSON; where there is no figure, why, in words."""
+    if found is None:
+        return None
+    lead = found.lead and {
+        "best": found.lead.best.metric.name,
+        "next": found.lead.next.metric.name,
+        "difference": asdict(found.lead.difference),
+        "distinguishable": found.lead.distinguishable,
+    }
+    metrics = [{**asdict(each), "metric": each.metric.name} for each in found.metrics]
+    return sendable({**asdict(found), "metrics": metrics, "lead": lead}, MEASURED_DIGITS)
+
+
+def passes_as_json(found: Iterable[PassAtK]) -> list[dict[str, Any]]:
+    """pass@1, pass@2, … of every checkpoint that answered the samples several times, as JSON."""
+    return sendable(
+        [
+            {
+                "column": each.column.key,
+                "seeds": each.seeds,
+                "samples": each.samples,
+                "pass_at": {k: asdict(estimate) for k, estimate in enumerate(each.estimates, start=1)},
+            }
+            for each in found
+        ],
         MEASURED_DIGITS,
     )
 

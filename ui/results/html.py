@@ -41,3 +41,9 @@ def heads(names: Iterable[str]) -> str:
 def bullets(lines: Sequence[str]) -> str:
     """Sentences as a list."""
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def opener(sample: str) -> str:
+    """The first cell of a sample's row: a button, so that a keyboard reaches it."""
+    name = sample.rpartition("::")[2] or sample
+    return f'<th scope="row"><button type="button" title="{escape(sample)}">{escape(name)}</button></th>'

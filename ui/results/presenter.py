@@ -30,7 +30,7 @@ from ui.labels import setup_label
 from ui.markup import escape
 from ui.numbers import correlation
 from ui.panes import Against
-from ui.results import charts, drilldown, report, tables
+from ui.results import against_tests, charts, drilldown, report, tables
 from ui.results.export import as_json
 from ui.views import View
 
@@ -64,6 +64,7 @@ class Presenter:
         kind: Kind = "all",
         search: str = "",
         threshold: float | None = None,
+        held: str | None = None,
     ) -> dict[str, Any]:
         """Updates of the tab's parts by name; the first set-up or metric stands in for one that is gone."""
         runs, unreadable = self.runs.runs(), self.runs.problems()
@@ -84,6 +85,9 @@ class Presenter:
         if metric != was or threshold is None:
             threshold = by_sample.default_threshold(metric)
         matrix = by_sample.sample_matrix(setup, metric, threshold, excluded)
+        agreement = self.runs.agreement(setup, excluded)
+        held_to = [each.metric.name for each in agreement.metrics] if agreement and agreement.attempts else []
+        held = next((name for name in (held, metric, *held_to) if name in held_to), None)
         return {
             "setup": _picker(setups, setup.key),
             "metric": gr.Dropdown(metrics, value=metric),
@@ -97,11 +101,18 @@ class Presenter:
             ),
             "table": tables.curve(analysis),
             "explanation": tables.explanation(analysis),
+            "passes": against_tests.passes(self.runs.passes(setup, excluded))
+            if metric == setup.execution
+            else "",
             "pairs": tables.pairs(analysis),
             "threshold": gr.Number(threshold, visible=matrix.threshold is not None),
             "matrix": self.matrix(setup.key, metric, left_out, kind, search, threshold),
             "second": gr.Dropdown(metrics, value=second),
             "disagreement": self.disagreement(setup.key, metric, left_out, second),
+            "agreement": against_tests.agreement(setup, agreement),
+            "contradicted": gr.Column(visible=bool(held_to)),
+            "held": gr.Dropdown(held_to, value=held),
+            "cases": self.cases(setup.key, left_out, held),
             "runs": tables.runs(runs, unreadable, self._absent(runs)),
         }
 
@@ -169,6 +180,14 @@ class Presenter:
             "differently. A gap above 0 means that the first metric ranks the output higher."
         )
         return f'<p class="note">{escape(note)}</p>{tables.disagreement(setup, table, metric, second)}'
+
+    def cases(self, key: str, left_out: str, held: str | None) -> str:
+        """The attempts of which a metric says one thing and the tests say another."""
+        setup = self.runs.setup(key)
+        if not (held and setup.execution):
+            return ""
+        table = by_sample.disagreement(setup, held, setup.execution, self._excluded(setup, left_out))
+        return against_tests.cases(setup, table, held)
 
     def contaminated(self, key: str) -> list[str]:
         """Ids of samples whose reference is in the largest training subset or in their own context."""

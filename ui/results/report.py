@@ -15,8 +15,8 @@ from pipeline.sendable import MEASURED_DIGITS, sendable
 from pipeline.settings import ASSETS
 from ui.labels import column_label, setup_label
 from ui.markup import escape
-from ui.results import charts, tables
-from ui.results.export import as_json, long_table
+from ui.results import against_tests, charts, tables
+from ui.results.export import agreement_as_json, as_json, long_table, passes_as_json
 
 _PAGE_CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -37,7 +37,14 @@ def json_export(library: RunCache, setup: Setup, excluded: Collection[str] = ())
     """Every metric's analysis, and every run's config."""
     analyses = [as_json(library.analysis(setup, metric, excluded)) for metric in setup.metrics]
     runs = [_config(run) for run in setup.runs]
-    whole = {"setup": setup_label(setup), "left_out": sorted(excluded), "analyses": analyses, "runs": runs}
+    whole = {
+        "setup": setup_label(setup),
+        "left_out": sorted(excluded),
+        "analyses": analyses,
+        "pass_at_k": passes_as_json(library.passes(setup, excluded)),
+        "against_tests": agreement_as_json(library.agreement(setup, excluded)),
+        "runs": runs,
+    }
     return json.dumps(whole, indent=1, ensure_ascii=False)
 
 
@@ -58,6 +65,7 @@ def html(
     sections = "".join(
         _section(library.analysis(setup, name, excluded), published, excluded) for name in order
     )
+    sections += _against_tests(library, setup, excluded)
     configs = "".join(
         f"<details><summary>{escape(column_label(run.config.as_column))}</summary><pre>"
         f"{escape(json.dumps(_config(run), indent=1))}</pre></details>"
@@ -86,6 +94,15 @@ def _section(analysis: Analysis, published: Sequence[Reported], excluded: Collec
         f"{tables.explanation(analysis)}"
         f"<h3>Pairs</h3>{tables.pairs(analysis)}<details><summary>Samples</summary>{rows}</details>"
     )
+
+
+def _against_tests(library: RunCache, setup: Setup, excluded: Collection[str]) -> str:
+    """The other metrics held against execution, and pass@k; empty where nothing was executed."""
+    if setup.execution is None:
+        return ""
+    found = library.agreement(setup, excluded)
+    passes = against_tests.passes(library.passes(setup, excluded))
+    return f"<h2>Metrics against tests</h2>{against_tests.agreement(setup, found)}{passes}"
 
 
 def _config(run: Run) -> Any:

@@ -151,7 +151,7 @@ def caveats(analysis: Analysis) -> list[str]:
     if analysis.setup.set_aside:
         aside = counted(analysis.setup.set_aside, "older or unfinished run")
         found.append(f"Not shown: {aside} of the same checkpoints.")
-    return found + _on_the_judge(analysis)
+    return found + _on_execution(analysis) + _on_the_judge(analysis)
 
 
 def _on_the_unscored(analysis: Analysis) -> list[str]:
@@ -171,6 +171,22 @@ def _on_the_unscored(analysis: Analysis) -> list[str]:
         f"{outputs} could not be scored{most} ({where}). They are left out, not counted as 0, "
         "so a checkpoint that has many of them looks better than it is."
     ]
+
+
+def _on_execution(analysis: Analysis) -> list[str]:
+    """How many passes may be no evidence, and what the rates would be if they counted as failures."""
+    points = [point for point in analysis.points if point.flagged]
+    if analysis.metric.name != analysis.setup.execution or not points:
+        return []
+    total = sum(point.flagged for point in points)
+    where = [
+        f"{point.flagged:,} of {condition_label(point)} "
+        f"({mean_score(point.value - point.flagged / point.n / len(point.by_seed), analysis.metric)} if they "
+        "count as failures)"
+        for point in points
+    ]
+    flagged = f"{counted(total, 'pass', 'passes')} {'is' if total == 1 else 'are'} flagged"
+    return [f"{flagged}, since the code may have reached the reference: {listed(where)}."]
 
 
 def _on_the_judge(analysis: Analysis) -> list[str]:

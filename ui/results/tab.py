@@ -59,11 +59,16 @@ class Parts:
     published: gr.Plot
     table: gr.HTML
     explanation: gr.HTML
+    passes: gr.HTML
     pairs: gr.HTML
     threshold: gr.Number
     matrix: gr.HTML
     second: gr.Dropdown
     disagreement: gr.HTML
+    agreement: gr.HTML
+    contradicted: gr.Column
+    held: gr.Dropdown
+    cases: gr.HTML
     runs: gr.HTML
 
 
@@ -89,12 +94,14 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
     empty = _html(visible=False)
     with gr.Column(visible=False) as body, gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Curve"):
-            headline, curve, published, table, explanation = _curve_tab()
+            headline, curve, published, table, passes, explanation = _curve_tab()
             left_out, find = _left_out()
         with gr.Tab("Pairs"), gr.Column(elem_classes="card"):
             pairs = _html()
         with gr.Tab("Samples"):
             kind, search, threshold, matrix = _samples_tab(presenter, setup)
+        with gr.Tab("Metrics against tests"):
+            agreement, contradicted, held, cases = _against_tab(presenter, setup)
         with gr.Tab("Disagreement"):
             second = gr.Dropdown([], label="Compare with", min_width=220)
             with gr.Column(elem_classes="card"):
@@ -103,8 +110,8 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         with gr.Tab("Runs and export"):
             runs = _runs_tab(presenter, setup, metric, left_out)
     parts = Parts(
-        setup, metric, empty, body, headline, curve, published, table, explanation, pairs, threshold, matrix,
-        second, disagreement, runs,
+        setup, metric, empty, body, headline, curve, published, table, explanation, passes, pairs, threshold,
+        matrix, second, disagreement, agreement, contradicted, held, cases, runs,
     )  # fmt: skip
     _wire(presenter, parts, kind, search, left_out, find, tab, refresh)
 
@@ -140,8 +147,8 @@ def _curve_tab() -> tuple[Any, ...]:
             visible=False,
         )
     with gr.Column(elem_classes="card"):
-        table, explanation = _html(), _html()
-    return headline, curve, published, table, explanation
+        table, passes, explanation = _html(), _html(), _html()
+    return headline, curve, published, table, passes, explanation
 
 
 def _left_out() -> tuple[gr.Textbox, gr.Button]:
@@ -162,6 +169,17 @@ def _samples_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tupl
         matrix = _html(js_on_load=_PICK, elem_id="results-matrix")
     _detail(presenter, setup, matrix, "sample-detail")
     return kind, search, threshold, matrix
+
+
+def _against_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tuple[Any, ...]:
+    with gr.Column(elem_classes="card"):
+        agreement = _html(elem_id="results-agreement")
+    with gr.Column(visible=False) as contradicted:
+        held = gr.Dropdown([], label="Attempts on which the tests contradict", min_width=220)
+        with gr.Column(elem_classes="card"):
+            cases = _html(js_on_load=_PICK, elem_id="results-cases")
+        _detail(presenter, setup, cases, "cases-detail")
+    return agreement, contradicted, held, cases
 
 
 def _detail(presenter: Callable[[], Presenter], setup: gr.Dropdown, opener: gr.HTML, elem_id: str) -> None:
@@ -224,7 +242,7 @@ def _wire(
     refresh: gr.Button,
 ) -> None:
     names = [field.name for field in fields(parts)]
-    given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold]
+    given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold, parts.held]
 
     def show(setup: str, metric: str, left_out: str, *more: Any) -> list[Any]:
         with form_words(_LABELS):
@@ -269,3 +287,8 @@ def _wire(
     parts.second.select(
         disagree, [parts.setup, parts.metric, left_out, parts.second], parts.disagreement, **QUIET
     )
+
+    def contradict(*given: Any) -> str:
+        return presenter().cases(*given)
+
+    parts.held.select(contradict, [parts.setup, left_out, parts.held], parts.cases, **QUIET)

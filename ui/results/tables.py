@@ -179,13 +179,7 @@ def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: 
             kind = {1.0: "up", -1.0: "down"}.get(state, "even")
             text = {"up": "▲ ", "down": "▼ "}.get(kind, "") + mean_score(score, known)
         cells += f'<td class="{kind}" data-run="{escape(run.config.id)}">{text}</td>'
-    return f'<tr data-id="{escape(sample)}"{current}>{_opener(sample)}{cells}</tr>'
-
-
-def _opener(sample: str) -> str:
-    """A row's first cell: a button, so that a keyboard reaches it."""
-    name = sample.rpartition("::")[2] or sample
-    return f'<th scope="row"><button type="button" title="{escape(sample)}">{escape(name)}</button></th>'
+    return f'<tr data-id="{escape(sample)}"{current}>{html.opener(sample)}{cells}</tr>'
 
 
 def _short(config: RunConfig) -> str:
@@ -210,7 +204,7 @@ def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, mos
         )
         body = "".join(f"<td>{cell}</td>" for cell in cells)
         place = f'data-id="{escape(row.sample)}" data-run="{escape(row.run)}"'
-        rows += f"<tr {place}>{_opener(row.sample)}{body}</tr>"
+        rows += f"<tr {place}>{html.opener(row.sample)}{body}</tr>"
     names = ("Sample", "Checkpoint", first, second, f"Rank by {first}", f"Rank by {second}", "Gap")
     return html.tall("Where the two metrics disagree most", html.heads(names), rows, "left")
 

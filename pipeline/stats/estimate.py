@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.stats import Interval
+from pipeline.stats.intervals import Floats, Interval
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,6 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, value: float, interval: Interval) -> Estimate:
-        """From an interval of a single experiment."""
+    def of(cls, value: float | Floats, interval: Interval) -> Estimate:
+        """From a single experiment."""
         return cls(float(value), float(interval.low), float(interval.high))

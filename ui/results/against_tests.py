@@ -1,0 +1,199 @@
+"""What the tests say of the other metrics, and pass@k: sentences and tables as HTML."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from pipeline.analysis import Setup
+from pipeline.analysis.agreement import AgainstExecution, MetricAgreement
+from pipeline.analysis.passes import PassAtK
+from pipeline.evaluation.runs import RunConfig
+from pipeline.schema import DEFAULT_SEED, counted
+from pipeline.scoring import metric_of
+from pipeline.stats import Association, Estimate
+from ui import numbers
+from ui.labels import column_label
+from ui.markup import escape
+from ui.numbers import NONE, correlation, decimal
+from ui.results import html
+from ui.results.sentences import listed
+
+_MOST_CASES = 25
+_MEANING = (
+    "AUC: of a passing attempt and a failing one, how often the metric scores the passing one higher; ties "
+    "count half, and .5 is chance. τ-b: Kendall's rank correlation with passing; 0 is chance. Within "
+    "checkpoints, only attempts of the same checkpoint and prompt are compared, so that no metric gains "
+    "by telling good checkpoints from bad ones. In brackets: 95% intervals, by a bootstrap over "
+)
+_JUDGED = (
+    "False correct: the share of failing attempts that the judge calls correct. False incorrect: the share "
+    "of passing attempts that it calls not correct. κ: agreement beyond chance."
+)
+_HALVES = (
+    "High and low are the upper and the lower half of the attempts by this metric; of a verdict, correct and "
+    "not correct. Rank: 0% is the lowest of all attempts. A click opens the sample."
+)
+_NOT_EXECUTED = """<div class="empty"><h3>No attempt of this set-up was executed</h3>
+<p>Its samples are not those of a test suite. To execute what its checkpoints write, evaluate them on a suite:
+choose one in the <b>Jobs</b> tab, or on the command line:</p><pre class="code" tabindex="0">{commands}</pre>
+<p>The runs of a suite are a set-up of their own, to be chosen above.</p></div>"""
+
+
+def agreement(setup: Setup, found: AgainstExecution | None) -> str:
+    """Every metric held against execution, the best in a sentence; or how to get what that takes."""
+    if found is None or not found.attempts:
+        return _nothing_executed(setup)
+    said = "".join(f'<p class="headline">{escape(sentence)}</p>' for sentence in sentences(found))
+    figures = '<th scope="col">AUC</th><th scope="col">τ-b</th>'
+    head = (
+        '<tr><th scope="col" rowspan="2">Metric</th><th scope="col" rowspan="2">Attempts</th>'
+        '<th scope="colgroup" colspan="2">Within checkpoints</th>'
+        f'<th scope="colgroup" colspan="2">Over all attempts</th></tr><tr>{figures}{figures}</tr>'
+    )
+    rows = "".join(_metric_row(each) for each in found.metrics)
+    table = html.table(f"Held against {found.execution}", head, rows, "figures agreement")
+    units = {"": "samples", "file": "files", "repository": "repositories"}[found.together]
+    return f'{said}{table}<p class="note">{escape(_MEANING)}{units}.</p>{_judges(found.metrics)}'
+
+
+def sentences(found: AgainstExecution) -> list[str]:
+    """How many attempts pass, which metric follows the tests best, and whether the next is told from it."""
+    share = f"{found.passing / found.attempts:.0%}"
+    said = [f"{found.passing:,} of {counted(found.attempts, 'executed attempt')} pass their tests ({share})."]
+    if not found.metrics or not isinstance(best := found.metrics[0].within, Association):
+        return [*said, "Too few to hold another metric against them: the table says what is missing."]
+    by_chance = best.auc.low <= 0.5 <= best.auc.high
+    said.append(
+        f"{found.metrics[0].metric.name} follows the tests best: of two attempts of one checkpoint, one that "
+        f"passes and one that fails, it scores the passing one higher in {best.auc.value:.0%} of the cases "
+        f"(AUC {_limits(best.auc)}{', which chance can explain' if by_chance else ''})."
+    )
+    if found.lead:
+        told = "can" if found.lead.distinguishable else "cannot"
+        said.append(
+            f"It {told} be told from the next, {found.lead.next.metric.name} "
+            f"(difference of the AUC {_limits(found.lead.difference, signed=True)})."
+        )
+    return said
+
+
+def _limits(found: Estimate, signed: bool = False) -> str:
+    """``.812, 95% interval .744 to .870``."""
+    value, low, high = (decimal(each, signed=signed) for each in (found.value, found.low, found.high))
+    return f"{value}, 95% interval {low} to {high}"
+
+
+def _metric_row(found: MetricAgreement) -> str:
+    notes = [] if found.metric.higher_is_better else ["lower is better"]
+    if found.same_order:
+        notes.append(f"the same order: {listed(list(found.same_order))}")
+    small = f"<small>{escape('; '.join(notes))}</small>" if notes else ""
+    cells = "".join(_cells(each) for each in (found.within, found.overall))
+    passing = f"{found.attempts:,}<small>{found.passing:,} pass</small>"
+    return f'<tr><th scope="row">{escape(found.metric.name)}{small}</th><td>{passing}</td>{cells}</tr>'
+
+
+def _cells(found: Association | str) -> str:
+    if isinstance(found, str):
+        return f'<td class="words" colspan="2">{escape(found)}</td>'
+    return f"<td>{_figure(found.auc)}</td><td>{_figure(found.tau)}</td>"
+
+
+def _judges(metrics: Iterable[MetricAgreement]) -> str:
+    rows = ""
+    for each in metrics:
+        if each.verdicts is None:
+            continue
+        v = each.verdicts
+        figures = (v.accuracy, v.false_correct, v.false_incorrect, v.kappa)
+        cells = "".join(f"<td>{_figure(figure)}</td>" for figure in figures)
+        rows += f'<tr><th scope="row">{escape(each.metric.name)}</th>{cells}</tr>'
+    if not rows:
+        return ""
+    heads = html.heads(("Judge", "Accuracy", "False correct", "False incorrect", "Cohen's κ"))
+    return (
+        html.table("Verdicts held against the tests", heads, rows, "figures agreement")
+        + f'<p class="note">{_JUDGED}</p>'
+    )
+
+
+def _figure(found: Estimate) -> str:
+    """``.81 (.74 to .87)``."""
+    value, low, high = map(correlation, (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
+
+
+def cases(setup: Setup, table: pd.DataFrame, metric: str) -> str:
+    """Where a metric is high and the tests fail, and the reverse, the widest gaps first.
+
+    ``table`` is that of ``pipeline.analysis.samples.disagreement``, the metric first and execution second.
+    """
+    parts = [f'<p class="note">{_HALVES}</p>']
+    for title, found in (
+        (f"{metric} is high, the tests fail", table[table["gap"] > 0.5]),
+        (f"{metric} is low, the tests pass", table[table["gap"] < -0.5]),
+    ):
+        first = f", the first {_MOST_CASES} listed" if len(found) > _MOST_CASES else ""
+        parts.append(f"<h3>{escape(title)}: {counted(len(found), 'attempt')}{first}</h3>")
+        rows = "".join(_case(setup, row, metric) for row in found.head(_MOST_CASES).itertuples())
+        if rows:
+            heads = html.heads(("Sample", "Checkpoint", metric, "Rank", "What the tests say"))
+            parts.append(html.tall(title, heads, rows, "left"))
+    return "".join(parts)
+
+
+def _case(setup: Setup, row: Any, metric: str) -> str:
+    run = next(run for run in setup.runs if run.config.id == row.run)
+    executed = run.attempts[row.sample].scores[setup.execution or ""]
+    why = textwrap.shorten(executed.details.get("why") or "", 90, placeholder=" …")
+    cells = (
+        column_label(run.config.as_column),
+        numbers.score(row.first, metric_of(metric)),
+        f"{row.rank_first:.0%}",
+        why or numbers.score(row.second, metric_of(executed.metric)),
+    )
+    body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    place = f'data-id="{escape(row.sample)}" data-run="{escape(row.run)}"'
+    return f"<tr {place}>{html.opener(row.sample)}{body}</tr>"
+
+
+def _nothing_executed(setup: Setup) -> str:
+    scores = [score for run in setup.runs for score in run.scores(setup.execution or "")]
+    reason = next((score.reason for score in scores if score.reason), "")
+    if reason:
+        return f'<p class="note">No attempt of this set-up could be executed: {escape(reason)}</p>'
+    ends = dict.fromkeys((_command(setup.runs[0].config), _command(setup.runs[-1].config)))
+    return _NOT_EXECUTED.format(commands=escape("\n".join(ends)))
+
+
+def _command(config: RunConfig) -> str:
+    seed = config.training_seed
+    other = f" --training-seed {seed}" if seed not in (None, DEFAULT_SEED) else ""
+    return (
+        f"python -m training.evaluate --family {config.family} --subset-size "
+        f"{config.subset_size or 'baseline'} --prompt {config.variant}{other} --suite humaneval"
+    )
+
+
+def passes(found: Sequence[PassAtK]) -> str:
+    """pass@k by checkpoint; empty where no sample was answered several times."""
+    if not found:
+        return ""
+    most = max(len(each.estimates) for each in found)
+    rows = ""
+    for each in found:
+        cells = [_figure(estimate) for estimate in each.estimates] + [NONE] * (most - len(each.estimates))
+        body = "".join(f"<td>{cell}</td>" for cell in (f"{each.samples:,}", *cells))
+        rows += f'<tr><th scope="row">{escape(column_label(each.column))}</th>{body}</tr>'
+    heads = html.heads(("Checkpoint", "Samples", *(f"pass@{k}" for k in range(1, most + 1))))
+    seeds = listed([f"{seed}" for seed in sorted({seed for each in found for seed in each.seeds})])
+    note = (
+        f"From runs that differ only in the seed of the sampling ({seeds}): the chance that at least one of "
+        "k answers passes, with 95% intervals."
+    )
+    table = html.table("Several answers to each sample", heads, rows, "figures agreement")
+    return f'{table}<p class="note">{escape(note)}</p>'
