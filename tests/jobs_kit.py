@@ -44,7 +44,7 @@ def local_runner(folder: Path, at_once: int | None = 2, grace: float = 1.0) -> R
     return Runner(settings, records, LocalBackend(records, at_once, grace), VERBS)
 
 
-def until(ready: Callable[[], T], seconds: float = 20) -> T:
+def until(ready: Callable[[], T], seconds: float = 60) -> T:
     """Wait for a true answer and return it."""
     deadline = time.monotonic() + seconds
     while not (found := ready()):
@@ -53,7 +53,7 @@ def until(ready: Callable[[], T], seconds: float = 20) -> T:
     return found
 
 
-def ended(runner: Runner, job: Job, seconds: float = 20) -> Job:
+def ended(runner: Runner, job: Job, seconds: float = 60) -> Job:
     """The job as it is when it has ended."""
     until(lambda: not runner.status(job.id).active, seconds)
     return runner.status(job.id)

@@ -15,7 +15,7 @@ from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from tests.jobs_kit import ended, local_runner, settings_in
 from training.jobs import Runner
-from training.jobs.sweep_plan import plan_sweep
+from training.jobs.sweep_plan import evaluated, plan_sweep
 from training.sweep import sweep
 
 ASKED = {"sizes": "200,100", "prompts": "regular,augmented", "seeds": "42,43", "samples": 3}
@@ -118,6 +118,25 @@ def test_only_what_is_missing_is_run_again(runner: Runner) -> None:
     job = ended(runner, runner.submit("sweep", asked), 60)
     [member] = runner.list(sweep=job.id)
     assert (member.kind, member.arguments["subset_size"]) == ("evaluate", "200")
+
+
+@pytest.mark.parametrize("votes", [1, 3])
+def test_a_judged_run_counts_as_there_for_just_its_votes(runner: Runner, votes: int) -> None:
+    asked = {"subset_size": "baseline", "samples": 3, "judge": "naive", "votes": votes}
+    job = ended(runner, runner.submit("evaluate", asked, secrets={"OPENAI_API_KEY": "sk-test"}))
+    assert evaluated(runner.settings, job.arguments)
+    assert not evaluated(runner.settings, {**job.arguments, "votes": 5})
+    assert evaluated(runner.settings, {**job.arguments, "judge": "none"})
+
+
+def test_a_run_of_a_test_suite_is_not_one_of_the_familys_dataset(runner: Runner) -> None:
+    asked = {"subset_size": "baseline", "samples": 3, "suite": "humaneval"}
+    job = ended(runner, runner.submit("evaluate", asked))
+    assert evaluated(runner.settings, job.arguments)
+    assert not evaluated(runner.settings, {**job.arguments, "suite": "none"})
+    assert [step.kind for step in plan_sweep(runner.settings, {**DEFAULTS, "sizes": "baseline"})] == [
+        "evaluate"
+    ]
 
 
 @pytest.mark.parametrize("otherwise", [{"max_steps": 1}, {"epochs": 2}])

@@ -12,7 +12,7 @@ from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import Attempt, Completion, PromptVariant, SamplingParams, Score, Task
 from pipeline.settings import Settings
 from training.command_line import run_verb
-from training.jobs.arguments import Size, column_key
+from training.jobs.arguments import Size, column_key, judge_config
 from training.jobs.progress import Reporter
 
 
@@ -45,7 +45,7 @@ def evaluate(
         subset_size=column.checkpoint.subset_size,
         variant=prompt,
         training_seed=column.checkpoint.seed,
-        dataset=chosen.dataset,
+        dataset=chosen.dataset if suite == "none" else suite,
         dataset_fingerprint="none",
         sample_ids=ids,
         decoding=SamplingParams(max_new_tokens=chosen.max_new_tokens),
@@ -53,6 +53,9 @@ def evaluate(
     folder = create_run(runs_dir(settings), config)
     done = Completion(config.fingerprint, "pass", 1, "stop", 0.1)
     scores = {"chrF": Score("chrF", 0.5)}
+    arguments = {"judge": judge, "judge_model": judge_model, "votes": votes}
+    if chosen_judge := judge_config(settings, arguments):
+        scores[chosen_judge.name] = Score(chosen_judge.name, 1.0)
     tasks = [Task("do", reference="pass", sample_id=one, repo="repo") for one in ids]
     append_attempts(
         folder, [Attempt(task, column, completion=done, code="pass", scores=scores) for task in tasks]

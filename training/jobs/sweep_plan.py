@@ -17,6 +17,7 @@ from pipeline.evaluation.store import list_runs, load_config, load_run
 from pipeline.models.checkpoints import checkpoint_name, get_column, list_checkpoints
 from pipeline.models.families import Family, get_family
 from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError, SamplingParams
+from pipeline.scoring.execution.suite import DATASETS
 from pipeline.settings import Settings
 from training.jobs.arguments import BASELINE, judge_config, parse_prompts, parse_seeds, parse_sizes
 from training.jobs.limits import evaluated_column
@@ -142,14 +143,21 @@ def _evaluated(
     judge = judge_config(settings, wanted)
     most = wanted.get("max_new_tokens") or family.max_new_tokens
     decoding = SamplingParams(wanted.get("temperature", 0.1), 0.1, most, wanted.get("seed", DEFAULT_SEED))
-    asked = (evaluated_column(wanted), checkpoint.fingerprint, wanted["samples"], decoding)
+    dataset = _suite_dataset(wanted.get("suite", "none")) or family.dataset
+    asked = (evaluated_column(wanted), checkpoint.fingerprint, dataset, wanted["samples"], decoding)
     for folder, config in configs.items():
-        if (config.column, config.fingerprint, len(config.sample_ids), config.decoding) == asked:
+        samples = len(config.sample_ids)
+        if (config.column, config.fingerprint, config.dataset, samples, config.decoding) == asked:
             with suppress(LabError):  # a damaged one is made again
                 run = load_run(folder)
                 if run.complete and (judge is None or _judged(run, judge.name)):
                     return True
     return False
+
+
+def _suite_dataset(suite: str) -> str | None:
+    """Name of a test suite's dataset, None for no suite."""
+    return next((dataset for dataset, name in DATASETS.items() if name == suite), None)
 
 
 def _judged(run: Run, metric: str) -> bool:
