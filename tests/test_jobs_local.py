@@ -422,6 +422,6 @@ def test_a_judge_without_a_key_is_refused_before_anything_is_queued(
 
 
 def test_an_even_number_of_votes_is_refused_before_anything_is_queued(runner: Runner) -> None:
-    with pytest.raises(LabError, match="odd number"):
+    with pytest.raises(LabError, match="must be odd"):
         runner.submit("evaluate", {"subset_size": "baseline", "judge": "naive", "votes": 2})
     assert runner.list() == []

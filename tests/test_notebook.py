@@ -25,7 +25,7 @@ def test_the_notebook_trains_and_evaluates_and_shows_both(
     shown = str([cell.outputs for cell in book.cells if cell.cell_type == "code"])
     assert "image/png" in shown
     assert "bits per byte" in shown
-    assert "--- 1 sample · regular" in shown
+    assert "--- 1/regular" in shown
     assert "--- reference" in shown
 
 
