@@ -58,7 +58,7 @@ def ladder(
     plan = [(size, variant, 42) for size in _numbers(sizes) for variant in VARIANTS]
     for pair in extra_seeds.split(","):
         size, _, seed = pair.partition(":")
-        plan += [(*_numbers(size), variant, *_numbers(seed)) for variant in VARIANTS]
+        plan += [(_numbers(size)[0], variant, _numbers(seed)[0]) for variant in VARIANTS]
     plan.sort(key=lambda work: (-work[0], work[1]))
     started = time.time()
     with ThreadPoolExecutor(workers) as pool:
