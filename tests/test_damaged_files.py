@@ -21,7 +21,7 @@ from training.jobs import job_files
 from training.jobs.signature import validate
 from training.jobs.sweep_plan import plan_sweep
 from training.sweep import VERBS
-from ui.jobs.html import curve
+from ui.jobs.curve import curve_of, plot
 
 REPORT = {"time": 1.0, "fraction": 0.5, "message": "step 1 of 2", "step": 1, "loss": 1.5, "seconds_left": 3.0}
 WRONG = [None, "text", [], {}, True, float("nan"), float("inf"), -1, 10**400]
@@ -40,7 +40,7 @@ def test_a_damaged_report_hides_no_other_and_stops_no_view(tmp_path: Path, name:
     reports = job_files.progress(tmp_path)
     assert (reports[0], reports[-1]) == (REPORT, REPORT)
     assert "NaN" not in json.dumps(reports)
-    curve(reports)
+    plot(curve_of(reports))
     write_reports(tmp_path, REPORT, damaged)
     assert 0 <= job_files.last_progress(tmp_path)["progress"] <= 1
 
