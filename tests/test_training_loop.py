@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_the_last_save_stays(
 ) -> None:
     model = new_model(short, replace(small, learning_rate=1e30))
     with pytest.raises(
-        LabError, match=r"stopped at step \d of 6: the .* is (nan|inf).*save of step \d stays"
+        LabError, match=r"stopped at step \d of 6: the .* is (nan|inf).*what was saved before stays"
     ):
         train(model, rows, replace(small, learning_rate=1e30), tmp_path)
     assert list(tmp_path.glob("step-*/state.safetensors"))
