@@ -1,8 +1,8 @@
-"""Do the intervals cover, do the tests hold their level? ``python -m maintenance.coverage_study`` finds out.
+"""Measure how well the intervals cover and whether the tests hold their level.
 
-Rates of independent samples are not simulated but summed exactly over the binomial distribution, on a fine
-grid of rates, because an average over rates hides where an interval fails. Everything else is simulated,
-with the functions that the Results tab uses.
+Run it with ``python -m maintenance.coverage_study``. Rates of independent samples are not simulated but
+summed exactly over the binomial distribution, on a fine grid of rates, because an average over rates hides
+where an interval fails. All other settings are simulated, with the functions that the Results tab uses.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ SIMILARITY = (0.1, 0.3)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run every experiment, print what was found, write it as JSON."""
+    """Run all experiments, and print and write the results as JSON."""
     parser = argparse.ArgumentParser(prog="python -m maintenance.coverage_study", description=__doc__)
     parser.add_argument("--experiments", type=int, default=20_000, help="A/A experiments (default: 20000)")
     parser.add_argument("--coverage", type=int, default=4_000, help="intervals per setting (default: 4000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=ASSETS / "studies" / "coverage.json")
     arguments = parser.parse_args(argv)
-    found = study(arguments.experiments, arguments.coverage, arguments.seed)
-    found = {
+    results = study(arguments.experiments, arguments.coverage, arguments.seed)
+    record = {
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"python -m maintenance.coverage_study --experiments {arguments.experiments} "
         f"--coverage {arguments.coverage} --seed {arguments.seed}",
@@ -60,16 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             "numpy": np.__version__,
             "scipy": scipy.__version__,
         },
-        **found,
+        **results,
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found))
+    arguments.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(record))
     return 0
 
 
 def study(experiments: int, coverage: int, seed: int = 0) -> dict[str, Any]:
-    """Every experiment, by name."""
+    """Run all experiments; returns the results by name."""
     rng = np.random.default_rng(seed)
     return {
         "rates, independent samples, exact": [exact_coverage(n) for n in SIZES],
@@ -127,7 +127,7 @@ def clustered_rates(
 
 
 def means(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
-    """Means of independent scores from 0 to 1, skewed near the edges (beta, concentration 5)."""
+    """Measure means of independent scores from 0 to 1, skewed near the edges (beta, concentration 5)."""
     covered = [
         _covers(mean_interval(rng.beta(5 * p, 5 * (1 - p), (runs, n)), np.arange(n), 1_999), p) for p in RATES
     ]
@@ -137,7 +137,7 @@ def means(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
 def clustered_means(
     rng: np.random.Generator, n: int, repos: int, similarity: float, runs: int
 ) -> dict[str, Any]:
-    """The same with repositories, whose means differ."""
+    """Measure means of scores that are similar within a repository."""
     codes = draw_codes(rng, n, repos)
     covered = []
     for p in RATES:
@@ -148,7 +148,7 @@ def clustered_means(
 
 
 def paired_rates(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
-    """Differences of two rates on the same samples, by the shares that go up and down."""
+    """Measure differences of two rates on the same samples, by the shares that go up and down."""
     shares = [(0.02, 0.02), (0.05, 0.02), (0.1, 0.05), (0.1, 0.1), (0.2, 0.05), (0.3, 0.1), (0.3, 0.3)]
     covered = []
     for up, down in shares:
@@ -160,7 +160,7 @@ def paired_rates(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
 
 
 def aa_independent(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
-    """The same checkpoint twice: how often is there a difference at p <= .05?"""
+    """Compare a checkpoint with itself: how often is p <= .05?"""
     found = []
     for n in SIZES:
         difficulty = rng.beta(0.7, 1.5, (experiments, n))
@@ -173,7 +173,7 @@ def aa_independent(rng: np.random.Generator, experiments: int) -> list[dict[str,
 
 
 def aa_clustered(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
-    """The same where a repository as a whole suits one checkpoint better and the next one worse."""
+    """Compare equally good checkpoints of which each is better on some of the repositories."""
     found = []
     for n, repos, similarity in _clustered():
         codes = draw_codes(rng, n, repos)
@@ -191,7 +191,7 @@ def aa_clustered(rng: np.random.Generator, experiments: int) -> list[dict[str, A
 
 
 def aa_family(rng: np.random.Generator, experiments: int, n: int = 200, runs: int = 6) -> dict[str, Any]:
-    """Six times the same checkpoint: how often does any of the 15 pairs differ after Holm?"""
+    """Compare six copies of a checkpoint: how often is any of the 15 pairs significant after Holm?"""
     first, second = np.triu_indices(runs, 1)
     difficulty = rng.beta(0.7, 1.5, (experiments, 1, n))
     solved = rng.random((experiments, runs, n)) < difficulty
@@ -208,7 +208,7 @@ def aa_family(rng: np.random.Generator, experiments: int, n: int = 200, runs: in
 
 
 def power(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
-    """Experiments whose true difference is the smallest detectable one: how many find it? 80% should."""
+    """Count how often the smallest detectable difference is detected, if it is the true one; 80% is right."""
     found = []
     for n in SIZES:
         for against in (0.0, 0.05, 0.1):
@@ -229,7 +229,7 @@ def power(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
 
 
 def draw_codes(rng: np.random.Generator, n: int, repos: int) -> Codes:
-    """Repositories of unequal size, each with one sample or more."""
+    """Draw repositories of unequal size, each with at least one sample."""
     weights = 1 / np.arange(1, repos + 1) ** 0.5
     sizes = rng.multinomial(n - repos, weights / weights.sum()) + 1
     return np.repeat(np.arange(repos), sizes)
@@ -242,7 +242,7 @@ def _repo_means(rng: np.random.Generator, mean: float, similarity: float, codes:
 
 
 def _in_blocks(differences: Floats, size: int = 500) -> Floats:
-    """p-values, each block of experiments with flips of its own so that they err independently."""
+    """Return p-values; each block of experiments has its own flips, so that their errors are independent."""
     blocks = range(0, len(differences), size)
     return np.concatenate([sign_flip(differences[at : at + size], 1_999, seed=at) for at in blocks])
 

@@ -1,4 +1,4 @@
-"""The nouns of the project, as frozen dataclasses."""
+"""The data of the project, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DEFAULT_SEED = 42
 
 
 class LabError(Exception):
-    """Something that the user can understand and mend; its text is shown to them as it is."""
+    """An error that the user can understand and fix. Its text is shown to the user."""
 
 
 class FieldError(LabError):
     """A parameter whose value cannot be used.
 
-    Its text has the parameter's name, as the API knows it; a form says its own label instead.
+    Its text starts with the parameter's name in the API; a form shows its own label instead.
 
     Attributes:
         field: the parameter's name, such as ``max_new_tokens``.
@@ -44,8 +44,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 class Sample:
     """One dataset row.
 
-    ``function`` is what a model is to write. It occurs in ``full_code``, where a method may stand indented
-    and ``function`` does not; ``pipeline.generation.prompts.context_around`` finds it.
+    ``function`` is the code that a model is asked to write. It is part of ``full_code``; a method is indented
+    there and not in ``function`` (see ``pipeline.generation.prompts.context_around``).
 
     ``needs_class`` marks a method that uses its class: its instruction alone is not enough to write it.
     """
@@ -69,9 +69,9 @@ class Checkpoint:
         family: the family's name.
         name: unique in the family: ``baseline``, ``1000-regular``, ``1000-regular-seed43``.
         subset_size: training samples, 0 for the baseline.
-        variant: the prompt variant it was trained under, None for the baseline (it takes both).
-        seed: its training seed, None for the baseline and where unknown.
-        path: its folder here, None for the baseline and for one that is still on the hub.
+        variant: the prompt variant that it was trained with, None for the baseline, which takes both.
+        seed: its training seed, None for the baseline and if unknown.
+        path: its folder on this machine, None for the baseline and before a download.
         hub_id: where it is published, if it is.
         fingerprint: hash of its adapter files, or a merged model's commit on the hub; empty for the baseline
             and before a download.
@@ -90,18 +90,18 @@ class Checkpoint:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether this is the bare base model."""
+        """Whether this is the base model without an adapter."""
         return self.name == "baseline"
 
     @property
     def is_merged(self) -> bool:
-        """Whether its folder holds a whole model rather than an adapter on the family's base."""
+        """Whether its folder holds a whole model instead of an adapter."""
         return self.path is not None and not (self.path / "adapter_config.json").is_file()
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One (checkpoint, prompt variant) that a comparison shows."""
+    """A checkpoint with a prompt variant: what a comparison shows in one column."""
 
     checkpoint: Checkpoint
     variant: PromptVariant
@@ -124,15 +124,15 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Generated text. ``finish_reason`` is None while it is still being written.
+    """Generated text. ``finish_reason`` is None while the text is being generated.
 
     Attributes:
         fingerprint: of the checkpoint that wrote it.
-        text: as the model wrote it, the stop token left out.
+        text: without the stop token.
         tokens: number of generated tokens.
         seconds: from the start of the batch to this row's end.
         seconds_to_first: from the start of the batch to the first token.
-        note: what its reader should know of how it was made, as a sentence; empty where there is nothing.
+        note: a sentence for the reader on how it was generated; empty if there is nothing to say.
     """
 
     fingerprint: str
@@ -146,13 +146,13 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A metric's value for one completion, or why there is none.
+    """A metric's value for one completion, or the reason why there is none.
 
     Attributes:
         metric: name with its encoder or judge, such as ``BERTScore F1 (MiniLM-L6)``.
-        value: None where unscored.
-        reason: why it is unscored, in words; None where there is a value.
-        details: what else is worth keeping (precision, recall, votes, a judge's words).
+        value: None if unscored.
+        reason: why it is unscored, as a sentence; None if there is a value.
+        details: further results, such as precision and recall, or a judge's votes.
     """
 
     metric: str
@@ -163,7 +163,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The code of a file around the function to write: what stands before it, and what after it."""
+    """The code of a file before and after the function to write."""
 
     before: str = ""
     after: str = ""
@@ -175,10 +175,10 @@ class Task:
 
     Attributes:
         instruction: what the code should do.
-        context: code of the file around it, for the augmented prompt.
+        context: the code of its file, for the augmented prompt.
         reference: the function of the dataset; None for a visitor's own instruction.
         sample_id: of the dataset row, None for a visitor's own instruction.
-        repo: where the row is from; samples of one repository are one cluster in the statistics.
+        repo: its repository; samples of one repository are one cluster in the statistics.
     """
 
     instruction: str
@@ -193,15 +193,15 @@ class Attempt:
     """One checkpoint's attempt at one task: from the prompt to the scores.
 
     It is filled step by step (``pipeline.evaluation.attempts``): first prompt, then completion and code, then
-    scores. Each step leaves alone what is there.
+    scores. No step changes what an earlier one filled in.
 
     Attributes:
-        prompt: as the model reads it; empty before it is rendered, and in stored runs.
-        trimmed: what was left out of the prompt, in words; empty when nothing was.
-        completion: None before the first token, and where there is an ``error``.
-        code: extracted from the completion once that is complete; metrics score it.
+        prompt: the model's input; empty before it is rendered, and in stored runs.
+        trimmed: what was left out of the prompt, as a sentence; empty if nothing was.
+        completion: None before the first token, and if there is an ``error``.
+        code: extracted from the complete completion; metrics score it.
         scores: by metric name.
-        error: why there is no completion, in words: the prompt does not fit, the checkpoint cannot be used.
+        error: why there is no completion, such as a prompt that does not fit the model.
     """
 
     task: Task
@@ -215,9 +215,9 @@ class Attempt:
 
     @property
     def written(self) -> bool:
-        """Whether the completion is complete: it ended by itself, at the token limit, or was cancelled."""
+        """Whether the completion has ended: by itself, at the token limit, or by cancelling."""
         return self.completion is not None and self.completion.finish_reason is not None
 
 
 Progress = Callable[[float, str], None]
-"""Told how far a piece of work is: a fraction from 0 to 1 and a few words."""
+"""A callback for progress: the fraction of the work that is done, from 0 to 1, and a message."""

@@ -15,7 +15,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are written and who may do what.
+    """Folders, addresses, keys and permissions.
 
     Attributes:
         data_dir: the one folder for everything written at run time (``RCL_DATA_DIR``).
@@ -24,15 +24,15 @@ class Settings:
         port: its port (``PORT``).
         shared: whether Gradio makes a public link to the app (``GRADIO_SHARE``).
         on_space: whether this is a Hugging Face Space (``SPACE_ID`` is set).
-        jobs_token: what a visitor must give to launch jobs on a public address (``RCL_JOBS_TOKEN``).
-        jobs_at_once: how many jobs may run at the same time (``RCL_JOBS_AT_ONCE``); None is one for each GPU,
-            or one in all without a GPU.
+        jobs_token: the password for jobs on a public address (``RCL_JOBS_TOKEN``).
+        jobs_at_once: how many jobs may run at the same time (``RCL_JOBS_AT_ONCE``); None means one for each
+            GPU, or one if there is no GPU.
         ray_address: a Ray cluster for the jobs (``RAY_ADDRESS``).
         share_url: folder or fsspec URL through which a cluster returns results (``RCL_SHARE_URL``).
-        corpus_path: a harvested corpus to read instead of harvesting here (``RCL_CORPUS``), for machines
-            whose installed packages differ from those that the dataset came from.
-        engine_url: an OpenAI-compatible server that holds the large families (``RCL_ENGINE_URL``), so that
-            they need no GPU here.
+        corpus_path: a file of the embedded dataset (``RCL_CORPUS``), for machines whose installed packages
+            differ from those that the dataset was made from.
+        engine_url: an OpenAI-compatible server that runs the large families (``RCL_ENGINE_URL``), so that
+            they need no GPU on this machine.
         engine_key: its key (``RCL_ENGINE_KEY``).
         judge_url: server of the CodeJudge (``OPENAI_BASE_URL``), None for OpenAI's own.
         judge_key: its key (``OPENAI_API_KEY``).
@@ -59,7 +59,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings; raise ``ValueError`` in the user's words where one makes no sense."""
+        """Read the settings; raise ``ValueError`` for the user if one is not valid."""
         port = env.get("PORT", "7860")
         if not port.isdigit() or not 0 <= int(port) <= 65535:
             raise ValueError(f"PORT must be a number from 0 to 65535, not {port!r}.")
@@ -92,5 +92,5 @@ class Settings:
 
     @property
     def private(self) -> bool:
-        """Whether only this machine reaches the app, so that everyone who does may launch jobs."""
+        """Whether the app can be reached from this machine only, so that every visitor may launch jobs."""
         return not self.on_space and not self.shared and self.host in LOOPBACK

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline import stats
 from pipeline.analysis import analyze, find_setups
-from pipeline.analysis.contaminated_samples import contaminated
-from pipeline.analysis.noise import training_noise
+from pipeline.analysis.contamination import find_contaminated
+from pipeline.analysis.noise import estimate_training_noise
 from pipeline.analysis.reported import load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import agreement, disagreement, sample_matrix
@@ -171,7 +171,7 @@ def seeds_of(shift, samples=400, seeds=5, sizes=6):
 
 
 def test_equally_good_seeds_spread_no_more_than_evaluation_explains():
-    noise = training_noise(seeds_of(0), np.arange(400))
+    noise = estimate_training_noise(seeds_of(0), np.arange(400))
     assert (noise.freedom, noise.sizes) == (24, 6)
     assert noise.evaluation == pytest.approx(0.2 / 20, rel=0.05)
     assert noise.spread == pytest.approx(0.01, rel=0.3)
@@ -179,7 +179,7 @@ def test_equally_good_seeds_spread_no_more_than_evaluation_explains():
 
 
 def test_the_noise_of_training_is_told_from_that_of_evaluation():
-    noise = training_noise(seeds_of(0.03), np.arange(400))
+    noise = estimate_training_noise(seeds_of(0.03), np.arange(400))
     assert noise.seen
     assert noise.training == pytest.approx(0.03, rel=0.3)
     assert noise.reach(0, 5) < noise.reach(5, 5) < noise.reach(1, 1)
@@ -188,7 +188,7 @@ def test_the_noise_of_training_is_told_from_that_of_evaluation():
 def test_few_seeds_that_happen_to_agree_do_not_count_as_no_noise():
     scores = np.random.default_rng(5).normal(0.5, 0.2, (2, 400))
     scores -= scores.mean(1, keepdims=True)
-    noise = training_noise([scores], np.arange(400))
+    noise = estimate_training_noise([scores], np.arange(400))
     assert noise.spread == pytest.approx(0)
     assert noise.reach(1, 1) > noise.evaluation > 0.005
 
@@ -506,8 +506,8 @@ def made_up_dataset(fingerprint):
 def test_samples_that_the_training_data_holds_are_found(own, monkeypatch):
     setup = only([make_run(own, 0, samples=12), make_run(own, 200, samples=12)])
     made = made_up_dataset("feedc0ffee00")
-    monkeypatch.setattr("pipeline.analysis.contaminated_samples.load_dataset", lambda *_: made)
-    assert contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
+    monkeypatch.setattr("pipeline.analysis.contamination.load_dataset", lambda *_: made)
+    assert find_contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
 
 
 def test_with_the_augmented_prompt_samples_that_their_own_file_repeats_are_found_too(own, monkeypatch):
@@ -519,8 +519,8 @@ def test_with_the_augmented_prompt_samples_that_their_own_file_repeats_are_found
     test = [repeated if i == 4 else made.test[i] for i in range(12)]
     lazy = datasets.LazySamples([each.id for each in test], test.__getitem__, lambda i: test[i].id)
     repeats = datasets.Dataset("packages", made.fingerprint, made.train, lazy)
-    monkeypatch.setattr("pipeline.analysis.contaminated_samples.load_dataset", lambda *_: repeats)
-    assert contaminated(own, setup) == [made.test[0].id, repeated.id]
+    monkeypatch.setattr("pipeline.analysis.contamination.load_dataset", lambda *_: repeats)
+    assert find_contaminated(own, setup) == [made.test[0].id, repeated.id]
 
 
 def test_a_suite_is_held_against_what_the_family_was_trained_on(own, monkeypatch):
@@ -529,14 +529,14 @@ def test_a_suite_is_held_against_what_the_family_was_trained_on(own, monkeypatch
     made = made_up_dataset("feedc0ffee00")
     loaded = {"packages": made, "metrics-exec": replace(made, train=made.train[:0])}
     monkeypatch.setattr(
-        "pipeline.analysis.contaminated_samples.load_dataset", lambda settings, name, variant: loaded[name]
+        "pipeline.analysis.contamination.load_dataset", lambda settings, name, variant: loaded[name]
     )
-    assert contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
+    assert find_contaminated(own, setup) == ["pkg0/module_0.py::function_0"]
 
 
 def test_another_dataset_than_the_runs_own_is_not_searched(own, monkeypatch):
     setup = only([make_run(own, 0, samples=12)])
     made = made_up_dataset("another")
-    monkeypatch.setattr("pipeline.analysis.contaminated_samples.load_dataset", lambda *_: made)
+    monkeypatch.setattr("pipeline.analysis.contamination.load_dataset", lambda *_: made)
     with pytest.raises(LabError, match="the runs were made from feedc0ffee00"):
-        contaminated(own, setup)
+        find_contaminated(own, setup)

@@ -1,4 +1,4 @@
-"""How much of a score is the luck of one training seed, told from the luck of the test samples."""
+"""How much of a score is noise of the training seed, apart from noise of the test samples."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pipeline.stats import ALPHA, Codes, Floats, standard_error
 
 @dataclass(frozen=True)
 class TrainingNoise:
-    """How far checkpoints that differ in nothing but their training seed lie apart, over all such sizes.
+    """The spread of checkpoints that differ in their training seed only, over all sizes with several seeds.
 
     Attributes:
         spread: standard deviation of their scores around the mean of their size.
-        evaluation: what this would be if all were equally good, because the test samples are few.
-        freedom: degrees of freedom, one less than the seeds of each size.
-        sizes: how many sizes have several seeds.
-        clusters: that the second figure rests on.
+        evaluation: the part of the spread that the limited number of test samples explains.
+        freedom: degrees of freedom: the sum over sizes of seeds less one.
+        sizes: number of sizes with several seeds.
+        clusters: number of sample clusters behind ``evaluation``.
     """
 
     spread: float
@@ -31,36 +31,35 @@ class TrainingNoise:
 
     @property
     def training(self) -> float:
-        """The standard deviation that is left for training itself, 0 where evaluation explains it all."""
+        """The standard deviation of training itself, 0 if evaluation explains the spread."""
         return float(max(self.spread**2 - self.evaluation**2, 0) ** 0.5)
 
     @property
     def seen(self) -> bool:
-        """Whether the spread is more than evaluation explains, by an F test at the 5% level."""
+        """Whether the spread is larger than evaluation explains, by an F test at the 5% level."""
         limit = scipy_stats.f.ppf(1 - ALPHA, self.freedom, max(self.clusters - 1, 1))
         return self.spread**2 > self.evaluation**2 * float(limit)
 
     def reach(self, *seeds: int) -> float:
-        """What the difference of two sizes must pass to be more than other seeds would change, at 5%.
+        """Return the smallest difference of two sizes that is larger than training noise, at the 5% level.
 
-        A spread below that of evaluation is luck of few seeds, so it does not count as less.
+        With few seeds the spread can be below the noise of evaluation by chance; then the latter counts.
 
         Args:
-            seeds: how many seeds each size was trained with, 0 for the baseline, which is not trained.
+            seeds: number of training seeds of each size, 0 for the baseline.
         """
         t = float(scipy_stats.t.ppf(1 - ALPHA / 2, self.freedom))
         return t * max(self.spread, self.evaluation) * sum(1 / count for count in seeds if count) ** 0.5
 
 
-def training_noise(scores: Sequence[Floats], codes: Codes) -> TrainingNoise | None:
-    """Pool the variance between seeds over every size that has several; None where none has.
+def estimate_training_noise(scores: Sequence[Floats], codes: Codes) -> TrainingNoise | None:
+    """Pool the variance between seeds over all sizes with several seeds; None if there are none.
 
-    The spread itself serves for ``reach``, since it holds all that another seed would change on these
-    samples; the share of evaluation is told from the samples on which the seeds differ, as a paired test
-    tells it.
+    ``reach`` uses the spread itself, which includes all that another seed would change on these samples. The
+    noise of evaluation is estimated from the differences between seeds by sample, as in a paired test.
 
     Args:
-        scores: for each size (training seeds, samples), NaN where unscored.
+        scores: for each size an array of shape (training seeds, samples), NaN if unscored.
         codes: the cluster of each sample.
     """
     between, within, freedom, clusters = [], [], [], []

@@ -1,4 +1,4 @@
-"""Every pair of points, tested on the samples that both have scored."""
+"""Tests of all pairs of conditions, on the samples that both have scored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from pipeline import stats
-from pipeline.analysis.points import by_mask
+from pipeline.analysis.points import group_by_mask
 from pipeline.analysis.setups import Condition, test_set
 from pipeline.stats import Codes, Floats
 
@@ -18,15 +18,15 @@ _RESAMPLES = 1_999
 
 @dataclass(frozen=True)
 class Pair:
-    """Two points on the same samples; ``difference`` is the second less the first.
+    """Two conditions on the same samples; ``difference`` is the second minus the first.
 
     Attributes:
         low: lower limit of the difference's 95% interval, ``high`` the upper one.
-        p: two-sided, and ``p_holm`` after Holm's correction over all pairs of the table.
-        wins: samples on which the second is better, whichever way is better; ``losses`` the reverse.
-        n: samples that both have scored.
-        detectable: the smallest true difference that is found with 80% power, NaN where none would be.
-        test: its name.
+        p: two-sided p-value; ``p_holm`` is corrected over all pairs (Holm).
+        wins: number of samples on which the second is better; ``losses``: on which it is worse.
+        n: number of samples that both have scored.
+        detectable: the smallest true difference that is found with 80% power; NaN if there is none.
+        test: the name of the test.
     """
 
     first: Condition
@@ -45,11 +45,11 @@ class Pair:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the difference stands out from noise at the 5% level, all pairs considered."""
+        """Whether the difference is significant at the 5% level after the correction."""
         return self.p_holm <= stats.ALPHA
 
 
-def pairs(
+def compare_pairs(
     conditions: Sequence[Condition],
     scores: Floats,
     codes: Codes,
@@ -57,10 +57,15 @@ def pairs(
     binary: bool,
     higher_is_better: bool,
 ) -> tuple[Pair, ...]:
-    """All pairs that differ in one thing, size or prompt variant, and answered the same samples.
+    """Test all pairs that differ in either size or prompt variant and have the same test samples.
 
-    ``scores`` is (conditions, samples), NaN where unscored; ``codes`` has the cluster of each sample
-    and ``together`` the name of what clusters are.
+    Args:
+        conditions: the conditions.
+        scores: of shape (conditions, samples), NaN if unscored.
+        codes: the cluster of each sample.
+        together: what the clusters are.
+        binary: whether scores are 0 or 1.
+        higher_is_better: the metric's direction.
     """
     chosen = [
         (i, j)
@@ -70,8 +75,8 @@ def pairs(
         and np.isfinite(scores[i] + scores[j]).any()
     ]
     differences = np.array([scores[j] - scores[i] for i, j in chosen])
-    found: dict[int, Pair] = {}
-    for mask, members in by_mask(np.isfinite(differences)):
+    tested: dict[int, Pair] = {}
+    for mask, members in group_by_mask(np.isfinite(differences)):
         inside, own = differences[members][:, mask], codes[mask]
         p, test = _test(inside, own, together, binary)
         limits = stats.difference_interval(inside, own, binary, _RESAMPLES)
@@ -79,7 +84,7 @@ def pairs(
             row = inside[at]
             up, down = int((row > 0).sum()), int((row < 0).sum())
             first, second = chosen[member]
-            found[member] = Pair(
+            tested[member] = Pair(
                 first=conditions[first],
                 second=conditions[second],
                 difference=float(row.mean()),
@@ -94,13 +99,13 @@ def pairs(
                 detectable=stats.smallest_detectable(row, own, binary, tests=len(chosen)),
                 test=test,
             )
-    ordered = [found[member] for member in range(len(chosen))]
+    ordered = [tested[member] for member in range(len(chosen))]
     corrected = stats.holm([pair.p for pair in ordered])
     return tuple(replace(pair, p_holm=float(p)) for pair, p in zip(ordered, corrected, strict=True))
 
 
 def _test(differences: Floats, codes: Codes, together: str, binary: bool) -> tuple[Floats, str]:
-    """p-values and the test's name: McNemar for independent rates, otherwise flips of whole clusters."""
+    """Return p-values and the test's name: McNemar for independent rates, else permutation by cluster."""
     if binary and not together:
         return stats.mcnemar((differences > 0).sum(-1), (differences < 0).sum(-1)), "exact McNemar"
     sums, _ = stats.cluster_sums(differences, codes)

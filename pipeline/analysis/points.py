@@ -1,4 +1,4 @@
-"""Each training-set size as a point with its interval."""
+"""The mean score of each condition with its interval."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Point:
     """One training-set size under one prompt variant.
 
     Attributes:
-        value: mean over the samples, of several training seeds their mean; NaN where nothing is scored.
-        low: lower limit of its 95% interval (noise of evaluation alone), ``high`` the upper one.
-        n: samples with a score; only they count.
-        unscored: attempts that the metric could not score.
-        missing: attempts that are not there yet.
-        by_seed: each training seed with its mean.
-        truncated: share of the outputs that the token limit cut off.
-        flagged: attempts that pass their tests with code that may have reached the reference.
-        windowed: share of the outputs longer than the encoder's 512 tokens, None where that is not known.
+        value: mean over samples and training seeds; NaN if nothing is scored.
+        low: lower limit of the 95% interval (noise of evaluation only), ``high`` the upper one.
+        n: number of samples with a score.
+        unscored: number of attempts without a score.
+        missing: number of samples without an attempt.
+        by_seed: the mean of each training seed.
+        truncated: share of the outputs that were cut off at the token limit.
+        flagged: number of attempts that pass their tests with code that may have used the reference.
+        windowed: share of the outputs longer than the encoder's 512 tokens; None if unknown.
     """
 
     variant: PromptVariant
@@ -45,15 +45,20 @@ class Point:
     windowed: float | None
 
 
-def points(
+def estimate_points(
     conditions: Sequence[Condition], scores: Floats, table: pd.DataFrame, codes: Codes, binary: bool
 ) -> tuple[Point, ...]:
-    """A point for each condition from its scores, (conditions, samples), NaN where unscored.
+    """Estimate the mean and its interval for each condition.
 
-    ``table`` has the runs' own scores, samples by run id, and ``codes`` the cluster of each sample.
+    Args:
+        conditions: the conditions.
+        scores: of shape (conditions, samples), NaN if unscored.
+        table: the scores of each run, samples by run id.
+        codes: the cluster of each sample.
+        binary: whether scores are 0 or 1.
     """
     found: dict[int, Point] = {}
-    for mask, members in by_mask(np.isfinite(scores)):
+    for mask, members in group_by_mask(np.isfinite(scores)):
         values = scores[members][:, mask]
         limits = stats.interval(values, codes[mask], binary) if mask.any() else None
         for at, member in enumerate(members):
@@ -66,8 +71,8 @@ def points(
     return tuple(found[member] for member in range(len(conditions)))
 
 
-def by_mask(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], list[int]]]:
-    """The rows that have the same samples, together, so that they are worked on at once."""
+def group_by_mask(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], list[int]]]:
+    """Group the rows with the same mask, so that a group is computed at once; yields mask and row numbers."""
     groups: dict[bytes, list[int]] = {}
     for row, mask in enumerate(there):
         groups.setdefault(mask.tobytes(), []).append(row)
@@ -101,7 +106,7 @@ def _point(condition: Condition, table: pd.DataFrame, value: float, low: float, 
 
 
 def _windows(attempt: Attempt) -> int | None:
-    """How many 512-token windows the encoder took for the output."""
+    """Return the number of the encoder's 512-token windows for the output; None if unknown."""
     return next((s.details["windows"] for s in attempt.scores.values() if "windows" in s.details), None)
 
 

@@ -1,4 +1,4 @@
-"""Scores that others reported, to hold ours against; never measured here."""
+"""Scores that others reported, to compare ours with."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Reported:
 
     Attributes:
         title: model, training and judge.
-        metric: the metric's name there.
-        like: beginnings of the names of our metrics that they may be held against.
+        metric: the metric's name in that report.
+        like: first words of the names of our metrics that can be compared with it.
         points: (training-set size, score), 0 for the baseline.
     """
 
@@ -26,7 +26,7 @@ class Reported:
 
 
 def load_reported(settings: Settings) -> list[Reported]:
-    """The series of ``assets/reported.toml``."""
+    """Load the scores of ``assets/reported.toml``."""
     raw = tomllib.loads((settings.assets / "reported.toml").read_text(encoding="utf-8"))
     return [
         Reported(raw["title"], name, tuple(row["like"]), tuple(zip(raw["sizes"], row["scores"], strict=True)))

@@ -1,4 +1,4 @@
-"""The stored runs, read once and again only where something was written since."""
+"""The stored runs in memory; a run is read again only if its files have changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.analysis.agreement import AgainstExecution, against_execution
-from pipeline.analysis.analyze import Analysis, analyze
+from pipeline.analysis.metric_analysis import Analysis, analyze
 from pipeline.analysis.passes import PassAtK, passes_at_k
 from pipeline.analysis.setups import Setup, find_setups
 from pipeline.evaluation.runs import Run
@@ -22,7 +22,7 @@ _Stamp = tuple[tuple[str, int, int], ...]
 
 
 class RunCache:
-    """Runs, set-ups and analyses of one installation; safe to share between threads."""
+    """Runs, set-ups and analyses of one installation; can be shared between threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -31,11 +31,11 @@ class RunCache:
         self._kept: dict[tuple[object, ...], Any] = {}
 
     def runs(self) -> list[Run]:
-        """Every run that can be read."""
+        """Return all runs that can be read."""
         return [run for run in self._read_all() if isinstance(run, Run)]
 
     def problems(self) -> list[str]:
-        """What cannot be read, each in a sentence: whole runs, and lines of runs."""
+        """Return a sentence for each run that cannot be read, or has lines that cannot be read."""
         return [
             each if isinstance(each, str) else f"{each.path.name}: {each.unreadable}."
             for each in self._read_all()
@@ -43,11 +43,11 @@ class RunCache:
         ]
 
     def setups(self) -> list[Setup]:
-        """The set-ups that have anything to show, the one with the most runs first."""
+        """Return the set-ups with attempts, the one with the most runs first."""
         return find_setups(run for run in self.runs() if run.attempts)
 
     def setup(self, key: str) -> Setup:
-        """One set-up, the first one for an empty key; raises ``LabError`` that lists those there are."""
+        """Return a set-up by key, the first one for an empty key; raise ``LabError`` if there is none."""
         known = {setup.key: setup for setup in self.setups()}
         if not known:
             raise LabError("No run is stored yet. Evaluate a checkpoint first.")
@@ -56,17 +56,17 @@ class RunCache:
         return known[key] if key else next(iter(known.values()))
 
     def analysis(self, setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analysis:
-        """``analyze``, kept until one of the runs changes."""
+        """Return ``analyze`` of the set-up, cached until one of its runs changes."""
         if metric not in setup.metrics:
             raise LabError(f"No run of this set-up has {metric!r}. There are: {', '.join(setup.metrics)}.")
         return self._keep((metric, frozenset(excluded)), setup, lambda: analyze(setup, metric, excluded))
 
     def agreement(self, setup: Setup, excluded: Collection[str] = ()) -> AgainstExecution | None:
-        """``against_execution``, kept until one of the runs changes."""
+        """Return ``against_execution`` of the set-up, cached until one of its runs changes."""
         return self._keep((frozenset(excluded),), setup, lambda: against_execution(setup, excluded))
 
     def passes(self, setup: Setup, excluded: Collection[str] = ()) -> list[PassAtK]:
-        """``passes_at_k`` among all set-ups."""
+        """Return ``passes_at_k`` of the set-up among all set-ups."""
         return passes_at_k(setup, self.setups(), excluded)
 
     def _keep(self, what: tuple[object, ...], setup: Setup, make: Callable[[], _Found]) -> _Found:
@@ -75,7 +75,7 @@ class RunCache:
             found: _Found | None = self._kept.pop(key, None)
         found = make() if found is None else found
         with self._lock:
-            self._kept[key] = found  # the last used is the last to go
+            self._kept[key] = found  # the last one used is removed last
             while len(self._kept) > _KEPT:
                 self._kept.pop(next(iter(self._kept)))
         return found
@@ -97,7 +97,7 @@ class RunCache:
 
 
 def _stamp(folder: Path) -> _Stamp:
-    """Changes whenever a file of the run does."""
+    """Return a value that changes when a file of the run changes."""
     try:
         facts = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
     except OSError:

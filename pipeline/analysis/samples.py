@@ -1,4 +1,4 @@
-"""Sample by sample: what flips between checkpoints, what is never solved, where two metrics disagree."""
+"""Results by sample: which ones flip between checkpoints or are never solved, and where metrics disagree."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Kind = Literal["all", "flips", "regressions", "never solved", "always solved"]
 
 @dataclass(frozen=True)
 class SampleMatrix:
-    """Samples by run.
+    """One metric's scores of all samples and runs.
 
     Attributes:
-        scores: samples by run id, NaN where unscored.
-        states: the same shape. Binary metrics: 1 solved, 0 not. Others: 1 better than the baseline of the
-            same prompt variant by ``threshold`` or more, −1 worse, 0 neither. NaN where unknown.
-        kinds: for each sample whether it is a ``flips``, ``regressions`` and so on.
+        scores: samples by run id, NaN if unscored.
+        states: in the same shape, for binary metrics 1 (solved) or 0; for others 1 (better than the baseline
+            of the same prompt variant by ``threshold`` or more), −1 (worse) or 0. NaN if unknown.
+        kinds: for each sample and ``Kind`` whether the sample is of that kind.
         threshold: None for a binary metric.
     """
 
@@ -38,12 +38,12 @@ class SampleMatrix:
     threshold: float | None
 
     def of_kind(self, kind: Kind) -> list[str]:
-        """The samples of one kind, in order."""
+        """Return the samples of one kind, in order."""
         return list(self.scores.index if kind == "all" else self.kinds.index[self.kinds[kind]])
 
 
 def default_threshold(metric: str) -> float:
-    """A tenth of the metric's range; .1 where it has no end."""
+    """Return a tenth of the metric's range, 0.1 if the range is infinite."""
     low, high = metric_of(metric).range
     return round((high - low) / 10, 3) if math.isfinite(high - low) else 0.1
 
@@ -51,7 +51,7 @@ def default_threshold(metric: str) -> float:
 def sample_matrix(
     setup: Setup, metric: str, threshold: float | None = None, excluded: Collection[str] = ()
 ) -> SampleMatrix:
-    """Every sample under every checkpoint that the metric scored."""
+    """Build the matrix of a metric; runs without a score of it are left out."""
     scores = score_table(setup.runs, metric).dropna(axis=1, how="all")
     scores = scores[~scores.index.isin(list(excluded))]
     runs = [run for run in setup.runs if run.config.id in scores.columns]
@@ -75,9 +75,9 @@ def _against_baseline(scores: pd.DataFrame, runs: list[Run], threshold: float, h
 
 
 def _kinds(states: pd.DataFrame, runs: list[Run], binary: bool) -> pd.DataFrame:
-    """What happens to each sample as the training set grows; of several training seeds the first counts.
+    """Find the kinds of each sample as the training set grows; of several training seeds the first counts.
 
-    A metric that is not binary is held against the baseline, so the baseline itself solves nothing.
+    A metric that is not binary is compared with the baseline, so the baseline itself solves nothing.
     """
     flips, drops = (pd.Series(False, index=states.index) for _ in range(2))
     for variant in VARIANTS:
@@ -85,7 +85,7 @@ def _kinds(states: pd.DataFrame, runs: list[Run], binary: bool) -> pd.DataFrame:
             run.config.subset_size: run.config.id for run in reversed(runs) if run.config.variant == variant
         }
         ordered = states[[by_size[size] for size in sorted(by_size)]]
-        filled = ordered.ffill(axis=1)  # an unscored checkpoint is no change
+        filled = ordered.ffill(axis=1)  # an unscored checkpoint does not count as a change
         change = filled.diff(axis=1)
         flips |= (change.fillna(0) != 0).any(axis=1)
         drops |= (change < 0).any(axis=1)
@@ -102,12 +102,11 @@ def _kinds(states: pd.DataFrame, runs: list[Run], binary: bool) -> pd.DataFrame:
 
 
 def disagreement(setup: Setup, first: str, second: str, excluded: Collection[str] = ()) -> pd.DataFrame:
-    """Where two metrics rank the same output differently, the widest gap first.
+    """List the outputs by how differently two metrics rank them, the widest gap first.
 
-    Each metric's outputs are ranked from 0 (worst) to 1 (best) among all that both have scored; a binary
-    metric's verdict is its rank, as half of the outputs being tied says nothing against any of them.
-    ``gap`` is the first rank less the second. Columns: sample, run, first, second, rank_first,
-    rank_second, gap.
+    Each metric ranks the outputs that both have scored from 0 (worst) to 1 (best). The rank of a binary
+    metric is its score, because with ranks half of the outputs would be tied. ``gap`` is the first rank minus
+    the second. Columns: sample, run, first, second, rank_first, rank_second, gap.
     """
     tables = [score_table(setup.runs, name).stack().rename(name) for name in (first, second)]
     both = pd.concat(tables, axis=1, join="inner").dropna()
@@ -122,12 +121,12 @@ def disagreement(setup: Setup, first: str, second: str, excluded: Collection[str
 
 
 def agreement(table: pd.DataFrame) -> float:
-    """Kendall's tau-b between the two metrics over those outputs; NaN where one of them is constant."""
+    """Return Kendall's tau-b between the two metrics of ``disagreement``; NaN if one of them is constant."""
     if len(table) < 2:
         return float("nan")
     return float(scipy_stats.kendalltau(table["rank_first"], table["rank_second"]).statistic)
 
 
 def attempts_at(setup: Setup, sample: str) -> list[tuple[Run, Attempt]]:
-    """A sample's outputs, one of each run that has it."""
+    """Return a sample's attempts with their runs."""
     return [(run, run.attempts[sample]) for run in setup.runs if sample in run.attempts]

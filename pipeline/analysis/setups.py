@@ -1,4 +1,4 @@
-"""Which stored runs may be compared, and their scores as one table."""
+"""Evaluation set-ups: runs that can be compared with each other, and their scores as a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.stats import Codes
 
 @dataclass(frozen=True)
 class Condition:
-    """The runs of one training-set size under one prompt variant: one, or one for each training seed."""
+    """The runs of one training-set size and prompt variant: one for each training seed."""
 
     variant: PromptVariant
     size: int
@@ -30,12 +30,12 @@ class Condition:
 class Setup:
     """An evaluation set-up: runs of one family on the same samples with the same decoding.
 
-    Where a dataset has other test samples under each prompt variant, both variants' runs are still shown
-    together, but only runs of the same samples are tested against each other.
+    If a dataset has different test samples for each prompt variant, the runs of both variants are in one
+    set-up, but only runs with the same test samples are tested against each other.
 
     Attributes:
-        runs: one of each checkpoint and prompt variant, by variant, size and training seed.
-        set_aside: how many other runs of the same columns are not among them.
+        runs: one for each checkpoint and prompt variant, by variant, size and training seed.
+        set_aside: number of other runs of the same columns, which are not in ``runs``.
     """
 
     family: str
@@ -46,12 +46,12 @@ class Setup:
 
     @property
     def samples(self) -> int:
-        """Test samples of each run."""
+        """Number of test samples of each run."""
         return len(self.runs[0].config.sample_ids)
 
     @property
     def key(self) -> str:
-        """A short name that stays the same as runs of more sizes are added."""
+        """A short name that does not change when runs of other sizes are added."""
         what = repr((self.dataset, self.decoding, test_set(self.runs[0])))
         return f"{self.family}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
@@ -63,18 +63,18 @@ class Setup:
 
     @property
     def metrics(self) -> list[str]:
-        """Every metric that some attempt was scored with: execution, CodeJudge and CodeBERTScore first."""
+        """All metrics that an attempt was scored with: execution, CodeJudge and CodeBERTScore first."""
         attempts = (attempt for run in self.runs for attempt in run.attempts.values())
         return in_order({name for attempt in attempts for name in attempt.scores})
 
     @property
     def execution(self) -> str | None:
-        """The metric that says whether an attempt passes its tests; None where no attempt was tested."""
+        """The metric of passed tests; None if no attempt was tested."""
         return next((name for name in self.metrics if name in EXECUTION.values()), None)
 
 
 def find_setups(runs: Iterable[Run]) -> list[Setup]:
-    """Group the runs; the set-up with the most runs first, of several that with the protocol's sampling."""
+    """Group the runs into set-ups: most runs first, and among equal ones the protocol's sampling first."""
     alike: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         place = (run.config.family, run.config.dataset, _decoding(run.config))
@@ -82,22 +82,22 @@ def find_setups(runs: Iterable[Run]) -> list[Setup]:
     by_place: dict[tuple[object, ...], list[list[Run]]] = {}
     for (*shared, _, ids), group in alike.items():
         by_place.setdefault((*shared, len(ids)), []).append(group)  # type: ignore[arg-type]
-    found = [_setup(group) for groups in by_place.values() for group in _join_variants(groups)]
-    return sorted(found, key=lambda setup: (-len(setup.runs), not _as_protocol(setup.decoding), setup.key))
+    setups = [_setup(group) for groups in by_place.values() for group in _join_variants(groups)]
+    return sorted(setups, key=lambda setup: (-len(setup.runs), not _as_protocol(setup.decoding), setup.key))
 
 
 def _as_protocol(sampling: SamplingParams) -> bool:
-    """Whether an evaluation that is told nothing samples like this."""
+    """Whether this is the sampling of an evaluation with default arguments."""
     return sampling == SamplingParams(max_new_tokens=sampling.max_new_tokens)
 
 
 def test_set(run: Run) -> tuple[str, tuple[str, ...]]:
-    """What two runs must share to be tested against each other."""
+    """Return what must be equal for two runs to be tested against each other."""
     return run.config.dataset_fingerprint, run.config.sample_ids
 
 
 def _join_variants(groups: list[list[Run]]) -> list[list[Run]]:
-    """Put the one group of the regular prompt beside the one of the augmented prompt, if that is all."""
+    """Join two groups if they are the runs of the two prompt variants."""
     variants = [{run.config.variant for run in group} for group in groups]
     if len(groups) == 2 and variants[0].isdisjoint(variants[1]):
         return [groups[0] + groups[1]]
@@ -105,7 +105,7 @@ def _join_variants(groups: list[list[Run]]) -> list[list[Run]]:
 
 
 def _setup(runs: list[Run]) -> Setup:
-    """Of several runs of one column the newest whole one counts; an unfinished one where none is whole."""
+    """Make a set-up of the newest complete run of each column, or the newest one if none is complete."""
     newest: dict[tuple[str, str], Run] = {}
     for run in sorted(runs, key=lambda run: (run.complete, run.config.created)):
         newest[run.config.column, run.config.variant] = run
@@ -116,7 +116,7 @@ def _setup(runs: list[Run]) -> Setup:
 
 
 def _decoding(config: RunConfig) -> SamplingParams:
-    """What of the decoding matters: greedy takes neither min-p nor a seed."""
+    """Return the sampling without what has no effect: greedy decoding uses neither min-p nor the seed."""
     greedy = config.decoding.temperature == 0
     return SamplingParams(0.0, 0.0, config.decoding.max_new_tokens) if greedy else config.decoding
 
@@ -127,12 +127,12 @@ def _order(config: RunConfig) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class SampleClusters:
-    """Which samples resemble each other, so that intervals and tests keep them together.
+    """The clusters of similar samples for intervals and tests.
 
     Attributes:
         codes: the cluster of each sample.
-        together: what a cluster is: ``repository``, ``file``, or empty where each sample is its own.
-        repos: how many repositories the samples are from.
+        together: what a cluster is: ``repository``, ``file``, or empty if each sample is its own.
+        repos: number of repositories of the samples.
     """
 
     codes: Codes
@@ -141,7 +141,7 @@ class SampleClusters:
 
 
 def sample_clusters(runs: Sequence[Run], samples: Sequence[str]) -> SampleClusters:
-    """The clusters of these samples."""
+    """Return the clusters of these samples."""
     repo_of = {attempt.task.sample_id: attempt.task.repo for run in runs for attempt in run.attempts.values()}
     repos = [repo_of.get(sample) or sample for sample in samples]
     files = [sample.partition("::")[0] for sample in samples]  # ids are file::function, or a row's number
@@ -150,7 +150,7 @@ def sample_clusters(runs: Sequence[Run], samples: Sequence[str]) -> SampleCluste
 
 
 def score_table(runs: Sequence[Run], metric: str) -> pd.DataFrame:
-    """Samples by run id, NaN where a sample is unscored or not there yet."""
+    """Return the scores, samples by run id, NaN if a sample is unscored or missing."""
     samples = list(dict.fromkeys(sample for run in runs for sample in run.config.sample_ids))
     columns = {
         run.config.id: [_value(run.attempts.get(sample), metric) for sample in samples] for run in runs

@@ -1,1 +1,1 @@
-"""Datasets behind one interface: the embedded one, ArXivDLInstruct; splits, subsets, contamination."""
+"""Datasets with one interface: samples, splits, subsets, and how much training and test samples overlap."""

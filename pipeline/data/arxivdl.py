@@ -21,7 +21,7 @@ _NEEDED = {
     **dict.fromkeys(_TEXTS, ("text", ("string", "large_string"))),
     "file_length": ("numbers", ("int", "uint", "float")),
 }
-"""What each needed column holds, in words and as the beginnings of types of ``datasets``."""
+"""The type of each needed column: in words, and as the first letters of the types of ``datasets``."""
 LONGEST_FUNCTION, LONGEST_FILE = 1000, 5000
 """Characters; the second limit holds for the augmented prompt only."""
 
@@ -29,19 +29,21 @@ LONGEST_FUNCTION, LONGEST_FILE = 1000, 5000
 def load_arxivdl(variant: PromptVariant, source: str = ARXIVDL, progress: Progress | None = None) -> Dataset:
     """Load ArXivDLInstruct as the published checkpoints were evaluated: the same filter, split and order.
 
-    The calls are those of ``datasets`` itself, so the first 200 test samples are the published ones. How the
-    published checkpoints' training samples were drawn is not known; here they are shuffled with that seed.
+    Filter, split and shuffle are calls of ``datasets``, so the first 200 test samples are the published ones.
+    It is not known how the published checkpoints' training samples were drawn; here they are shuffled with
+    the same seed.
 
-    Rows that the protocol cannot read are left out before the split; rows with an empty text after it, so
-    that no other row moves. The dataset's notes count both, and the copies on both sides of the split.
+    Rows without a needed text are left out before the split. Rows with an empty text are left out after it,
+    so that the other rows stay where they are. The dataset's notes count both, and the test samples that are
+    copies of training samples.
 
     Args:
-        variant: under ``augmented`` long files are left out, so the two variants have different splits.
+        variant: ``augmented`` leaves out long files, so the two variants have different splits.
         source: the dataset's id on the Hub, or a folder with the same columns.
-        progress: told that the reading begins.
+        progress: is called when reading starts.
 
     Raises:
-        LabError: the Hub is out of reach, a column is missing or of another type, or there are too few rows.
+        LabError: the Hub cannot be reached, a column is missing or has another type, or the rows are too few.
     """
     if progress:
         progress(0.0, f"reading {source}")
@@ -54,7 +56,7 @@ def load_arxivdl(variant: PromptVariant, source: str = ARXIVDL, progress: Progre
     train, test = (side.samples() for side in sides)
     if not train or not test:
         raise LabError(f"The dataset {source} has too few rows with a prompt and a function to split them.")
-    # Hashing all of its 2 GB would take longer than it is worth: the sizes and the first rows tell.
+    # The sizes and the first rows identify the dataset; hashing all of its 2 GB would take too long.
     heads = [(each.id, each.prompt, each.function) for side in (train, test) for each in side[:200]]
     digest = hashlib.sha256(json.dumps([len(train), len(test), heads]).encode())
     notes = [
@@ -70,7 +72,9 @@ def _read(source: str) -> Any:
 
     try:
         return datasets.load_dataset(source, split="train")
-    except Exception as error:  # those of the hub, the network, the disk and the parsers share no base class
+    except (
+        Exception
+    ) as error:  # errors of the hub, the network, the disk and the parsers have no common base class
         raise LabError(
             f"The dataset {source} cannot be read: {with_settings(str(error), HUB_URL)} It comes from the "
             "Hugging Face Hub; the embedded dataset, packages, needs no network."
@@ -89,7 +93,7 @@ def _check_columns(rows: Any, source: str) -> None:
 
 
 def _filter(rows: Any, variant: PromptVariant) -> Any:
-    """Keep the rows whose function, and with the augmented prompt whose file, is short enough."""
+    """Keep the rows with a short function and, for the augmented prompt, a short file."""
     rows = rows.filter(lambda function: len(function) <= LONGEST_FUNCTION, input_columns="function")
     if variant == "regular":
         return rows
@@ -100,7 +104,7 @@ def _filter(rows: Any, variant: PromptVariant) -> Any:
 
 
 def _length(file_length: float | None, full_code: str) -> int:
-    """Characters in the row's file, counted where the row does not say it."""
+    """Return the number of characters in the row's file, counted if the row does not have it."""
     if file_length is None or not math.isfinite(file_length):
         return len(full_code)
     return int(file_length)
@@ -123,7 +127,7 @@ def _left_out(number: int, why: str, when: str) -> str:
 
 
 class _Side:
-    """One side of the split, read once: which rows can be used, and which are copies."""
+    """One side of the split, read once: which rows can be used, and their copy keys."""
 
     def __init__(self, rows: Any) -> None:
         self._rows = rows
@@ -136,12 +140,12 @@ class _Side:
         for place, (number, prompt, function) in enumerate(chain.from_iterable(values)):
             if prompt.strip() and function.strip():
                 self._places.append(place)
-                self.ids.append(f"arxivdl/{number}")  # its place in the published dataset
+                self.ids.append(f"arxivdl/{number}")  # the row's number in the published dataset
                 self.copy_keys.append(copy_key(prompt, function))
         self.empty = len(rows) - len(self.ids)
 
     def samples(self) -> LazySamples:
-        """Samples made on access."""
+        """Return the usable rows as samples."""
         rows, places = self._rows, self._places
         names = [name for name in ("prompt", "function_name", "repo", "file") if name in rows.column_names]
         searched = rows.select_columns(names)

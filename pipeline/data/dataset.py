@@ -1,4 +1,4 @@
-"""The one interface of every dataset: train and test samples in one seeded order, and nested subsets."""
+"""The interface of all datasets: train and test samples in seeded order, and nested training subsets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TEST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class LazySamples(Sequence[Sample]):
-    """Samples made on access, as a file's code in each of them would not fit into memory.
+    """Samples that are made on access, since the code of all their files would not fit into memory.
 
     Attributes:
-        ids: of every sample, in order.
-        make: the sample at an index.
-        text: what a search looks through, of the sample at an index.
+        ids: of all samples, in order.
+        make: returns the sample at an index.
+        text: returns the searchable text of the sample at an index.
     """
 
     ids: Sequence[str]
@@ -34,7 +34,7 @@ class LazySamples(Sequence[Sample]):
     @overload
     def __getitem__(self, index: slice) -> LazySamples: ...
     def __getitem__(self, index: int | slice) -> Sample | LazySamples:
-        """One sample; for a slice a sequence that is as lazy."""
+        """Return one sample, or for a slice another lazy sequence."""
         places = range(len(self))[index]
         if isinstance(places, int):
             return self.make(places)
@@ -44,17 +44,16 @@ class LazySamples(Sequence[Sample]):
 
     @cached_property
     def haystack(self) -> list[str]:
-        """Every sample's searchable text in lower case."""
+        """The searchable text of each sample in lower case."""
         return [self.text(index).lower() for index in range(len(self))]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as one prompt variant sees it; ``train`` and ``test`` are in their seeded order.
+    """A dataset for one prompt variant; ``train`` and ``test`` are in seeded order.
 
     Attributes:
-        notes: what a reader of its results must know, each a sentence: rows that were left out, copies of
-            training samples among the test samples.
+        notes: sentences that a reader of its results should know, such as how many rows were left out.
     """
 
     name: str
@@ -64,23 +63,23 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def subset(self, n: int) -> Sequence[Sample]:
-        """The first ``n`` training samples: each smaller subset is a prefix of each larger one.
+        """Return the first ``n`` training samples, so that each subset is a prefix of all larger ones.
 
         Raises:
-            LabError: there are not that many.
+            LabError: the dataset has fewer.
         """
         return _first(self.train, n, "training")
 
     def evaluation(self, n: int = 200) -> Sequence[Sample]:
-        """The first ``n`` test samples; raises ``LabError`` where there are fewer."""
+        """Return the first ``n`` test samples; raise ``LabError`` if there are fewer."""
         return _first(self.test, n, "test")
 
     def get(self, sample_id: str) -> Sample:
-        """One sample of either split; raises ``LabError`` for an unknown id."""
-        found = self._places.get(sample_id)
-        if found is None:
+        """Return a sample of either split by id; raise ``LabError`` if there is none."""
+        place = self._places.get(sample_id)
+        if place is None:
             raise LabError(f"The dataset {self.name} has no sample {sample_id!r}.")
-        samples, index = found
+        samples, index = place
         return samples.make(index)
 
     def test_place(self, sample_id: str) -> int:
@@ -91,16 +90,16 @@ class Dataset:
         return index
 
     def search(self, text: str = "", limit: int = 20, offset: int = 0) -> list[Sample]:
-        """Test samples whose instruction, function name, repository or file holds every word of ``text``."""
+        """Return test samples with all words of ``text`` in instruction, name, repository or file."""
         return [self.test[index] for index in self.matches(text)[offset : offset + limit]]
 
     def matches(self, text: str = "") -> Sequence[int]:
-        """Indices of the test samples that a search finds, in order."""
+        """Return the indices of the test samples that ``search`` finds, in order."""
         words = text.lower().split()
-        every = range(len(self.test))
+        indices = range(len(self.test))
         if not words:
-            return every
-        return [index for index in every if all(word in self.test.haystack[index] for word in words)]
+            return indices
+        return [index for index in indices if all(word in self.test.haystack[index] for word in words)]
 
     @cached_property
     def _places(self) -> dict[str, tuple[LazySamples, int]]:
@@ -110,5 +109,5 @@ class Dataset:
 
 def _first(samples: LazySamples, n: int, what: str) -> Sequence[Sample]:
     if not 0 < n <= len(samples):
-        raise LabError(f"{n:,} {what} samples were asked for; this dataset has {len(samples):,}.")
+        raise LabError(f"There are not {n:,} {what} samples; this dataset has {len(samples):,}.")
     return samples[:n]

@@ -1,4 +1,4 @@
-"""Exact copies of training samples among the test samples."""
+"""Test samples that are exact copies of training samples."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pipeline.schema import counted
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """How many test samples have a copy in the training split.
+    """How many test samples are copies of training samples.
 
     Attributes:
-        test: all test samples.
-        functions: those whose function is that of a training sample.
-        rows: those whose prompt and function are, together, those of a training sample.
+        test: number of all test samples.
+        functions: number of test samples with the function of a training sample.
+        rows: number of test samples with the prompt and the function of a training sample.
     """
 
     test: int
@@ -24,7 +24,7 @@ class Duplicates:
 
     @property
     def note(self) -> str:
-        """A sentence that says it; empty where there are none."""
+        """A sentence with these numbers; empty if there are no copies."""
         if not self.functions:
             return ""
         have = "has" if self.functions == 1 else "have"
@@ -36,15 +36,12 @@ class Duplicates:
 
 
 def copy_key(prompt: str, function: str) -> tuple[int, int]:
-    """Return what two samples share if they are copies: hashes of the function, and of prompt and function.
-
-    Of a large dataset the texts themselves would take gigabytes.
-    """
+    """Return hashes of the function, and of prompt and function; the texts would take too much memory."""
     return hash(function), hash((prompt, function))
 
 
 def count_duplicates(train: Iterable[tuple[int, int]], test: Iterable[tuple[int, int]]) -> Duplicates:
-    """Count the test samples that occur in the training split; both are given by their ``copy_key``."""
+    """Count the test samples that are in the training split, from the ``copy_key`` of each sample."""
     functions: set[int] = set()
     rows: set[int] = set()
     for function, row in train:

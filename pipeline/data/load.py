@@ -14,10 +14,10 @@ from pipeline.settings import Settings
 def load_dataset(
     settings: Settings, name: str, variant: PromptVariant = "regular", progress: Progress | None = None
 ) -> Dataset:
-    """The dataset ``arxivdl`` or ``packages``, or that of a test suite (``execution.suite.DATASETS``).
+    """Load ``arxivdl``, ``packages``, or the dataset of a test suite (``execution.suite.DATASETS``).
 
     Raises:
-        LabError: unknown name, the Hub is out of reach, or the corpus cannot be built; said in words.
+        LabError: the name is unknown, the Hub cannot be reached, or the corpus cannot be built.
     """
     if name == "packages":
         return split_corpus(load_corpus(settings, progress))

@@ -1,7 +1,7 @@
 """The one path from tasks to scored attempts: render the prompt, generate, extract the code, score.
 
-The Compare tab, the API and ``training.evaluate`` all use it. An attempt that cannot be made says why in
-its ``error``, its scores are unscored with that reason, and the others go on.
+The Compare tab, the API and ``training.evaluate`` all use it. If an attempt cannot be made, its ``error`` is
+the reason, its scores are unscored with that reason, and the other attempts go on.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def compare(
     sampling: SamplingParams,
     cancel: threading.Event | None = None,
 ) -> Iterator[list[Attempt]]:
-    """Attempt one task with every column; yields the attempts after every few tokens.
+    """Attempt one task with all columns. Yields the attempts after every few tokens.
 
     Raises:
-        LabError: no column can attempt the task; said once, not in every pane.
+        LabError: no column can attempt the task.
     """
     attempts = [render(engine, Attempt(task, column), sampling) for column in columns]
     if all(attempt.error for attempt in attempts):
@@ -53,15 +53,14 @@ def complete(
     sampling: SamplingParams,
     cancel: threading.Event | None = None,
 ) -> Iterator[list[Attempt]]:
-    """Generate what is not written yet, in one batch, then score; yields all attempts after every few tokens.
+    """Generate the missing completions in one batch, then score. Yields all attempts after every few tokens.
 
     Args:
-        engine: None where every attempt is written already.
-        scorers: the metrics; a value that an attempt has already stays.
-        attempts: rendered ones.
+        engine: None if all attempts have their completions.
+        scorers: the metrics; an attempt keeps the values that it has.
+        attempts: with their prompts.
         sampling: of the generation.
-        cancel: when set, generation stops; what was cancelled is not scored, as it says nothing about its
-            checkpoint.
+        cancel: set it to stop the generation; cancelled completions are not scored.
 
     Raises:
         LabError: the engine cannot be reached, or none of the checkpoints can be used.
@@ -79,7 +78,7 @@ def _generate(
     try:
         yield from _stream(engine, attempts, sampling, cancel)
     except LabError:
-        # The engine refused the batch before its first token: find the checkpoints that cannot be used.
+        # The engine refused the batch before the first token: find the checkpoints that cannot be used.
         attempts = _without_unusable(engine, attempts)
         yield from _stream(engine, attempts, sampling, cancel)
 
@@ -108,10 +107,10 @@ def _with_completion(attempt: Attempt, completion: Completion) -> Attempt:
 
 
 def _without_unusable(engine: Engine, attempts: list[Attempt]) -> list[Attempt]:
-    """Try every checkpoint with one token; attempts of those that fail get the reason.
+    """Generate one token with each checkpoint; if that fails, its attempts get the reason.
 
     Raises:
-        LabError: none of them works.
+        LabError: none of the checkpoints works.
     """
     checked = list(attempts)
     waiting = [attempt for attempt in attempts if not attempt.error and not attempt.written]
@@ -144,10 +143,10 @@ def _score(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attem
         if a.completion and a.completion.finish_reason != "cancelled"
     ]
     scores = score_all([attempts[row] for row in rows], wanted) if rows else []
-    for row, found in zip(rows, scores, strict=True):
-        # A value that is there stays: computed among other rows, it could be rounded differently.
-        new = {name: score for name, score in found.items() if not has_values(attempts[row], [name])}
-        scored[row] = replace(attempts[row], scores={**attempts[row].scores, **new})
+    for row, new in zip(rows, scores, strict=True):
+        # The first value stays: in a batch with other rows it could be rounded differently.
+        missing = {name: score for name, score in new.items() if not has_values(attempts[row], [name])}
+        scored[row] = replace(attempts[row], scores={**attempts[row].scores, **missing})
     for index, attempt in enumerate(attempts):
         if attempt.error:
             names = [m for scorer in wanted if scorer.applies_to(attempt.task) for m in scorer.metrics]
@@ -156,5 +155,5 @@ def _score(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attem
 
 
 def has_values(attempt: Attempt, metrics: Sequence[str]) -> bool:
-    """Whether every metric has a value; what went unscored is tried again at the next resume."""
+    """Whether the attempt has a value of each metric; unscored ones are tried again on resume."""
     return all(name in attempt.scores and attempt.scores[name].value is not None for name in metrics)

@@ -41,19 +41,19 @@ from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 
-_SCORE_ROWS = 64  # in a batch, where nothing is left to generate
+_SCORE_ROWS = 64  # in a batch, if nothing is left to generate
 
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What an evaluation does, the same for every column.
+    """What an evaluation does, for all of its columns.
 
     Attributes:
-        samples: number of test samples; all of a suite that has fewer.
+        samples: number of test samples; a suite that has fewer is taken whole.
         judge: None for no judge.
-        resume: whether to go on with stored runs, instead of replacing them.
-        root: folder of the runs' folders.
-        suite: a test suite, whose samples are executed, instead of the family's dataset.
+        resume: whether to continue stored runs instead of replacing them.
+        root: the folder that contains the runs' folders.
+        suite: a test suite to evaluate on instead of the family's dataset; its samples are executed.
     """
 
     samples: int
@@ -66,7 +66,7 @@ class EvaluationPlan:
 
 @dataclass(frozen=True)
 class _Row:
-    """One attempt and the folder of the run that it belongs to."""
+    """An attempt and the folder of its run."""
 
     folder: Path
     attempt: Attempt
@@ -80,10 +80,11 @@ def evaluate_columns(
     report: Progress,
     engine: Engine | None = None,
 ) -> list[Run]:
-    """Evaluate columns of one prompt variant side by side; every batch is stored before the next starts.
+    """Evaluate columns of one prompt variant together. Each batch is stored before the next one starts.
 
     Raises:
-        LabError: too few samples, no data, an unusable checkpoint, no model here, or a judge that refuses.
+        LabError: there are too few samples, the dataset, the model or a checkpoint cannot be used, or the
+            judge refuses.
     """
     if plan.samples < 1:
         raise LabError("At least one test sample is needed.")
@@ -97,10 +98,7 @@ def evaluate_columns(
     samples = dataset.evaluation(min(plan.samples, len(dataset.test)) if suite else plan.samples)
     configs = [run_config(family, column, dataset, samples, plan) for column in columns]
     folders = [plan.root / config.id for config in configs]
-    if not plan.resume:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-    rows = _rows(columns, folders, samples)
+    rows = _rows(columns, folders, samples, plan.resume)
     scorers = offline_scorers()
     if suite:
         scorers.append(Execution(suite, unsafe=settings.unsafe_execution))
@@ -108,29 +106,31 @@ def evaluate_columns(
     rows = [row for row in rows if not has_values(row.attempt, metrics)]
     if engine is None and any(not has_values(row.attempt, [BITS_PER_BYTE]) for row in rows):
         engine = open_engine(settings, family, lambda fraction, message: report(0.01, message))
-    for config in configs:
+    for folder, config in zip(folders, configs, strict=True):
+        if not plan.resume:
+            shutil.rmtree(folder, ignore_errors=True)  # not before the model is loaded
         _create(plan.root, replace(config, engine=engine.describe() if engine else ""))
     if engine:
         scorers.append(Likelihood(engine))
         rows = _rendered(rows, engine, plan.sampling, report)
     _complete(rows, engine, scorers, plan, report)
     if plan.judge:
-        _judge(settings, plan.judge, _rows(columns, folders, samples), report)
+        _judge(settings, plan.judge, _rows(columns, folders, samples, resume=True), report)
     report(1.0, "done")
     return [load_run(folder) for folder in folders]
 
 
 def summarize(run: Run) -> dict[str, Any]:
-    """Return the run's id, folder and each metric's mean over its scored samples, with both counts."""
+    """Return the run's id, its folder, and each metric's mean, scored and unscored samples."""
     values: dict[str, list[float | None]] = {}
     for attempt in run.attempts.values():
         for name, score in attempt.scores.items():
             values.setdefault(name, []).append(score.value)
     scores = {}
-    for name, found in values.items():
-        scored = [value for value in found if value is not None]
+    for name, of_metric in values.items():
+        scored = [value for value in of_metric if value is not None]
         mean = sum(scored) / len(scored) if scored else None
-        scores[name] = {"mean": mean, "n": len(scored), "unscored": len(found) - len(scored)}
+        scores[name] = {"mean": mean, "n": len(scored), "unscored": len(of_metric) - len(scored)}
     finished = [a.completion.finish_reason for a in run.attempts.values() if a.completion]
     return {
         "run": run.config.id,
@@ -147,7 +147,7 @@ def summarize(run: Run) -> dict[str, Any]:
 def run_config(
     family: Family, column: Column, dataset: Dataset, samples: Sequence[Sample], plan: EvaluationPlan
 ) -> RunConfig:
-    """Describe the run; the same evaluation gets the same id, so that it finds itself again."""
+    """Return the run's config. The same evaluation always has the same id, so that it can be resumed."""
     ids = tuple(sample.id for sample in samples)
     what = {
         "fingerprint": column.checkpoint.fingerprint,
@@ -185,15 +185,20 @@ def _create(root: Path, config: RunConfig) -> None:
         raise LabError(f"The run cannot be stored in {root}: {error}") from error
 
 
-def _rows(columns: Sequence[Column], folders: Sequence[Path], samples: Sequence[Sample]) -> list[_Row]:
-    """Every sample of every column, as far as it is stored; a sample's columns share a batch."""
-    stored = [load_run(folder).attempts if has_run(folder) else {} for folder in folders]
+def _rows(
+    columns: Sequence[Column], folders: Sequence[Path], samples: Sequence[Sample], resume: bool
+) -> list[_Row]:
+    """Return an attempt for each sample and column, the columns of a sample next to each other.
+
+    With ``resume`` an attempt has what its run stored of it.
+    """
+    stored = [load_run(folder).attempts if resume and has_run(folder) else {} for folder in folders]
     rows = []
     for sample in samples:
         task = task_from_sample(sample)
         for column, folder, attempts in zip(columns, folders, stored, strict=True):
             known = attempts.get(sample.id)
-            # A sample that could not be attempted is tried again.
+            # An attempt that failed is made again.
             whole = known if known and known.written else Attempt(task, column)
             rows.append(_Row(folder, replace(whole, task=task, column=column)))
     return rows
@@ -214,7 +219,7 @@ def _complete(
     plan: EvaluationPlan,
     report: Progress,
 ) -> None:
-    """Generate and score in batches, each stored before the next starts."""
+    """Generate and score in batches. Each batch is stored before the next one starts."""
     size = engine.batch_rows if engine else _SCORE_ROWS
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
@@ -228,7 +233,7 @@ def _complete(
 
 
 def _judge(settings: Settings, config: JudgeConfig, rows: Sequence[_Row], report: Progress) -> None:
-    """Judge what is not judged yet; each verdict is stored as it comes, and each vote cached before that."""
+    """Judge the attempts without a verdict; each verdict is stored at once."""
     for folder in dict.fromkeys(row.folder for row in rows):
         add_judge(folder, config)
     waiting = [row for row in rows if row.attempt.written and not has_values(row.attempt, [config.name])]

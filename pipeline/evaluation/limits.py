@@ -1,4 +1,4 @@
-"""How much one comparison may ask for. Each check raises ``LabError`` in words, before any work."""
+"""Limits of one comparison. Each check raises ``LabError`` before any work starts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.settings import Settings
 
 MAX_COLUMNS = 12
 MAX_INSTRUCTION, MAX_TEXT = 20_000, 500_000
-"""Characters. What fits the model is less, and the engine says how much."""
+"""Characters. Less than this fits a model; the engine checks that."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def check_text(field: str, text: str, limit: int = MAX_TEXT) -> str:
-    """Return the text; raise ``FieldError`` if it is too long or holds what no text holds."""
+    """Return the text; raise ``FieldError`` if it is too long or has characters that no text has."""
     if len(text) > limit:
         raise FieldError(field, f"is too long: {len(text):,} characters; the limit is {limit:,}.")
     if found := _NO_TEXT.search(text):
@@ -31,10 +31,10 @@ def check_number(field: str, value: float | None, low: float, high: float, whole
 
     Args:
         field: the parameter's name.
-        value: None where a form's field was emptied.
+        value: None if a form's field is empty.
         low: the smallest allowed.
         high: the largest allowed.
-        whole: whether it must be a whole number; it is returned as an ``int`` then.
+        whole: whether it must be a whole number, which is returned as an ``int``.
     """
     wanted = f"must be a {'whole ' if whole else ''}number from {low:,} to {high:,}"
     if value is None:
@@ -61,7 +61,7 @@ def choose_columns(settings: Settings, family: Family, keys: Sequence[str]) -> l
     """Return the columns by key, each once.
 
     Raises:
-        LabError: none, too many, or an unknown one.
+        LabError: there are no keys, too many, or an unknown one.
     """
     keys = list(dict.fromkeys(keys))
     if not keys:

@@ -1,4 +1,4 @@
-"""What a run of an evaluation is: its config, its attempts, and the command that repeats it."""
+"""A run of an evaluation: its config, its attempts, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that a run's numbers depend on.
+    """All settings that a run's numbers depend on.
 
     Attributes:
-        id: folder name, made from what follows, so that the same evaluation finds itself again.
+        id: folder name, derived from what was evaluated: the same evaluation always has the same id.
         checkpoint: name, such as ``1000-regular``; ``column`` is the key that charts and the API use.
         sample_ids: the test samples, in order.
-        dataset_notes: what the dataset says of itself, such as copies on both sides of its split.
-        judges: settings of every CodeJudge that judged it, by metric name; never a key.
-        versions: of the packages that matter.
+        dataset_notes: what a reader should know of the dataset, such as copies on both sides of its split.
+        judges: settings of each CodeJudge that judged it, by metric name, without keys.
+        versions: of the main packages, by name.
         created: UTC, ISO 8601.
-        command: what reproduces it.
+        command: the command that repeats it.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Run:
     """A run and its attempts by sample id.
 
     Attributes:
-        unreadable: lines of its files that could not be read, in words; empty where there are none.
+        unreadable: how many lines of its files cannot be read and why, as a sentence; empty if none.
     """
 
     config: RunConfig
@@ -84,7 +84,7 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether every sample was attempted."""
+        """Whether all samples were attempted."""
         return all(sample in self.attempts for sample in self.config.sample_ids)
 
     @property
@@ -96,12 +96,12 @@ class Run:
         )
 
     def scores(self, metric: str) -> list[Score]:
-        """Every attempt's score by this metric; attempts that were not scored with it are left out."""
+        """The scores of one metric; attempts that were not scored with it are left out."""
         return [attempt.scores[metric] for attempt in self.attempts.values() if metric in attempt.scores]
 
 
 def repeat_command(config: RunConfig) -> str:
-    """Return the command that makes the run again, and a further one for each judge after the first."""
+    """Return the command that repeats the run, and one more for each judge after the first."""
     sampling = config.decoding
     suite = f"--suite {DATASETS[config.dataset]} " if config.dataset in DATASETS else ""
     evaluate = (
@@ -123,7 +123,7 @@ _JUDGE_FLAGS = {"votes": "--votes", "temperature": "--judge-temperature", "max_t
 
 
 def _judge_flags(judge: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what stands before the command, the judge's server, and behind it, the other settings."""
+    """Return the judge's server, to put before the command, and its flags, to put after it."""
     default = asdict(JudgeConfig())
     url = judge.get("base_url", OPENAI_URL)
     server = f"OPENAI_BASE_URL={shlex.quote(url)} " if url != OPENAI_URL else ""

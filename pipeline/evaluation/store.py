@@ -1,10 +1,10 @@
 """Runs on disk: one folder a run, ``run.json`` (what was done) and ``items.jsonl`` (one sample a line).
 
-Lines are only ever appended, each flushed to the disk before the next piece of work starts, so a run that
-was killed resumes where it stood. A later line about a sample replaces what an earlier one said of the
-same metric. Shipped runs have their items gzipped (``items.jsonl.gz``).
+Lines are only appended, and written to the disk before the next batch starts, so a killed run resumes where
+it stopped. If a sample has several lines, the last value of each metric counts. The lines of shipped runs are
+gzipped (``items.jsonl.gz``).
 
-Files that cannot be read are refused in words, lines that cannot be read are counted; fields that this
+A file that cannot be read raises ``LabError``; lines that cannot be read are counted. Fields that this
 version does not know are kept when a file is rewritten.
 """
 
@@ -48,7 +48,7 @@ class _Vote(TypedDict, total=False):
 
 
 class _Details(TypedDict, total=False):
-    """The details of scores that results are made of; others are kept as they are."""
+    """The details of a score that the analysis and the pages read; all others are kept as they are."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
     votes: list[_Vote]
@@ -83,15 +83,15 @@ _AS_CONFIG, _AS_LINE = TypeAdapter(RunConfig), TypeAdapter(_Line)
 
 
 def runs_dir(settings: Settings) -> Path:
-    """Where runs of this machine are written."""
+    """The folder of the runs made on this machine."""
     return settings.data_dir / "runs"
 
 
 def create_run(root: Path, config: RunConfig) -> Path:
-    """Make the run's folder, or find it again and bring it to today's format; the first config stays.
+    """Create the run's folder. If there is one, keep its config and convert it to the present format.
 
     Raises:
-        LabError: there is such a run, and it cannot be read.
+        LabError: the run exists and cannot be read.
         OSError: the folder cannot be written.
     """
     folder = root / config.id
@@ -113,15 +113,15 @@ def create_run(root: Path, config: RunConfig) -> Path:
 
 
 def has_run(folder: Path) -> bool:
-    """Whether a run was begun there; it may not be readable."""
+    """Whether the folder has a run, readable or not."""
     return (folder / _RUN).exists()
 
 
 def add_judge(folder: Path, judge: JudgeConfig) -> None:
-    """Record in the run's config that this judge judged it, and how to do that again.
+    """Add the judge to the run's config and to its repeat command.
 
     Raises:
-        LabError: a judge of the same name, with other settings, has judged some of the run already.
+        LabError: a judge with the same name and other settings has judged a part of the run.
     """
     run = load_run(folder)
     settings, old = asdict(judge), run.config.judges.get(judge.name)
@@ -135,7 +135,7 @@ def add_judge(folder: Path, judge: JudgeConfig) -> None:
         ]
         raise LabError(
             f"{judge.name} has judged a part of this run with other settings ({'; '.join(changes)}). Judge "
-            "the rest with the settings of then, or evaluate without --resume."
+            "the rest with the earlier settings, or evaluate without --resume."
         )
     judges = {**run.config.judges, judge.name: settings}
     command = repeat_command(replace(run.config, judges=judges))
@@ -143,7 +143,7 @@ def add_judge(folder: Path, judge: JudgeConfig) -> None:
 
 
 def append_attempts(folder: Path, attempts: Iterable[Attempt]) -> None:
-    """Append the attempts to the file, and wait until they are on the disk."""
+    """Append the attempts to the run's file, and wait until they are on the disk."""
     text = "".join(_to_line(attempt) for attempt in attempts)
     with (folder / _ITEMS).open("a+b") as file:
         _end_last_line(file)
@@ -153,7 +153,7 @@ def append_attempts(folder: Path, attempts: Iterable[Attempt]) -> None:
 
 
 def load_config(folder: Path) -> RunConfig:
-    """Read what a run did, without its attempts.
+    """Read a run's config without its attempts.
 
     Raises:
         LabError: there is no readable run, or a newer version wrote it.
@@ -171,7 +171,7 @@ def load_config(folder: Path) -> RunConfig:
 
 
 def load_run(folder: Path) -> Run:
-    """Read a run. Lines that cannot be read are left out and counted.
+    """Read a run; lines that cannot be read are left out and counted.
 
     Raises:
         LabError: there is no readable run, or a newer version wrote it.
@@ -193,7 +193,7 @@ def load_run(folder: Path) -> Run:
 
 
 def pack_run(folder: Path, root: Path) -> Path:
-    """Copy a run below ``root`` with one gzipped line a sample, as runs are shipped; returns its folder.
+    """Copy a run to ``root`` as runs are shipped: gzipped, one line for each sample. Returns its folder.
 
     Raises:
         LabError: the run, or a line of it, cannot be read.
@@ -214,10 +214,9 @@ def pack_run(folder: Path, root: Path) -> Path:
 
 
 def list_runs(settings: Settings) -> list[Path]:
-    """Folders of every run: those shipped, then those of this machine.
+    """List the folders of all runs: shipped ones, then those of this machine. Some may not be readable.
 
-    Some may not be readable. A place of runs that cannot be listed stands for itself, so that reading it
-    says why.
+    If a folder of runs cannot be listed, it is in the list itself, so that reading it gives the reason.
     """
     folders: list[Path] = []
     for root in (settings.assets / "results", runs_dir(settings)):
@@ -233,11 +232,11 @@ def list_runs(settings: Settings) -> list[Path]:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """Return ``run.json`` in today's format, with the fields that this version does not know."""
+    """Return ``run.json`` in the present format, with the fields that this version does not know."""
     try:
         raw = parse_object((folder / _RUN).read_bytes())
     except FileNotFoundError:
-        raise LabError(f"{folder.name}: there is no {_RUN}, so it is not known what was evaluated.") from None
+        raise LabError(f"{folder.name}: there is no {_RUN}.") from None
     except (OSError, ValueError) as error:
         raise LabError(f"{folder.name}: {_RUN} cannot be read: {error}") from error
     stored = raw.pop("schema", 1)
@@ -291,14 +290,14 @@ def _from_line(text: bytes, column: Column) -> Attempt:
 
 
 def _finite(score: Score) -> Score:
-    """Return the score, unscored if its value is no number that JSON has."""
+    """Return the score; it becomes unscored if its value is NaN or infinite."""
     if score.value is None or math.isfinite(score.value):
         return score
     return replace(score, value=None, reason=f"the metric gave {score.value}, which is not a finite number")
 
 
 def _numbered_lines(folder: Path) -> list[tuple[int, bytes]]:
-    """Return the lines that hold something, numbered from 1; a last one that is not whole is left out."""
+    """Return the lines with their numbers from 1, without empty ones and an incomplete last one."""
     try:
         packed = folder / (_ITEMS + ".gz")
         parts = [gzip.decompress(packed.read_bytes())] if packed.exists() else []
@@ -308,7 +307,7 @@ def _numbered_lines(folder: Path) -> list[tuple[int, bytes]]:
         raise LabError(f"{folder.name}: its samples cannot be read: {error}") from error
     *lines, last = b"\n".join(parts).split(b"\n")
     if _is_whole(last):
-        lines.append(last)  # otherwise it is being written, or its writer was killed
+        lines.append(last)  # otherwise it is being written, or the process that wrote it was killed
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
@@ -320,10 +319,7 @@ def _is_whole(line: bytes) -> bool:
 
 
 def _end_last_line(file: BinaryIO) -> None:
-    """Make the file end with a line end: a killed writer left half a line, which says nothing and is cut off.
-
-    A file that lacks nothing but its last line end gets that.
-    """
+    """Make the file end with a line end: add it, or cut off the part of a line that a killed process left."""
     size = file.seek(0, os.SEEK_END)
     if not size:
         return

@@ -8,7 +8,7 @@ from pipeline.schema import Context, LabError, Sample, Task
 
 
 def task_from_sample(sample: Sample) -> Task:
-    """Return the task of a dataset sample: write its function."""
+    """Return the task to write a dataset sample's function."""
     context = context_around(sample.full_code, sample.function)
     return Task(sample.prompt, context, sample.function, sample.id, sample.repo)
 

@@ -1,4 +1,4 @@
-"""Intervals, tests, association and the scaling fit: what may be said, and what may not."""
+"""Confidence intervals, paired tests, association between metrics, and the scaling fit."""
 
 from pipeline.stats.association import (
     Association,

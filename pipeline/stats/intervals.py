@@ -1,8 +1,8 @@
-"""95% intervals for rates, means and paired differences, where samples may share a repository.
+"""95% intervals for rates, means and paired differences of samples that may share a repository.
 
-Every function takes samples on the last axis, so that a simulation passes thousands of experiments at once.
-How well each interval covers is measured by ``maintenance.coverage_study``; ``assets/studies/coverage.json``
-holds what it found.
+All functions take samples on the last axis, so that a simulation can pass thousands of experiments at once.
+``maintenance.coverage_study`` measures how well each interval covers; the results are in
+``assets/studies/coverage.json``.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ Codes = NDArray[np.intp]
 
 LEVEL = 0.95
 MIN_CLUSTERS = 30
-"""Fewer clusters than this (as equal-sized ones) cannot stand for all others: see ``choose_clusters``."""
+"""The smallest effective number of clusters to generalize from, see ``choose_clusters``."""
 _Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
 
 
 class Interval(NamedTuple):
-    """Lower and upper limits, shaped as the experiments; NaN where nothing can be said."""
+    """Lower and upper limits in the shape of the experiments; NaN if they cannot be computed."""
 
     low: Floats
     high: Floats
 
 
 def choose_clusters(levels: Mapping[str, Sequence[str]]) -> tuple[Codes, str]:
-    """Which samples belong together, as integers from 0 a sample, and the name of the level that says so.
+    """Choose the level of clusters; returns the cluster of each sample, from 0, and the level's name.
 
-    Samples of one repository resemble each other, so repositories and not samples are what is drawn anew
-    (Miller 2024, arXiv 2411.00640, section 2.2). With fewer than ``MIN_CLUSTERS`` effective repositories no
-    procedure holds its level for repositories unseen; then the figures speak about these alone (Abadie et
-    al. 2023, QJE 138(1), on when to cluster) and the next level, such as files, is tried.
+    Samples of one repository are similar, so repositories and not samples are resampled (Miller 2024, arXiv
+    2411.00640, section 2.2). With fewer than ``MIN_CLUSTERS`` effective repositories no procedure holds its
+    level for unseen repositories; then the results are about these repositories only (Abadie et al. 2023,
+    QJE 138(1), on when to cluster), and the next level, such as files, is tried.
 
     Args:
-        levels: the samples' clusters by the level's name, the coarsest first. Where none has enough, or
-            no two samples share a cluster, each sample is its own and the name is empty.
+        levels: the samples' clusters by the level's name, the coarsest first. If none has enough clusters,
+            or no two samples share a cluster, each sample is its own cluster and the name is empty.
     """
     for level, names in levels.items():
         _, codes = np.unique(np.asarray(names, dtype=str), return_inverse=True)
@@ -53,18 +53,18 @@ def choose_clusters(levels: Mapping[str, Sequence[str]]) -> tuple[Codes, str]:
 
 
 def effective_clusters(codes: Codes) -> float:
-    """How many equal-sized clusters these are worth: n² / Σ n_g² (Kish 1965)."""
+    """Return the equivalent number of equal-sized clusters: n² / Σ n_g² (Kish 1965)."""
     counts = np.bincount(codes)
     return float(counts.sum() ** 2 / (counts**2).sum()) if len(codes) else 0.0
 
 
 def cluster_sums(values: ArrayLike, codes: Codes) -> tuple[Floats, Floats]:
-    """Sum over each cluster, (..., samples) to (..., clusters), and the samples in each, (clusters,)."""
+    """Return the sums over clusters, (..., samples) to (..., clusters), and their sizes, (clusters,)."""
     _, dense = np.unique(codes, return_inverse=True)
     counts = np.bincount(dense).astype(float)
     values = np.asarray(values, dtype=float)
     if len(counts) == len(dense):
-        return values, counts  # each sample on its own: their order does not matter
+        return values, counts  # each sample is its own cluster; the order does not matter
     member = np.zeros((len(dense), len(counts)))
     member[np.arange(len(dense)), dense] = 1
     return values @ member, counts
@@ -76,7 +76,7 @@ def is_binary(values: ArrayLike) -> bool:
 
 
 def standard_error(values: ArrayLike, codes: Codes) -> Floats:
-    """Standard error of the mean, robust to clusters (Liang and Zeger 1986, with G / (G − 1))."""
+    """Return the cluster-robust standard error of the mean (Liang and Zeger 1986, with G / (G − 1))."""
     values = np.asarray(values, dtype=float)
     sums, counts = cluster_sums(values, codes)
     groups = len(counts)
@@ -87,10 +87,10 @@ def standard_error(values: ArrayLike, codes: Codes) -> Floats:
 
 
 def effective_size(values: ArrayLike, codes: Codes) -> Floats:
-    """How many independent samples these clustered ones are worth; n where none shares a cluster.
+    """Return the equivalent number of independent samples; n if no two samples share a cluster.
 
-    n over the design effect, taken down by (z / t)² for the few clusters that estimate it (Korn and
-    Graubard 1998, Survey Methodology 24:193). A design effect under 1, or of a constant, counts as 1.
+    This is n over the design effect, times (z / t)² because few clusters estimate it (Korn and Graubard 1998,
+    Survey Methodology 24:193). A design effect below 1, or of constant values, counts as 1.
     """
     values = np.asarray(values, dtype=float)
     n = values.shape[-1]
@@ -104,10 +104,10 @@ def effective_size(values: ArrayLike, codes: Codes) -> Floats:
 
 
 def wilson(rate: ArrayLike, n: ArrayLike) -> Interval:
-    """Wilson's score interval of a rate over n samples, n not necessarily whole (Wilson 1927).
+    """Return Wilson's score interval of a rate over n samples; n need not be an integer (Wilson 1927).
 
-    At n = 200 it covers 93.4 to 96.7% for every rate from .05 to .95; at n = 50 93.1 to 97.9%, over 97%
-    only in 2% of that range. Of the closed forms and exact ones tried it strays least.
+    At n = 200 it covers 93.4 to 96.7% for all rates from .05 to .95; at n = 50 it covers 93.1 to 97.9%, and
+    over 97% only in 2% of that range. No other closed or exact form that was tried is closer to 95%.
     """
     rate, n = np.asarray(rate, dtype=float), np.asarray(n, dtype=float)
     center = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
@@ -116,27 +116,28 @@ def wilson(rate: ArrayLike, n: ArrayLike) -> Interval:
 
 
 def rate_interval(values: ArrayLike, codes: Codes) -> Interval:
-    """Interval for the mean of zeros and ones: Wilson at the effective size.
+    """Return the interval for the mean of zeros and ones: Wilson's with the effective sample size.
 
-    Clusters enter through the size (Dean and Pagano 2015, J. Survey Statistics and Methodology 3:484).
+    The effective size accounts for clusters (Dean and Pagano 2015, J. Survey Statistics and Methodology
+    3:484).
     """
     values = np.asarray(values, dtype=float)
     return wilson(values.mean(-1), effective_size(values, codes))
 
 
 def mean_interval(values: ArrayLike, codes: Codes, resamples: int = 9_999, seed: int = 0) -> Interval:
-    """Interval for a mean: BCa bootstrap over clusters (Efron 1987), expanded for small samples.
+    """Return the interval for a mean: BCa bootstrap over clusters (Efron 1987), expanded for small samples.
 
-    The percentiles are moved outward as Student's t is wider than the normal, and for the bootstrap's
-    variance being (G − 1) / G too small (Hesterberg 2015, The American Statistician 69:371, section 3.3),
-    with G the effective number of clusters. Where all values are equal the interval is that one value.
+    The percentiles are moved outward because Student's t is wider than the normal distribution and the
+    bootstrap's variance is too small by (G − 1) / G (Hesterberg 2015, The American Statistician 69:371,
+    section 3.3); G is the effective number of clusters. If all values are equal, both limits are that value.
     """
     values = np.asarray(values, dtype=float)
     sums, counts = cluster_sums(values, codes)
     mean = values.mean(-1)
     if len(counts) < 2:
         return Interval(np.full(mean.shape, np.nan), np.full(mean.shape, np.nan))
-    found = _bca(
+    limits = _bca(
         (sums, np.broadcast_to(counts, sums.shape)),
         lambda total, size, axis: total.sum(axis=axis) / size.sum(axis=axis),
         effective_clusters(codes),
@@ -144,7 +145,7 @@ def mean_interval(values: ArrayLike, codes: Codes, resamples: int = 9_999, seed:
         seed,
     )
     same = np.ptp(values, axis=-1) == 0
-    return Interval(np.where(same, mean, found.low), np.where(same, mean, found.high))
+    return Interval(np.where(same, mean, limits.low), np.where(same, mean, limits.high))
 
 
 def cluster_interval(
@@ -154,15 +155,15 @@ def cluster_interval(
     resamples: int = 1_999,
     seed: int = 0,
 ) -> Interval:
-    """Interval for any figure of clustered samples, by the bootstrap of ``mean_interval``.
+    """Return the interval for any statistic of clustered samples, by the bootstrap of ``mean_interval``.
 
     Args:
-        statistic: from how often each cluster is drawn, (..., clusters), to the figure, (...). It must be
-            finite for every draw.
-        clusters: how many there are, two or more.
-        groups: how many equal-sized clusters the figure rests on, for the expansion.
-        resamples: of the bootstrap.
-        seed: of its generator; with the same seed every statistic sees the same draws.
+        statistic: maps the number of times that each cluster is drawn, (..., clusters), to values, (...). It
+            must be finite for all draws.
+        clusters: number of clusters, at least two.
+        groups: effective number of clusters, for the expansion.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap; with the same seed all statistics have the same draws.
     """
 
     def of_draws(drawn: Floats, axis: int) -> Floats:
@@ -171,21 +172,21 @@ def cluster_interval(
         times = np.bincount(places.ravel(), minlength=clusters * len(rows)).astype(float)
         return statistic(times.reshape(*drawn.shape[:-1], clusters))
 
-    found = _bca((np.arange(float(clusters)),), of_draws, groups, resamples, seed)
+    limits = _bca((np.arange(float(clusters)),), of_draws, groups, resamples, seed)
     value = statistic(np.ones(clusters))
-    # Where all draws give one value, scipy has no limits: the interval is that value.
-    return Interval(*(np.where(np.isfinite(limit), limit, value) for limit in found))
+    # If all draws give the same value, scipy has no limits: the interval is that value.
+    return Interval(*(np.where(np.isfinite(limit), limit, value) for limit in limits))
 
 
 def _bca(
     data: tuple[Floats, ...], statistic: Callable[..., Floats], groups: float, resamples: int, seed: int
 ) -> Interval:
-    """Bias-corrected, accelerated and expanded; the resampled units are on the last axis of all data."""
+    """Return the BCa interval, expanded for small samples; the last axis of the data is resampled."""
     groups = max(groups, 2.0)
     wide = stats.t.ppf(0.5 + LEVEL / 2, groups - 1) * np.sqrt(groups / (groups - 1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the callers deal with constant rows
-        found = stats.bootstrap(
+        warnings.simplefilter("ignore")  # the callers set the limits of constant rows
+        limits = stats.bootstrap(
             data,
             statistic,
             paired=True,
@@ -197,15 +198,15 @@ def _bca(
             method="BCa",
             rng=np.random.default_rng(seed),
         ).confidence_interval
-    return Interval(found.low, found.high)
+    return Interval(limits.low, limits.high)
 
 
 def rate_difference_interval(differences: ArrayLike, codes: Codes) -> Interval:
-    """Interval for the difference of two paired rates, from each sample's −1, 0 or 1.
+    """Return the interval for the difference of two paired rates, from the samples' differences −1, 0 or 1.
 
-    Bonett and Price 2012 (J. Educational and Behavioral Statistics 37:479), the closed form that
-    Fagerland et al. 2014 recommend, at the effective size. Unlike the bootstrap it stays honest where
-    hardly any sample differs.
+    This is the closed form of Bonett and Price 2012 (J. Educational and Behavioral Statistics 37:479), which
+    Fagerland et al. 2014 recommend, with the effective sample size. Unlike the bootstrap it covers also if
+    very few samples differ.
     """
     differences = np.asarray(differences, dtype=float)
     n = effective_size(differences, codes) + 2
@@ -216,14 +217,14 @@ def rate_difference_interval(differences: ArrayLike, codes: Codes) -> Interval:
 
 
 def interval(values: ArrayLike, codes: Codes, binary: bool) -> Interval:
-    """The right interval for a mean of scores: a rate's where they are binary."""
+    """Return the interval for a mean of scores: that of a rate if they are binary."""
     return rate_interval(values, codes) if binary else mean_interval(values, codes)
 
 
 def difference_interval(
     differences: ArrayLike, codes: Codes, binary: bool, resamples: int = 9_999
 ) -> Interval:
-    """The right interval for a mean of paired differences; ``binary`` says what the scores are."""
+    """Return the interval for a mean of paired differences; ``binary`` is whether the scores are 0 or 1."""
     if binary:
         return rate_difference_interval(differences, codes)
     return mean_interval(differences, codes, resamples)

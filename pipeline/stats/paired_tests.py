@@ -1,4 +1,4 @@
-"""Paired tests between checkpoints that answered the same samples, and what those tests could have seen."""
+"""Paired tests of checkpoints on the same samples, and the smallest differences that they can detect."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _SLACK = 1e-9
 
 
 def mcnemar(wins: ArrayLike, losses: ArrayLike) -> Floats:
-    """Exact McNemar p-value, two-sided, from the discordant pairs (McNemar 1947).
+    """Return exact two-sided McNemar p-values from the discordant pairs (McNemar 1947).
 
-    A win is a sample that only the second solved. For independent samples alone: with shared
-    repositories use ``sign_flip``, which is this very test where no cluster holds two of them.
+    A win is a sample that only the second checkpoint solved. Samples must be independent; for clustered ones
+    use ``sign_flip``, which is the same test if no cluster has two discordant pairs.
     """
     wins, losses = np.asarray(wins), np.asarray(losses)
     return np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(wins, losses), wins + losses, 0.5))
 
 
 def sign_flip(sums: ArrayLike, resamples: int = 49_999, seed: int = 0) -> Floats:
-    """Paired permutation p-values, two-sided, of differences summed over clusters: (..., clusters) to (...).
+    """Return two-sided paired permutation p-values of cluster sums of differences: (..., clusters) to (...).
 
-    If two checkpoints do equally well, each cluster's difference is as likely to be −d as d. The same as
-    ``scipy.stats.permutation_test(permutation_type="samples")``, a hundred times faster because all pairs
-    of a table share their flips. Exact for up to 14 clusters that differ at all; otherwise
+    If two checkpoints are equally good, each cluster's difference is as likely to be −d as d. The test equals
+    ``scipy.stats.permutation_test(permutation_type="samples")`` and is a hundred times faster, because all
+    pairs of a table share their flips. It is exact for up to 14 clusters with a difference; for more, p is
     (hits + 1) / (resamples + 1), which holds its level too (Phipson and Smyth 2010, arXiv 1603.05766).
     """
     sums = np.atleast_2d(np.asarray(sums, dtype=float))
@@ -53,7 +53,7 @@ def sign_flip(sums: ArrayLike, resamples: int = 49_999, seed: int = 0) -> Floats
 
 
 def holm(p: ArrayLike) -> Floats:
-    """p-values after Holm's step-down correction over all of them (Holm 1979); NaN is passed over."""
+    """Return p-values after Holm's step-down correction over all of them (Holm 1979); NaN is ignored."""
     p = np.asarray(p, dtype=float)
     adjusted = np.full(p.shape, np.nan)
     order = np.argsort(p)[: np.isfinite(p).sum()]
@@ -63,22 +63,22 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def smallest_detectable(differences: ArrayLike, codes: Codes, binary: bool, tests: int = 1) -> float:
-    """The smallest true difference that a paired test finds with 80% power, in the metric's unit.
+    """Return the smallest true difference that a paired test detects with 80% power, in the metric's unit.
 
-    At level .05 / ``tests``: what Holm asks of the first difference among so many. NaN where every sample
-    is equal under both, or where even the largest possible difference would be missed.
+    The level is .05 / ``tests``, Holm's level for the first of so many differences. The result is NaN if all
+    samples are equal for both, or if even the largest possible difference would not be detected.
 
-    Means: (t₁ + t₂) times the standard error (Miller 2024, arXiv 2411.00640, section 5). Rates: the exact
-    power of McNemar's test (Duffy 1984, Biometrics 40:1005) at the effective size, with the share of
-    samples that go against the difference held at what was seen.
+    For means it is (t₁ + t₂) times the standard error (Miller 2024, arXiv 2411.00640, section 5). For rates
+    it comes from the exact power of McNemar's test (Duffy 1984, Biometrics 40:1005) with the effective
+    sample size, if the share of samples against the difference is as observed.
     """
     differences = np.asarray(differences, dtype=float)
     level = ALPHA / tests
     if not binary:
         freedom = max(effective_clusters(codes) - 1, 1)
         reach = float(stats.t.ppf(1 - level / 2, freedom) + stats.t.ppf(POWER, freedom))
-        found = reach * float(standard_error(differences, codes))
-        return found if found > 0 else float("nan")
+        smallest = reach * float(standard_error(differences, codes))
+        return smallest if smallest > 0 else float("nan")
     n = int(effective_size(differences, codes))
     against = float(min((differences > 0).mean(), (differences < 0).mean()))
     most = 1 - 2 * against
@@ -90,10 +90,10 @@ def smallest_detectable(differences: ArrayLike, codes: Codes, binary: bool, test
 
 
 def _mcnemar_power(n: int, up: float, down: float, level: float) -> float:
-    """Chance that exact McNemar rejects, where samples go up and down with these chances."""
+    """Return the power of exact McNemar, if samples go up and down with these probabilities."""
     discordant = np.arange(n + 1)
     fewest = stats.binom.ppf(level / 2, discordant, 0.5)
-    fewest -= 2 * stats.binom.cdf(fewest, discordant, 0.5) > level  # most of the smaller side that rejects
+    fewest -= 2 * stats.binom.cdf(fewest, discordant, 0.5) > level  # the largest smaller side that rejects
     share = up / (up + down)
     rejects = stats.binom.cdf(fewest, discordant, share) + stats.binom.cdf(fewest, discordant, 1 - share)
     return float((stats.binom.pmf(discordant, n, up + down) * rejects).sum())

@@ -1,4 +1,4 @@
-"""How the score grows with the training set: a saturating power law, and what the next doubling brings."""
+"""How the score grows with the training set: a saturating power law, and the gain of the next doubling."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ScalingFit:
 
     Attributes:
         sizes: training-set sizes of the curve, up to twice the largest measured one, (points,).
-        curve: the fit there, ``low`` and ``high`` its band.
-        largest: the largest size measured.
-        gain: what doubling ``largest`` is expected to bring, with ``gain_low`` and ``gain_high``.
-        training_noise: whether the band holds the noise of training, that is whether some size has several
-            training seeds; otherwise it is the noise of evaluation alone.
+        curve: the fit at ``sizes``, with the band ``low`` to ``high``.
+        largest: the largest measured size.
+        gain: the expected gain of doubling ``largest``, with the interval ``gain_low`` to ``gain_high``.
+        training_noise: whether the band includes the noise of training, which takes a size with several
+            training seeds; otherwise it has the noise of evaluation only.
     """
 
     a: float
@@ -43,19 +43,19 @@ class ScalingFit:
 def fit_scaling(
     sizes: Sequence[int], scores: Sequence[Floats], codes: Codes, resamples: int = 2_000, seed: int = 0
 ) -> ScalingFit | None:
-    """Fit the law by least squares; None with fewer than four sizes, as it has three parameters.
+    """Fit the law by least squares; None with fewer than four sizes, because it has three parameters.
 
     The form is that of Zhang et al. 2024 (arXiv 2402.17193, eq. 1) for one model: a power of the number of
-    fine-tuning samples over an irreducible rest. The + 1 puts the baseline, N = 0, on the curve. The band
-    redraws clusters, the same for every size since all answered the same samples, and the training seeds
-    of each size; that the form is right is assumed.
+    fine-tuning samples plus an irreducible part. The + 1 puts the baseline, N = 0, on the curve. The band
+    resamples clusters, the same ones for all sizes because these share their samples, and the training seeds
+    of each size. It assumes that the form is right.
 
     Args:
         sizes: training samples, 0 for the baseline, (k,).
-        scores: for each size (training seeds, samples), NaN where unscored.
+        scores: for each size an array of shape (training seeds, samples), NaN if unscored.
         codes: the cluster of each sample.
-        resamples: of the bootstrap.
-        seed: of its generator.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
     """
     if len(set(sizes)) < MIN_SIZES:
         return None
@@ -88,7 +88,7 @@ def fit_scaling(
 def _bootstrap_means(
     scores: Sequence[Floats], codes: Codes, resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """Mean score of each size, (1 + resamples, sizes): first as measured, then redrawn."""
+    """Return the mean scores, (1 + resamples, sizes): first the measured ones, then the resampled ones."""
     groups = len(np.unique(codes))
     draws = rng.multinomial(groups, np.full(groups, 1 / groups), resamples)
     weights = np.vstack([np.ones(groups), draws]).astype(float)
@@ -104,7 +104,7 @@ def _bootstrap_means(
 
 
 def _least_squares(sizes: Floats, means: Floats) -> tuple[Floats, Floats, Floats]:
-    """a, b and c for each row of means: linear for a given b, so b is searched on a fine grid."""
+    """Return a, b and c for each row of means. For a given b the law is linear: b is searched on a grid."""
     best = np.full(len(means), np.inf)
     a, b, c = (np.zeros(len(means)) for _ in range(3))
     for exponent in _EXPONENTS:

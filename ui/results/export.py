@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis.agreement import AgainstExecution
-from pipeline.analysis.analyze import Analysis
+from pipeline.analysis.metric_analysis import Analysis
 from pipeline.analysis.passes import PassAtK
 from pipeline.analysis.setups import Setup
 from pipeline.sendable import MEASURED_DIGITS, sendable

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.analysis.analyze import Analysis
+from pipeline.analysis.metric_analysis import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.analysis.points import Point
 from pipeline.schema import PromptVariant, counted

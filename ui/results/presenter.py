@@ -14,7 +14,7 @@ import gradio as gr
 
 from pipeline.analysis import Setup
 from pipeline.analysis import samples as by_sample
-from pipeline.analysis.contaminated_samples import contaminated
+from pipeline.analysis.contamination import find_contaminated
 from pipeline.analysis.reported import load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
@@ -192,7 +192,7 @@ class Presenter:
     def contaminated(self, key: str) -> list[str]:
         """Ids of samples whose reference is in the largest training subset or in their own context."""
         setup = self.runs.setup(key)
-        found = contaminated(self._settings, setup)
+        found = find_contaminated(self._settings, setup)
         if not found:
             inform(
                 f"None of the {setup.samples:,} samples is contaminated: neither the training data nor the "

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from pipeline import stats
-from pipeline.analysis.analyze import Analysis
+from pipeline.analysis.metric_analysis import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.schema import PromptVariant, counted
 from pipeline.scoring import Metric

@@ -1,5 +1,5 @@
-"""The embedded dataset ``packages``: documented code of the deep-learning packages that are installed anyway.
+"""The embedded dataset ``packages``: documented code of the installed deep-learning packages.
 
-With the same versions of the packages it is the same on every machine: files come from the lists inside the
-wheels, whose Python sources do not differ between platforms and accelerators, and in sorted order.
+With the same package versions it is the same on all machines: the files are those that the wheels list, in
+sorted order, and Python sources do not differ between platforms and accelerators.
 """

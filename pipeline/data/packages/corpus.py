@@ -1,4 +1,4 @@
-"""Harvests the corpus, keeps it as one parquet file, and opens it."""
+"""Harvest the corpus, store it as one parquet file, and read it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pipeline.json_files import check_format
 from pipeline.schema import LabError, Progress, Sample
 from pipeline.settings import Settings
 
-# Direct requirements only, and none that is installed on some platforms only.
+# Only direct requirements that are installed on all platforms.
 PACKAGES = (
     "accelerate",
     "code-bert-score",
@@ -44,7 +44,7 @@ PACKAGES = (
     "transformers",
     "trl",
 )
-_FORMAT = 2  # raise it with every change of what is harvested or how it is stored
+_FORMAT = 2  # increase it with each change of what is harvested or how it is stored
 _ROW = pa.struct(
     {
         "name": pa.string(),
@@ -62,11 +62,11 @@ _log = logging.getLogger(__name__)
 
 
 class Corpus:
-    """Samples made on access: a file's code is kept once, and 14,000 copies of it would not fit.
+    """The samples, made on access: a file's code is in memory once and not once for each of its samples.
 
     Attributes:
         fingerprint: first 12 hex digits of the SHA-256 over the rows' content.
-        ids: every sample's id, in order.
+        ids: of all samples, in order.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -84,7 +84,7 @@ class Corpus:
         return len(self._rows)
 
     def sample(self, index: int) -> Sample:
-        """The sample at an index, with its file's code, in which its own docstrings are taken out."""
+        """Return the sample at an index; in its file's code its own docstrings are removed."""
         row, parent = self._rows[index], self._parents[index]
         code: str = self._codes[parent].as_py()
         full_code = code[: row.start] + in_place(row.function, row.indent) + code[row.end :]
@@ -101,15 +101,15 @@ class Corpus:
         )
 
     def instruction(self, index: int) -> str:
-        """A sample's instruction, without making the sample."""
+        """Return a sample's instruction without making the sample."""
         return self._rows[index].instruction
 
 
 def load_corpus(settings: Settings, progress: Progress | None = None) -> Corpus:
-    """Open the embedded dataset; harvest it first where that has not been done for these versions.
+    """Read the embedded dataset; harvest it first if there is no file for these package versions.
 
     Raises:
-        LabError: a package is missing, the disk is full, or the file that ``RCL_CORPUS`` names is unusable.
+        LabError: a package is missing, the disk is full, or the file of ``RCL_CORPUS`` cannot be read.
     """
     if settings.corpus_path:
         return _open_given(settings.corpus_path)
@@ -125,17 +125,17 @@ def load_corpus(settings: Settings, progress: Progress | None = None) -> Corpus:
 
 
 def cache_path(settings: Settings) -> Path:
-    """Where the dataset of the installed versions is kept."""
+    """Return the file of the dataset for the installed versions."""
     key = json.dumps([_FORMAT, {name: _version(name) for name in PACKAGES}])
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     return settings.data_dir / "datasets" / f"packages-{digest}.parquet"
 
 
 def harvest(packages: Sequence[str], progress: Progress | None = None) -> pa.Table:
-    """Read the packages' sources: one table row for each file, its samples inside.
+    """Read the packages' sources into a table with one row for each file, which contains its samples.
 
-    Each text occurs once. Of exact copies, of copies that differ in the model's name only (``# Copied from``
-    in transformers), and of samples with the same instruction the first one stays.
+    No text occurs twice: of exact copies, of copies that differ in the model's name only (``# Copied from``
+    in transformers), and of samples with the same instruction, only the first one is kept.
     """
     sources = sorted((path, file) for name in packages for path, file in _sources(name))
     digest = hashlib.sha256()
@@ -160,7 +160,7 @@ def harvest(packages: Sequence[str], progress: Progress | None = None) -> pa.Tab
 
 @contextlib.contextmanager
 def _no_search_for_cycles() -> Iterator[None]:
-    """Syntax trees hold none, and beside a loaded torch looking for them takes two fifths of the time."""
+    """Disable the search for cycles: syntax trees have none, and beside torch it takes 40% of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -171,7 +171,7 @@ def _no_search_for_cycles() -> Iterator[None]:
 
 
 def _sources(package: str) -> Iterator[tuple[str, Path]]:
-    """The package's own modules: path in its wheel, and where that file is here."""
+    """Yield the package's own modules: the path in its wheel and the file on this machine."""
     _version(package)
     files = distribution(package).files
     if files is None:
@@ -202,7 +202,7 @@ def _is_new(path: str, row: Found, seen: set[str]) -> bool:
 
 
 def _without_model_name(path: str, function: str) -> str:
-    """The function as lower-case words, comments and the name of the model that it belongs to left out."""
+    """Return the function in lower case, without comments and the name of its model."""
     folder = re.search(r"/models/([^/]+)/", path)
     words = " ".join(re.findall(r"\w+|[^\w\s]", re.sub(r"#.*", "", function))).lower().replace("_", "")
     return "\0" + (words.replace(folder[1].replace("_", ""), "") if folder else words)
@@ -213,7 +213,7 @@ def _as_dict(row: Found) -> dict[str, Any]:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    """Write aside, then rename: no reader ever sees half a file, whoever else builds the same one."""
+    """Write a temporary file, then rename it, so that no other process reads an incomplete one."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Verbs that docstrings open with."""
+"""Verbs at the start of docstrings."""
 
 import re
 

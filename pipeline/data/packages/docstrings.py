@@ -1,4 +1,4 @@
-"""Reads Google, NumPy and Sphinx docstrings into plain words."""
+"""Read Google, NumPy and Sphinx docstrings as plain text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import textwrap
 from dataclasses import dataclass, field
 
 LONGEST_DESCRIPTION = 330
-"""About how many characters of prose are kept."""
+"""The approximate number of characters of the description that are kept."""
 
-# A sentence that says where to look, or who wrote it, instead of what it does.
+# A sentence with a reference or an author instead of a description.
 _POINTER = re.compile(
     r"(please )?(see|refer|check|consult)\b|for (more|further|details|usage|an example)|"
     r"(todo|fixme|deprecated|noqa|copied|no-?op|not implemented|internal)\b|more (details|information)|"
@@ -32,7 +32,7 @@ _PARTS = {
     "returns": ("returns", "return", "return value", "output", "outputs"),
 }
 _PART_OF = {head: part for part, heads in _PARTS.items() for head in heads}
-# Docstrings that only describe arguments, the heading left out, as transformers' auto_docstring has them.
+# Docstrings that only describe arguments, without a heading, as for transformers' auto_docstring.
 _PLACEHOLDER = re.compile(r"\*{0,2}`{0,2}[a-z_]\w*`{0,2}\*{0,2}\s*(\([^)]|:\s*$|: .*optional)")
 _SIGNATURE_LINE = re.compile(r"[\w.]+\(.*\)(\s*->.*)?")
 _HEAD = re.compile(
@@ -51,7 +51,7 @@ _ENTRY_HEAD = re.compile(
 
 @dataclass
 class Doc:
-    """What a docstring says: prose first, then its arguments and its result."""
+    """The content of a docstring: description, arguments and result."""
 
     description: str = ""
     arguments: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Doc:
 
 
 def parse(docstring: str) -> Doc:
-    """Read a docstring of any of the three styles."""
+    """Parse a docstring of any of the three styles."""
     parts = _split(_outdented(docstring))
     description, arguments = parts["description"], parts["arguments"]
     if description and _PLACEHOLDER.match(description[0]):
@@ -73,7 +73,7 @@ def parse(docstring: str) -> Doc:
 
 
 def _split(lines: list[str]) -> dict[str, list[str]]:
-    """The lines of the description, the arguments and the result; examples, notes and the like left out."""
+    """Return the lines of description, arguments and result, without examples, notes and other sections."""
     parts: dict[str, list[str]] = {"description": [], "arguments": [], "returns": []}
     part = "description"
     literal = 0  # lines at least as far to the right belong to a literal block (``::``); 0 outside of one
@@ -104,14 +104,14 @@ def _split(lines: list[str]) -> dict[str, list[str]]:
 
 
 def _outdented(docstring: str) -> list[str]:
-    """The docstring's lines without their common indentation, blank ones around it left out."""
+    """Return the docstring's lines without common indentation and without blank lines around them."""
     first, _, rest = docstring.expandtabs().partition("\n")
     whole = textwrap.dedent(rest) if not first.strip() else first.strip() + "\n" + textwrap.dedent(rest)
     return [line.rstrip() for line in whole.strip("\n").split("\n")]
 
 
 def clean(text: str) -> str:
-    """Plain words and backticks out of reStructuredText and of the Hub's Markdown."""
+    """Convert reStructuredText and the Hub's Markdown to plain text with backticks."""
     text = re.sub(r":[a-z:+-]+:`(?:[^`<]*<)?~?\.?([^`>]+)>?`", _role, text)  # :class:`~torch.nn.Module`
     text = re.sub(r"\[`{1,2}~?([^`\]]+)`{1,2}\](?:\([^)]*\))?", _role, text)  # [`~Trainer`]
     text = re.sub(r"`([^`<]+?)\s*<[^`>]+>`_{0,2}", r"\1", text)  # `words <url>`_
@@ -125,7 +125,7 @@ def clean(text: str) -> str:
     text = re.sub(r"</?(?:Tip|br|b|i|p|em|a|code|strong|su[bp]|div|span|hfoptions?)\b[^>]*>", " ", text)
     text = re.sub(r"`{2,}", "`", re.sub(r"\s+([.,;:])(?=\s|$)", r"\1", text))
     text = re.sub(r"`\s*([^`]*[^`\s])\s*`", r"`\1`", text)
-    if text.count("`") % 2:  # one that is opened and never closed, in the source itself
+    if text.count("`") % 2:  # one is not closed in the source
         text = text.replace("`", "")
     return re.sub(r"\s+", " ", text).strip()
 
@@ -136,7 +136,7 @@ def _role(match: re.Match[str]) -> str:
 
 
 def _description(lines: list[str]) -> str:
-    """The first paragraph that describes, and as many of the following ones as are prose and fit."""
+    """Return the first paragraph with a description, and the following paragraphs of prose that fit."""
     text = ""
     for paragraph in _paragraphs(lines):
         said = " ".join(each for each in _sentences(clean(" ".join(paragraph))) if not _POINTER.match(each))
@@ -147,7 +147,7 @@ def _description(lines: list[str]) -> str:
             break
         text = f"{text} {ended(said)}".strip()
     sentences = _sentences(text)
-    while len(sentences) > 1 and sentences[-1].endswith(":"):  # it announces what was left out
+    while len(sentences) > 1 and sentences[-1].endswith(":"):  # it introduces something that was left out
         sentences.pop()
     if len(sentences) > 1 and _says_the_same(*sentences[:2]):
         del sentences[1]
@@ -155,7 +155,7 @@ def _description(lines: list[str]) -> str:
 
 
 def _says_the_same(first: str, second: str) -> bool:
-    """Whether the second sentence hardly has a word that the first one lacks."""
+    """Whether the second sentence has almost no word that is not in the first one."""
     before, after = (set(re.findall(r"\w+", sentence.lower())) for sentence in (first, second))
     return len(after - before) <= len(after) // 5
 
@@ -165,7 +165,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def shorten(text: str, most: int) -> str:
-    """Whole sentences up to ``most`` characters; a first one that is longer is cut at a word."""
+    """Return whole sentences up to ``most`` characters; if the first one is longer, it is cut at a word."""
     kept = ""
     for sentence in _sentences(text):
         if kept and len(kept) + 1 + len(sentence) > most:
@@ -182,7 +182,7 @@ def shorten(text: str, most: int) -> str:
 
 
 def ended(text: str) -> str:
-    """The text with a full stop, unless it ends a sentence already."""
+    """Return the text with a full stop, unless it ends with a punctuation mark."""
     return text if text.endswith((".", "!", "?", ":")) else text + "."
 
 
@@ -197,7 +197,7 @@ def _paragraphs(lines: list[str]) -> list[list[str]]:
 
 
 def _arguments(lines: list[str]) -> dict[str, str]:
-    """Argument name to its description: entries are the least indented lines."""
+    """Return descriptions by argument name; an entry starts at a line with the least indentation."""
     filled = [line for line in lines if line.strip()]
     margin = min((len(line) - len(line.lstrip()) for line in filled), default=0)
     found: dict[str, list[str]] = {}

@@ -1,6 +1,6 @@
-"""Reads functions, methods and classes with their docstrings out of Python files; standard library only.
+"""Read functions, methods and classes with docstrings from Python files, with the standard library only.
 
-Nothing here depends on the Python version, the platform, the file system's order or line endings.
+The result does not depend on the Python version, the platform, the order of files or line ends.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pipeline.data.packages.instructions import Definition, instruction, needs_class
 
 SHORTEST, LONGEST = 80, 1000
-"""Characters of a function once its docstring is taken out."""
-# Parts of a path that hold copies of others' code, tests, or what a script or a build wrote.
+"""Characters of a function without its docstring."""
+# Parts of a path with copies of other packages' code, tests, or generated code.
 _SKIP = re.compile(
     r"(^|/)(_?vendor|_?testing|tests?|test_utils|_?generated|serialized_patterns)/"
     r"|(^|/)(_?version|_appdirs|conftest|testing_utils|test_[^/]*|[^/]*_test|[^/]*_pb2)\.py$"
@@ -30,9 +30,9 @@ class Found:
 
     Attributes:
         name: qualified, such as ``LlamaRMSNorm.forward``.
-        function: its source, dedented, docstrings taken out.
-        start: where it starts in the file's code, in characters, and ``end`` where it ends.
-        indent: spaces before it in the file.
+        function: its source, dedented and without docstrings.
+        start: position of its first character in the file's code; ``end``: the position after its last one.
+        indent: number of spaces before it in the file.
         needs_class: whether it uses its class, so that the instruction alone is not enough.
     """
 
@@ -46,22 +46,22 @@ class Found:
 
 
 def is_own_source(path: str) -> bool:
-    """Whether a file of a package (with ``/`` in its path) is Python that the package's authors wrote."""
+    """Whether a file of a package (a path with ``/``) is Python code of the package's authors."""
     return path.endswith(".py") and not _SKIP.search(path)
 
 
 def plain_text(data: bytes) -> str:
-    """A source file's text with plain line ends and no byte order mark: wheels for Windows have others."""
+    """Return a source file's text without byte order mark and without the line ends of Windows wheels."""
     return re.sub(r"\r\n?", "\n", data.decode("utf-8-sig"))
 
 
 def is_generated(code: str) -> bool:
-    """Whether the head of the file says that a script wrote it."""
+    """Whether the first lines say that the file was generated."""
     return _GENERATED.search(code[:2000]) is not None
 
 
 def definitions(code: str) -> list[Found]:
-    """Every definition that makes a row, in the order of the file; none where it is not valid Python."""
+    """Return all definitions that can be samples, in file order; none if the code is not valid Python."""
     tree = _parse(code)
     if tree is None:
         return []
@@ -75,7 +75,7 @@ def definitions(code: str) -> list[Found]:
     for node, owners, span in nodes:
         row = _row(node, owners, lines, offsets, dropped) if span else None
         if row:
-            # The first of a name stays: a second one is the other branch of an if, or a property's setter.
+            # The first of a name is kept: a second one is another branch of an if, or a property's setter.
             found.setdefault(row.name, row)
     return list(found.values())
 
@@ -83,7 +83,7 @@ def definitions(code: str) -> list[Found]:
 def _walk(
     node: ast.AST, owners: tuple[Definition, ...]
 ) -> Iterator[tuple[Definition, tuple[Definition, ...]]]:
-    """Every definition with those that it stands in; statements only, as expressions hold none."""
+    """Yield each definition with the definitions around it; only statements can contain definitions."""
     for block in ("body", "handlers", "orelse", "finalbody", "cases"):
         for child in getattr(node, block, ()):
             if isinstance(child, Definition):
@@ -127,9 +127,9 @@ def _docstring(node: Definition) -> str | None:
 
 
 def _docstring_lines(node: Definition, lines: list[str]) -> range:
-    """Numbers of the lines that hold the docstring and of the blank ones behind it.
+    """Return the numbers of the docstring's lines and of the blank lines after it.
 
-    Empty where there is none, where it is the whole body, or where something else stands on its lines.
+    Empty if there is no docstring, if it is the whole body, or if its lines contain other code.
     """
     if _docstring(node) is None or len(node.body) == 1:
         return range(0)
@@ -145,7 +145,7 @@ def _docstring_lines(node: Definition, lines: list[str]) -> range:
 
 
 def _has_body(node: Definition) -> bool:
-    """Whether it does more than ``pass``, ``...`` or ``raise NotImplementedError``."""
+    """Whether the body is more than ``pass``, ``...`` or ``raise NotImplementedError``."""
     for statement in node.body[1:]:
         match statement:
             case ast.Pass() | ast.Expr(ast.Constant()):
@@ -159,7 +159,7 @@ def _has_body(node: Definition) -> bool:
 
 
 def _source(indent: int, first: int, last: int, lines: list[str], dropped: set[int]) -> str | None:
-    """The lines without docstrings, dedented; None where they are too few or many, or cannot be dedented."""
+    """Return the dedented lines without docstrings; None if too short, too long, or impossible to dedent."""
     kept: list[str] = []
     room = LONGEST + 1
     for number in range(first, last + 1):
@@ -167,7 +167,7 @@ def _source(indent: int, first: int, last: int, lines: list[str], dropped: set[i
         if number in dropped:
             continue
         if line[:indent].strip():
-            return None  # a string's continuation left of the function: dedenting would change it
+            return None  # part of a string left of the function: dedenting would change it
         kept.append(line[indent:] if line.strip() else "")
         room -= len(kept[-1]) + 1
         if room < 0:
@@ -179,12 +179,12 @@ def _source(indent: int, first: int, last: int, lines: list[str], dropped: set[i
 def _parse(code: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in others' strings
+            warnings.simplefilter("ignore")  # invalid escapes in the packages' strings
             return ast.parse(code)
     except SyntaxError:
         return None
 
 
 def in_place(function: str, indent: int) -> str:
-    """The function as it stands in its file."""
+    """Return the function with the indentation that it has in its file."""
     return textwrap.indent(function, " " * indent)

@@ -1,4 +1,4 @@
-"""Turns a docstring and a signature into the instruction that a researcher would write."""
+"""Make an instruction, as a researcher would write it, from a docstring and a signature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.data.packages.docstring_verbs import VERBS
 from pipeline.data.packages.docstrings import LONGEST_DESCRIPTION, Doc, ended, parse, shorten
 
 LONGEST = 600
-"""Most characters of an instruction."""
+"""The maximum number of characters of an instruction."""
 _SIGNATURE, _ENTRY = 260, 110
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -26,12 +26,12 @@ _OPENING = re.compile(
 
 
 def instruction(node: Definition, owner: str | None, docstring: str) -> str | None:
-    """The instruction for writing this definition, or None where the docstring describes nothing.
+    """Return the instruction to write this definition, or None if the docstring has no description.
 
     Args:
         node: the function, method or class.
         owner: the class that it is a method of.
-        docstring: its docstring as the source has it.
+        docstring: its docstring as in the source.
     """
     doc = parse(docstring)
     signature = _signature(node)
@@ -66,7 +66,7 @@ def needs_class(node: Definition, owner: str | None) -> bool:
 
 
 def _describes(doc: Doc) -> bool:
-    """Whether there is enough to go by: a short sentence, or arguments and a result in words."""
+    """Whether there is enough description: a short sentence, or arguments and a result."""
     said = len(_words(doc.description))
     detail = sum(len(_words(text)) for text in (*doc.arguments.values(), doc.returns))
     if _LIKE_ANOTHER.match(doc.description) and said < 8:
@@ -95,7 +95,7 @@ def _kind(node: Definition, owner: str | None) -> str:
 
 
 def _signature(node: Definition) -> str:
-    """Names and defaults, no annotations: ``forward(self, x, mask=None)``, ``Block(nn.Module)``."""
+    """Return names and defaults, no annotations: ``forward(self, x, mask=None)``, ``Block(nn.Module)``."""
     if isinstance(node, ast.ClassDef):
         bases = ", ".join(ast.unparse(base) for base in node.bases)
         return f"{node.name}({bases})" if bases else node.name
@@ -113,7 +113,7 @@ def _signature(node: Definition) -> str:
 
 
 def _joined(node: Definition, description: str) -> str:
-    """The description as the end of a sentence that begins with ``Write a function ...``."""
+    """Return the description as the end of a sentence that starts with ``Write a function ...``."""
     plain = _OPENING.sub("", description)
     first, _, rest = plain.partition(" ")
     verb = first.lower()
@@ -129,7 +129,7 @@ def _joined(node: Definition, description: str) -> str:
 
 
 def _extras(node: Definition, doc: Doc) -> list[str]:
-    """Compact sentences on arguments, result, fields and methods, the most useful first."""
+    """Return short sentences on arguments, result, fields and methods, the most useful ones first."""
     extras: list[str] = []
     if isinstance(node, ast.ClassDef):
         methods = [

@@ -10,11 +10,11 @@ from pipeline.schema import DEFAULT_SEED
 
 
 def split_corpus(corpus: Corpus) -> Dataset:
-    """The embedded dataset, the same under both prompt variants.
+    """Split the embedded dataset; the split is the same for both prompt variants.
 
-    Split and order come from SHA-256 rather than from a library's random generator: they do not change with
-    library versions, and a sample keeps its place when others come or go. What shares a top-level definition
-    (a class, its methods, what is nested in them) stays on one side, since one's text holds the other's.
+    Split and order are computed with SHA-256 instead of a library's random generator, so that they do not
+    change with library versions or when other samples are added or removed. All samples of a top-level
+    definition (a class, its methods, nested functions) are on one side, as they contain each other's code.
     """
     train: list[int] = []
     test: list[int] = []
@@ -35,5 +35,5 @@ def _in_order(corpus: Corpus, indices: list[int]) -> LazySamples:
 
 
 def _draw(key: str) -> float:
-    """A number from 0 to 1 that only the key and the protocol's seed decide."""
+    """Return a number from 0 to 1 that depends on the key and the protocol's seed only."""
     return int.from_bytes(hashlib.sha256(f"{DEFAULT_SEED}/{key}".encode()).digest()[:8]) / 2**64

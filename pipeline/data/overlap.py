@@ -1,8 +1,8 @@
-"""How much of a test sample's reference a model has seen: in its training samples, and in its own prompt.
+"""How much of a test sample's reference is in the training samples or in the prompt.
 
 The measure is PaLM's (Chowdhery et al. 2022, section 8): the share of the reference's token 8-grams that
-occur anywhere in the training data, and a sample counts as contaminated from a share of 70% on. GPT-3's
-13-grams (Brown et al. 2020, appendix C) suit documents; many functions here have only a few dozen tokens.
+occur anywhere in the training data; a sample is contaminated if the share is 70% or more. GPT-3's 13-grams
+(Brown et al. 2020, appendix C) suit documents, but many functions here have only a few dozen tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.schema import Sample
 N = 8
 """Tokens in an n-gram."""
 THRESHOLD = 0.7
-"""Share of a reference's n-grams from which it counts as contaminated."""
+"""The smallest share of a reference's n-grams with which it is contaminated."""
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -25,13 +25,12 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What nested training subsets have in common with one test sample.
+    """The overlap of one test sample with nested training subsets.
 
     Attributes:
         sample_id: of the test sample.
-        shares: by subset size, the share from 0 to 1 of its n-grams that occur in that subset.
-        contaminated_from: training samples, in their order, that it takes to pass the threshold; None where
-            all of them do not.
+        shares: by subset size, the share (0 to 1) of its n-grams that occur in the subset.
+        contaminated_from: size of the smallest subset that contaminates it; None if none does.
     """
 
     sample_id: str
@@ -39,36 +38,35 @@ class Overlap:
     contaminated_from: int | None
 
     def contaminated(self, size: int) -> bool:
-        """Whether a model trained on the first ``size`` samples has seen too much of it."""
+        """Whether the subset of this size contaminates the sample."""
         return self.contaminated_from is not None and self.contaminated_from <= size
 
 
 def ngrams(code: str) -> set[tuple[str, ...]]:
-    """Every run of ``N`` tokens, comments and layout left out; a shorter text is one n-gram of its own."""
+    """Return all runs of ``N`` tokens without comments and whitespace; a shorter text is one n-gram."""
     tokens = _TOKEN.findall(_COMMENT.sub("", code))
     if len(tokens) <= N:
         return {tuple(tokens)} if tokens else set()
     return set(zip(*(tokens[start:] for start in range(N)), strict=False))
 
 
-def training_overlap(test: Iterable[Sample], train: Iterable[Sample], sizes: Sequence[int]) -> list[Overlap]:
-    """Compare each test sample's function with the functions of nested training subsets, in one pass.
+def measure_overlap(test: Iterable[Sample], train: Iterable[Sample], sizes: Sequence[int]) -> list[Overlap]:
+    """Measure the overlap of each test sample's function with the functions of nested training subsets.
 
-    Functions only, as a training loss is on nothing else. What a training prompt's context shows is not
-    counted here.
+    Only functions count, since the training loss is on them alone; the context in training prompts does not.
 
     Args:
         test: the test samples.
-        train: the training samples in the order in which subsets are taken.
-        sizes: subset sizes; none may exceed what ``train`` holds.
+        train: the training samples in the order of the subsets.
+        sizes: subset sizes; none may be larger than ``train``.
     """
-    wanted = [(sample.id, ngrams(sample.function)) for sample in test]
-    every = set().union(*(grams for _, grams in wanted))
+    tested = [(sample.id, ngrams(sample.function)) for sample in test]
+    all_grams = set().union(*(grams for _, grams in tested))
     first_seen: dict[tuple[str, ...], int] = {}
     for number, sample in enumerate(train, start=1):
-        for gram in ngrams(sample.function) & every:
+        for gram in ngrams(sample.function) & all_grams:
             first_seen.setdefault(gram, number)
-    return [_overlap(sample_id, grams, first_seen, sizes) for sample_id, grams in wanted]
+    return [_overlap(sample_id, grams, first_seen, sizes) for sample_id, grams in tested]
 
 
 def _overlap(
@@ -84,6 +82,6 @@ def _overlap(
 
 
 def context_overlap(sample: Sample, shown: str) -> float:
-    """Share from 0 to 1 of the reference's n-grams that stand in the text that the model was shown."""
+    """Return the share (0 to 1) of the reference's n-grams that are in a text of the prompt."""
     grams = ngrams(sample.function)
     return len(grams & ngrams(shown)) / max(1, len(grams))

@@ -1,4 +1,4 @@
-"""From the runs of one set-up to all that may be said about one metric."""
+"""The analysis of one metric over the runs of one set-up."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline import stats
-from pipeline.analysis.noise import TrainingNoise, training_noise
-from pipeline.analysis.pairs import Pair, pairs
-from pipeline.analysis.points import Point, points
+from pipeline.analysis.noise import TrainingNoise, estimate_training_noise
+from pipeline.analysis.pairs import Pair, compare_pairs
+from pipeline.analysis.points import Point, estimate_points
 from pipeline.analysis.setups import Condition, Setup, sample_clusters, score_table
 from pipeline.schema import VARIANTS, PromptVariant
 from pipeline.scoring import Metric, metric_of
@@ -21,16 +21,16 @@ from pipeline.stats import Codes, ScalingFit
 
 @dataclass(frozen=True)
 class Analysis:
-    """One metric in one set-up.
+    """The results of one metric in one set-up.
 
     Attributes:
         binary: whether scores are 0 or 1, so that means are rates.
-        repos: repositories of the samples.
-        together: what keeps samples together in intervals and tests: ``repository``, ``file``, or empty.
-        clusters: how many of these there are; the samples where each is on its own.
-        excluded: how many samples were left out because they were asked to be.
-        fits: the scaling fit of each prompt variant that has enough sizes.
-        noise: of training, over all sizes that have several seeds; None where none has.
+        repos: number of repositories of the samples.
+        together: what the clusters of samples are in intervals and tests: ``repository``, ``file``, or empty.
+        clusters: number of clusters; the number of samples if they are not clustered.
+        excluded: number of samples that were left out on request.
+        fits: the scaling fits of the prompt variants with enough sizes.
+        noise: training noise, over all sizes with several seeds; None if there are none.
     """
 
     setup: Setup
@@ -47,15 +47,15 @@ class Analysis:
 
     @property
     def variants(self) -> list[PromptVariant]:
-        """The prompt variants that there are points of."""
+        """The prompt variants that have points."""
         return [variant for variant in VARIANTS if self.curve(variant)]
 
     def curve(self, variant: PromptVariant) -> list[Point]:
-        """The points of one prompt variant by size."""
+        """Return the points of one prompt variant by size."""
         return [point for point in self.points if point.variant == variant]
 
     def steps(self, variant: PromptVariant) -> list[Pair]:
-        """Each size against the next larger one, then the smallest against the largest."""
+        """Return the pairs of each size with the next larger one, then of the smallest with the largest."""
         sizes = [point.size for point in self.curve(variant)]
         wanted = list(dict.fromkeys([*pairwise(sizes), (sizes[0], sizes[-1])])) if sizes else []
         inside = {
@@ -66,7 +66,7 @@ class Analysis:
         return [inside[step] for step in wanted if step in inside]
 
     def beyond_seeds(self, pair: Pair) -> bool | None:
-        """Whether a difference is more than other training seeds would change; None where that is unknown."""
+        """Whether a difference is larger than training noise; None if the noise is unknown."""
         if self.noise is None:
             return None
         seeds = (len(condition.runs) if condition.size else 0 for condition in (pair.first, pair.second))
@@ -74,12 +74,12 @@ class Analysis:
 
 
 def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analysis:
-    """Analyze one metric of a set-up; runs without any score of it are passed over.
+    """Analyze one metric of a set-up; runs without a score of it are left out.
 
     Args:
         setup: the runs.
         metric: its name.
-        excluded: ids of samples to leave out, such as those that the training data may hold.
+        excluded: ids of samples to leave out, such as contaminated ones.
     """
     conditions = [each for each in setup.conditions if any(run.scores(metric) for run in each.runs)]
     runs = [run for condition in conditions for run in condition.runs]
@@ -100,10 +100,12 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
         together=clusters.together,
         clusters=len(np.unique(clusters.codes)),
         excluded=len(table) - len(kept),
-        points=points(conditions, scores, kept, clusters.codes, binary),
-        pairs=pairs(conditions, scores, clusters.codes, clusters.together, binary, known.higher_is_better),
+        points=estimate_points(conditions, scores, kept, clusters.codes, binary),
+        pairs=compare_pairs(
+            conditions, scores, clusters.codes, clusters.together, binary, known.higher_is_better
+        ),
         fits=_fits(conditions, kept, clusters.codes),
-        noise=training_noise(
+        noise=estimate_training_noise(
             [_by_seed(condition, kept).to_numpy().T for condition in conditions], clusters.codes
         ),
     )
@@ -116,7 +118,7 @@ def _by_seed(condition: Condition, table: pd.DataFrame) -> pd.DataFrame:
 def _fits(
     conditions: Sequence[Condition], table: pd.DataFrame, codes: Codes
 ) -> dict[PromptVariant, ScalingFit]:
-    found = {}
+    fits = {}
     for variant in VARIANTS:
         scored = [
             (condition.size, _by_seed(condition, table).to_numpy().T)
@@ -125,5 +127,5 @@ def _fits(
         ]
         fit = stats.fit_scaling([size for size, _ in scored], [scores for _, scores in scored], codes)
         if fit:
-            found[variant] = fit
-    return found
+            fits[variant] = fit
+    return fits

@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from pipeline.data.contamination import THRESHOLD, N, context_overlap, ngrams, training_overlap
 from pipeline.data.load import load_dataset
+from pipeline.data.overlap import THRESHOLD, N, context_overlap, measure_overlap, ngrams
 from pipeline.schema import Sample
 from pipeline.settings import Settings
 
@@ -24,27 +24,27 @@ SIZES = (10, 20, 50)
 
 
 def test_a_copy_is_contaminated_from_the_place_where_it_stands_in_the_training_order():
-    (overlap,) = training_overlap([sample("copy", function(14))], TRAIN, SIZES)
+    (overlap,) = measure_overlap([sample("copy", function(14))], TRAIN, SIZES)
     assert overlap.shares == {10: 0.0, 20: 1.0, 50: 1.0}
     assert overlap.contaminated_from == 15
     assert [overlap.contaminated(size) for size in SIZES] == [False, True, True]
 
 
 def test_what_was_never_seen_is_never_contaminated():
-    (overlap,) = training_overlap([sample("new", function(999))], TRAIN, SIZES)
+    (overlap,) = measure_overlap([sample("new", function(999))], TRAIN, SIZES)
     assert overlap.shares == dict.fromkeys(SIZES, 0.0)
     assert overlap.contaminated_from is None
 
 
 def test_comments_and_layout_do_not_hide_a_copy():
     disguised = function(3).replace("\n", "  # copied\n\n    ").replace(" = ", "=")
-    (overlap,) = training_overlap([sample("disguised", disguised)], TRAIN, SIZES)
+    (overlap,) = measure_overlap([sample("disguised", disguised)], TRAIN, SIZES)
     assert overlap.shares[10] == 1.0
 
 
 def test_pieces_from_several_samples_add_up():
     halves = "\n".join(function(seed).rsplit("\n", 10)[0] for seed in (5, 15))
-    (overlap,) = training_overlap([sample("halves", halves)], TRAIN, SIZES)
+    (overlap,) = measure_overlap([sample("halves", halves)], TRAIN, SIZES)
     assert 0.3 < overlap.shares[10] < THRESHOLD <= overlap.shares[20] < 1
     assert overlap.contaminated_from == 16
 
@@ -54,7 +54,7 @@ def test_shares_equal_a_plain_count_and_never_fall_as_subsets_grow(settings: Set
     test, train = list(dataset.test[:20]), list(dataset.train[:200])
     sizes = (1, 50, 199, 200)
     seen = {size: set().union(*(ngrams(each.function) for each in train[:size])) for size in sizes}
-    for overlap, held_out in zip(training_overlap(test, train, sizes), test, strict=True):
+    for overlap, held_out in zip(measure_overlap(test, train, sizes), test, strict=True):
         grams = ngrams(held_out.function)
         for size in sizes:
             assert overlap.shares[size] == pytest.approx(len(grams & seen[size]) / len(grams))
