@@ -81,7 +81,7 @@ def fresh(settings: Settings, tmp_path: Path) -> Settings:
 def short(settings: Settings, family: Family) -> Settings:
     """Settings whose base model is the embedded one cut behind its fourth layer.
 
-    As real, and several times as fast, for tests that whatever it writes satisfies.
+    As real, and several times as fast, for tests that do not depend on what it writes.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

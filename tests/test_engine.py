@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from pipeline.generation import Request
+from pipeline.generation.adapters import read_adapter
 from pipeline.generation.bucketing import bucket_by_length
 from pipeline.generation.sampling import sample_tokens, uniform_draws
 from pipeline.generation.tokenization import encode_completion, encode_prompt
@@ -80,8 +81,8 @@ def requests_(engine: TorchEngine, columns: list[Column]) -> list[Request]:
     ]
 
 
-def last(engine: TorchEngine, requests: list[Request], decoding: SamplingParams = GREEDY) -> list[str]:
-    *_, completions = engine.stream(requests, decoding)
+def last(engine: TorchEngine, requests: list[Request], sampling: SamplingParams = GREEDY) -> list[str]:
+    *_, completions = engine.stream(requests, sampling)
     return [completion.text for completion in completions]
 
 
@@ -114,8 +115,16 @@ def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
     engine: TorchEngine, reference_models: dict[Checkpoint, torch.nn.Module], requests_: list[Request]
 ) -> None:
     sequences = [encode_prompt(engine.tokenizer, request.prompt) for request in requests_]
-    ids, mask = engine._pad_left(sequences)
-    engine.stack.assign([engine._adapter(r.checkpoint) for r in requests_], engine.dtype, engine.device)
+    longest = max(map(len, sequences))
+    ids = torch.tensor([[0] * (longest - len(sequence)) + sequence for sequence in sequences])
+    mask = torch.tensor([[0] * (longest - len(each)) + [1] * len(each) for each in sequences])
+    adapters = [
+        None
+        if request.checkpoint.is_baseline
+        else read_adapter(request.checkpoint, engine.family, engine.stack.layers)
+        for request in requests_
+    ]
+    engine.stack.assign(adapters, engine.dtype, engine.device)
     with torch.inference_mode():
         stacked = engine.model(
             input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.generation.adapters import read_adapter
 from pipeline.generation.torch_engine import TorchEngine, load_engine, load_model
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import fingerprint
@@ -44,7 +45,9 @@ def column_of(family: Family, folder: Path) -> Column:
 
 
 def logits(engine: TorchEngine, column: Column, row: dict[str, list[int]]) -> torch.Tensor:
-    engine.stack.assign([engine._adapter(column.checkpoint)], engine.dtype, engine.device)
+    checkpoint = column.checkpoint
+    adapter = None if checkpoint.is_baseline else read_adapter(checkpoint, engine.family, engine.stack.layers)
+    engine.stack.assign([adapter], engine.dtype, engine.device)
     with torch.inference_mode():
         ids = torch.tensor([row["input_ids"]], device=engine.device)
         return engine.model(input_ids=ids).logits[0].float().cpu()

@@ -52,10 +52,10 @@ class RemoteEngine:
         return f"{self.family.title.partition(' (')[0]} · {self.base_url}"
 
     def render(
-        self, instruction: str, variant: PromptVariant, context: Context, decoding: SamplingParams
+        self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams
     ) -> Prompt:
         """The prompt, trimmed to leave room for the completion; a token is taken for three characters."""
-        room = self.family.sequence_length - decoding.max_new_tokens
+        room = self.family.sequence_length - sampling.max_new_tokens
         if room < 1:
             raise LabError(f"Fewer than {self.family.sequence_length:,} new tokens fit this model.")
         return render_prompt(instruction, variant, context, room, _count_tokens, self.family.templates)
@@ -65,7 +65,7 @@ class RemoteEngine:
         raise LabError("A remote server cannot score likelihoods; use the local engine for bits per byte.")
 
     def stream(
-        self, requests: Sequence[Request], decoding: SamplingParams, cancel: threading.Event | None = None
+        self, requests: Sequence[Request], sampling: SamplingParams, cancel: threading.Event | None = None
     ) -> Iterator[list[Completion]]:
         """Generate for all requests at once, streaming; see ``Engine.stream``.
 
@@ -79,7 +79,7 @@ class RemoteEngine:
 
         def work(row: int) -> None:
             try:
-                for piece in self._pieces(models[row], requests[row].prompt, decoding):
+                for piece in self._pieces(models[row], requests[row].prompt, sampling):
                     if stop.is_set():
                         return
                     news.put((row, piece))
@@ -112,18 +112,18 @@ class RemoteEngine:
             stop.set()  # each thread hangs up at its next token, and the server stops writing
         yield [c if c.finish_reason else replace(c, finish_reason="cancelled") for c in completions]
 
-    def _pieces(self, model: str, prompt: str, decoding: SamplingParams) -> Iterator[_Piece]:
+    def _pieces(self, model: str, prompt: str, sampling: SamplingParams) -> Iterator[_Piece]:
         """Stream one answer."""
-        optional: dict[str, Any] = {"seed": decoding.seed, "stream_options": {"include_usage": True}}
-        if decoding.temperature > 0 and decoding.min_p > 0:  # greedy needs no min_p
-            optional["min_p"] = decoding.min_p
+        optional: dict[str, Any] = {"seed": sampling.seed, "stream_options": {"include_usage": True}}
+        if sampling.temperature > 0 and sampling.min_p > 0:  # greedy needs no min_p
+            optional["min_p"] = sampling.min_p
 
         def request(accepted: dict[str, Any]) -> tuple[Any, Any]:
             stream = self._server.completions.create(
                 model=model,
                 prompt=prompt,
-                max_tokens=decoding.max_new_tokens,
-                temperature=decoding.temperature,
+                max_tokens=sampling.max_new_tokens,
+                temperature=sampling.temperature,
                 stream=True,
                 extra_body=accepted,
             )
