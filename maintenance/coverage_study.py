@@ -17,9 +17,12 @@ from typing import Any
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.analysis.agreement import MIN_EACH
 from pipeline.settings import ASSETS
+from pipeline.stats.association import associate, auc, auc_difference, count_pairs
 from pipeline.stats.intervals import (
     Codes,
     Floats,
@@ -80,6 +83,7 @@ def study(experiments: int, coverage: int, seed: int = 0) -> dict[str, Any]:
         "A/A": [*aa_independent(rng, experiments), *aa_clustered(rng, experiments)],
         "A/A, six checkpoints, any of 15 pairs after Holm": aa_family(rng, experiments // 10),
         "power at the smallest detectable difference": power(rng, experiments // 10),
+        **against_tests(np.random.default_rng([seed, 1]), coverage // 8),
     }
 
 
@@ -226,6 +230,74 @@ def power(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
         rate = _share(_in_blocks(rng.normal(delta, 0.2, (experiments, n))) <= ALPHA)
         found.append({"test": "paired permutation", "n": n, "difference": delta, "power": rate})
     return [{key: _round(value) for key, value in each.items()} for each in found]
+
+
+def against_tests(rng: np.random.Generator, runs: int) -> dict[str, Any]:
+    """Metrics held against tests within checkpoints: coverage of the AUC, and leads over equal metrics."""
+    sizes = ((60, 1), (164, 1), (164, 4))
+    settings = [(n, checkpoints, rate) for n, checkpoints in sizes for rate in _PASSING]
+    return {
+        "AUC against tests": [auc_coverage(rng, *setting, runs) for setting in settings],
+        "best of equally good metrics against the next": [equal_leads(rng, k, runs) for k in (2, 6)],
+    }
+
+
+_PASSING = (0.1, 0.3)
+"""Shares of attempts that pass their tests."""
+_SHIFTS = (0.0, 1.0, 2.0)
+"""By how many standard deviations passing attempts score higher."""
+
+
+def auc_coverage(
+    rng: np.random.Generator, n: int, checkpoints: int, passing: float, runs: int
+) -> dict[str, Any]:
+    """Coverage of the AUC's interval; draws with too few passing attempts for a figure are drawn again."""
+    covered = []
+    for shift in _SHIFTS:
+        truth = float(stats.norm.cdf(shift / 2**0.5))  # of two attempts at different samples
+        hits = []
+        for _ in range(runs):
+            passed, codes, strata = _outcomes(rng, n, checkpoints, passing)
+            counts = count_pairs(_scores(rng, passed, shift).ravel(), passed.ravel(), codes, strata)
+            limits = associate(counts).auc
+            hits.append(limits.low <= truth <= limits.high)
+        covered.append(np.mean(hits))
+    found = _summary([f"AUC {stats.norm.cdf(shift / 2**0.5):.2f}" for shift in _SHIFTS], covered)
+    setting = {"n": n, "checkpoints": checkpoints, "passing": passing, "experiments": runs}
+    return {**setting, "method": "BCa, expanded for the rarer outcome", **found}
+
+
+def equal_leads(rng: np.random.Generator, metrics: int, runs: int) -> dict[str, Any]:
+    """Metrics that follow the tests equally well: how often does the best stand out from the next?"""
+    n, checkpoints, stands_out = 164, 4, []
+    for _ in range(runs):
+        passed, codes, strata = _outcomes(rng, n, checkpoints, passing=0.3)
+        counts = [
+            count_pairs(_scores(rng, passed, 1.0).ravel(), passed.ravel(), codes, strata)
+            for _ in range(metrics)
+        ]
+        best, second, *_ = sorted(counts, key=lambda each: -float(auc(each, np.ones(n))))
+        stands_out.append(auc_difference(best, second).low > 0)
+    setting = {"metrics": metrics, "n": n, "checkpoints": checkpoints, "experiments": runs}
+    return {**setting, "false positives": _share(stands_out)}
+
+
+def _outcomes(
+    rng: np.random.Generator, n: int, checkpoints: int, passing: float
+) -> tuple[NDArray[np.bool_], Codes, Codes]:
+    """Which attempts pass, (samples, checkpoints), alike within a sample; then the two of each, flat."""
+    codes, strata = (each.ravel() for each in np.indices((n, checkpoints)))
+    while True:
+        ability = (rng.normal(size=(n, 1)) + rng.normal(size=(n, checkpoints))) / 2**0.5
+        passed = ability > stats.norm.ppf(1 - passing)
+        if min(passed.any(1).sum(), (~passed).any(1).sum()) >= MIN_EACH:
+            return passed, codes, strata
+
+
+def _scores(rng: np.random.Generator, passed: NDArray[np.bool_], shift: float) -> Floats:
+    """Scores with a standard deviation of 1, alike within a sample, higher by ``shift`` where it passes."""
+    own = (rng.normal(size=(len(passed), 1)) + rng.normal(size=passed.shape)) / 2**0.5
+    return np.asarray(own + shift * passed)
 
 
 def draw_codes(rng: np.random.Generator, n: int, repos: int) -> Codes:

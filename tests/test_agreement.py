@@ -190,6 +190,11 @@ def test_too_few_passing_attempts_are_said_in_words(own, rng):
     assert chrf.overall == chrf.within == "9 samples with a passing attempt, and 10 are needed"
 
 
+def test_where_nothing_passes_no_checkpoint_is_spoken_of(own, rng):
+    (chrf,) = held(executed(own, 0, [0.0] * 30, chrf=rng.normal(0, 1, 30))).metrics
+    assert chrf.overall == chrf.within == "0 samples with a passing attempt, and 10 are needed"
+
+
 def test_a_checkpoint_that_passes_nothing_adds_no_pairs_within_checkpoints(own, rng):
     runs = [
         executed(own, 0, [0.0] * 30, chrf=rng.normal(0, 1, 30)),
@@ -198,7 +203,8 @@ def test_a_checkpoint_that_passes_nothing_adds_no_pairs_within_checkpoints(own, 
     (chrf,) = held(*runs).metrics
     assert isinstance(chrf.overall, stats.Association)
     assert chrf.within == (
-        "0 samples with a passing attempt of a checkpoint that has both kinds, and 10 are needed"
+        "0 samples with a passing attempt of a checkpoint with both passing and failing ones, "
+        "and 10 are needed"
     )
 
 
@@ -307,13 +313,13 @@ def shown(runs):
     return against_tests.agreement(setup, against_execution(setup))
 
 
-def test_the_best_metric_is_named_and_whether_it_can_be_told_from_the_next(own, rng):
+def test_the_best_metric_is_named_and_whether_the_next_differs_from_it(own, rng):
     passed = rng.random(120) < 0.4
     found = held(executed(own, 0, passed, chrf=following(rng, passed, 2), bert=following(rng, passed, 0)))
     first, best, next_one = against_tests.sentences(found)
     assert first == f"{passed.sum()} of 120 executed attempts pass their tests ({passed.mean():.0%})."
     assert best.startswith("chrF follows the tests best: of two attempts of one checkpoint")
-    assert next_one.startswith(f"It can be told from the next, {BERT} (difference of the AUC +.")
+    assert next_one.startswith(f"It can be distinguished from the next, {BERT} (difference of the AUC +.")
 
 
 def test_a_best_metric_that_is_no_better_than_chance_is_said_to_be(own):
@@ -323,10 +329,16 @@ def test_a_best_metric_that_is_no_better_than_chance_is_said_to_be(own):
     assert "which chance can explain" in against_tests.sentences(found)[1]
 
 
-def test_too_few_passes_leave_words_in_the_table_and_no_figure(own, rng):
+def test_too_few_passes_leave_words_and_no_table(own, rng):
     html = shown([executed(own, 0, [1.0] * 3 + [0.0] * 30, chrf=rng.normal(0, 1, 33))])
-    assert html.count("3 samples with a passing attempt, and 10 are needed") == 2
-    assert "Too few to hold another metric against them" in html
+    assert "Within checkpoints no metric can be held against the tests: 3 samples with a passing" in html
+    assert "<table" not in html
+
+
+def test_a_metric_without_a_figure_says_why_in_its_row(own, rng):
+    passed = rng.random(60) < 0.5
+    html = shown([executed(own, 0, passed, chrf=following(rng, passed, 1), bert=[0.5] * 60)])
+    assert html.count("all attempts have the same score") == 2
 
 
 def test_a_set_up_without_execution_says_which_command_makes_it(own):

@@ -62,7 +62,7 @@ class Lead:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the best can be told from the next.
+        """Whether the best can be distinguished from the next.
 
         The plain interval of two serves although the two were chosen among many: that is the test that the
         selected one is the best (Gutmann and Maymin 1987, Annals of Statistics 15:456).
@@ -233,7 +233,8 @@ def _problem(scored: _Scored, strata: Codes, together: str) -> str:
     for kind, chosen in (("passing", scored.passed), ("failing", ~scored.passed)):
         found = len(np.unique(scored.codes[chosen & both]))
         if found < MIN_EACH:
-            where = "" if both.all() else " of a checkpoint that has both kinds"
+            alone = np.ptp(strata) and not both[chosen].all()
+            where = " of a checkpoint with both passing and failing ones" if alone else ""
             return (
                 f"{counted(found, *_UNITS[together])} with a {kind} attempt{where}, and {MIN_EACH} are needed"
             )

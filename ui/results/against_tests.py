@@ -18,7 +18,7 @@ from pipeline.stats import Association, Estimate
 from ui import numbers
 from ui.labels import column_label
 from ui.markup import escape
-from ui.numbers import NONE, correlation, decimal
+from ui.numbers import NONE, decimal
 from ui.results import html
 from ui.results.sentences import listed
 
@@ -48,6 +48,8 @@ def agreement(setup: Setup, found: AgainstExecution | None) -> str:
     if found is None or not found.attempts:
         return _nothing_executed(setup)
     said = "".join(f'<p class="headline">{escape(sentence)}</p>' for sentence in sentences(found))
+    if not any(isinstance(each.overall, Association) for each in found.metrics):
+        return said
     figures = '<th scope="col">AUC</th><th scope="col">τ-b</th>'
     head = (
         '<tr><th scope="col" rowspan="2">Metric</th><th scope="col" rowspan="2">Attempts</th>'
@@ -61,11 +63,14 @@ def agreement(setup: Setup, found: AgainstExecution | None) -> str:
 
 
 def sentences(found: AgainstExecution) -> list[str]:
-    """How many attempts pass, which metric follows the tests best, and whether the next is told from it."""
+    """How many attempts pass, which metric follows the tests best, and whether the next differs from it."""
     share = f"{found.passing / found.attempts:.0%}"
     said = [f"{found.passing:,} of {counted(found.attempts, 'executed attempt')} pass their tests ({share})."]
-    if not found.metrics or not isinstance(best := found.metrics[0].within, Association):
-        return [*said, "Too few to hold another metric against them: the table says what is missing."]
+    if not found.metrics:
+        return said
+    best = found.metrics[0].within
+    if not isinstance(best, Association):
+        return [*said, f"Within checkpoints no metric can be held against the tests: {best}."]
     by_chance = best.auc.low <= 0.5 <= best.auc.high
     said.append(
         f"{found.metrics[0].metric.name} follows the tests best: of two attempts of one checkpoint, one that "
@@ -73,9 +78,9 @@ def sentences(found: AgainstExecution) -> list[str]:
         f"(AUC {_limits(best.auc)}{', which chance can explain' if by_chance else ''})."
     )
     if found.lead:
-        told = "can" if found.lead.distinguishable else "cannot"
+        can = "can" if found.lead.distinguishable else "cannot"
         said.append(
-            f"It {told} be told from the next, {found.lead.next.metric.name} "
+            f"It {can} be distinguished from the next, {found.lead.next.metric.name} "
             f"(difference of the AUC {_limits(found.lead.difference, signed=True)})."
         )
     return said
@@ -122,8 +127,8 @@ def _judges(metrics: Iterable[MetricAgreement]) -> str:
 
 
 def _figure(found: Estimate) -> str:
-    """``.81 (.74 to .87)``."""
-    value, low, high = map(correlation, (found.value, found.low, found.high))
+    """``.812 (.744 to .870)``."""
+    value, low, high = map(decimal, (found.value, found.low, found.high))
     return f"{value} ({low} to {high})"
 
 

@@ -175,7 +175,7 @@ def _against_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tupl
     with gr.Column(elem_classes="card"):
         agreement = _html(elem_id="results-agreement")
     with gr.Column(visible=False) as contradicted:
-        held = gr.Dropdown([], label="Attempts on which the tests contradict", min_width=220)
+        held = gr.Dropdown([], label="Attempts where the tests contradict", min_width=220)
         with gr.Column(elem_classes="card"):
             cases = _html(js_on_load=_PICK, elem_id="results-cases")
         _detail(presenter, setup, cases, "cases-detail")
