@@ -24,7 +24,7 @@ def evaluate(
     judge: Literal["none", "naive"] = "none",
     judge_model: str = "gpt-4o",
     votes: int = 1,
-    temperature: float = 0.1,
+    temperature: float | None = None,
     max_new_tokens: int | None = None,
     seed: int = 42,
     training_seed: int = 42,
