@@ -187,8 +187,16 @@ def test_a_statement_before_a_block_is_not_the_code():
     assert extract_code(f"import math\n\n```\n{CODE}\n```") == CODE
 
 
-def test_a_fence_that_is_opened_twice_is_opened_once():
-    assert extract_code(f"```\n```python\n{CODE}\n```\n```") == CODE
+@pytest.mark.parametrize(
+    "before",
+    ["```\n", "```\n\n", "```python\n", "```\n\nYour code should pass this test:\n", "~~~\n", "```py\n\n"],
+)
+def test_a_fence_before_a_block_that_is_marked_as_python_opens_none(before):
+    assert extract_code(f"{before}```python\n{CODE}\n```\n```") == CODE
+
+
+def test_a_block_that_is_not_marked_may_stand_before_one_in_another_language():
+    assert extract_code(f"```\n{CODE}\n\n```bash\npip install x\n```") == CODE
 
 
 def test_a_block_that_is_not_closed_ends_where_the_next_one_begins():
@@ -244,6 +252,6 @@ def test_tags_of_thinking_in_code_are_code(code):
     ["```\n" * 20_000, '"""\n```\n' * 10_000, "```python\n" * 10_000, "'''`" * 20_000, "<think>" * 9999],
 )
 def test_100_kb_of_fences_and_quotes_take_less_than_two_seconds(text):
-    started = time.monotonic()
+    started = time.process_time()
     extract_code(text)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2

@@ -65,29 +65,36 @@ def _first_python_block(lines: Sequence[str]) -> list[str] | None:
         if other:
             other = None if fence.closes(other) else other
         elif not fence.tag or _PYTHON.fullmatch(fence.tag):
-            if not _opens_at_once(lines, number + 1):
-                return _block(lines[number + 1 :], fence)
+            block = _block(lines[number + 1 :], fence)
+            if block is not None:
+                return block
         elif fence.tag.lower() not in _MARKDOWN:  # a block that holds others is read as if it were none
             other = fence
     return None
 
 
-def _opens_at_once(lines: Sequence[str], start: int) -> bool:
-    """Whether the next line opens a block with a tag: some models write two opening fences."""
-    fence = parse_fence(lines[start]) if start < len(lines) else None
-    return fence is not None and fence.tag != ""
+def _block(lines: Sequence[str], opening: Fence) -> list[str] | None:
+    """The lines of the block that ``opening`` began, up to what ends it.
 
-
-def _block(lines: Sequence[str], opening: Fence) -> list[str]:
-    """The lines of the block that ``opening`` began, up to what ends it."""
+    None if it begins no block: another opening fence that is marked as Python ends it, and there is nothing
+    in between, or only the second one is marked.
+    """
+    first = next((line for line in lines if line.strip()), "")
+    if _is_marked(parse_fence(first)):
+        return None
     code = [opening.strip_indent(line) for line in lines]
     fences = {number: fence for number, line in enumerate(code) if (fence := opening.same_kind(line))}
     strings = long_strings("\n".join(code)) if fences else []
-    for number in fences:
+    for number, fence in fences.items():
         string = next((one for one in strings if one.first < number <= one.last), None)
         if string is None or _ends_block(number, fences, string):
-            return code[:number]
+            return None if _is_marked(fence) and not opening.tag else code[:number]
     return code
+
+
+def _is_marked(fence: Fence | None) -> bool:
+    """Whether this opens a block that is marked as Python."""
+    return fence is not None and bool(fence.tag) and _PYTHON.fullmatch(fence.tag) is not None
 
 
 def _ends_block(number: int, fences: dict[int, Fence], string: LongString) -> bool:
