@@ -22,10 +22,11 @@ def split_corpus(corpus: Corpus) -> Dataset:
         file, _, name = sample_id.partition("::")
         share = _draw(f"split/{file}::{name.partition('.')[0]}")
         (test if share < TEST_SHARE else train).append(index)
-    return Dataset("packages", corpus.fingerprint, _in_order(corpus, train), _in_order(corpus, test))
+    return Dataset("packages", corpus.fingerprint, in_order(corpus, train), in_order(corpus, test))
 
 
-def _in_order(corpus: Corpus, indices: list[int]) -> LazySamples:
+def in_order(corpus: Corpus, indices: list[int]) -> LazySamples:
+    """Some samples of a corpus in the order that the protocol's seed decides."""
     order = sorted(indices, key=lambda index: _draw(f"order/{corpus.ids[index]}"))
     return LazySamples(
         [corpus.ids[index] for index in order],

@@ -176,7 +176,7 @@ def _start(process: Process, code: str, spec: TestSpec) -> str:
     told = process.ask(
         {
             "start": {
-                "name": spec.name,
+                "entry": spec.entry,
                 "module": spec.module,
                 "prelude": spec.prelude,
                 "code": _complete(code, spec),

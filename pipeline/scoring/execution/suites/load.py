@@ -1,0 +1,110 @@
+"""Reads the suites ``packages-exec`` and ``metrics-exec``: shipped calls for code of installed packages.
+
+What ships holds ids, calls and hashes, and none of the packages' text: instruction, reference and file come
+from the installed package. A sample whose reference is another one in the installed version is left out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.data.dataset import LazySamples
+from pipeline.data.packages.corpus import Corpus, harvest, load_corpus
+from pipeline.data.packages.split import in_order, split_corpus
+from pipeline.schema import LabError, Sample, counted
+from pipeline.scoring.execution.spec import Call, TestSpec
+from pipeline.scoring.execution.suites.place import module_name
+from pipeline.settings import Settings
+
+PackageSuite = Literal["packages", "metrics"]
+HELD_OUT = "torchmetrics"
+"""The package of the suite ``metrics``. It is never among those of the training data."""
+
+_ROWS: dict[PackageSuite, Callable[[Settings], LazySamples]] = {
+    "packages": lambda settings: split_corpus(load_corpus(settings)).test,
+    "metrics": lambda settings: _every_row(Corpus(harvest([HELD_OUT]))),
+}
+_log = logging.getLogger(__name__)
+
+
+def suite_rows(settings: Settings, suite: PackageSuite) -> LazySamples:
+    """Every row that the suite is chosen from, in its seeded order.
+
+    Raises:
+        LabError: a package is missing.
+    """
+    return _ROWS[suite](settings)
+
+
+def load_rows(settings: Settings, suite: PackageSuite) -> list[tuple[Sample, TestSpec]]:
+    """The samples of a suite and how they are tested, in the seeded order of the dataset.
+
+    Raises:
+        LabError: a package is missing, or none of the references is the one that the calls were made for.
+    """
+    stored = {sample["id"]: sample for sample in read_record(settings, suite)["samples"]}
+    rows = suite_rows(settings, suite)
+    found = [rows[at] for at, sample_id in enumerate(rows.ids) if sample_id in stored]
+    same = [sample for sample in found if digest(sample.function) == stored[sample.id]["reference"]]
+    if not same:
+        raise LabError(
+            f"The tests of the suite {suite} were made for other versions of the packages. Install those of "
+            "constraints.txt: pip install -r requirements.txt -c constraints.txt."
+        )
+    if left := len(stored) - len(same):
+        _log.warning(
+            "%s of the suite %s changed in the installed packages; left out", counted(left, "sample"), suite
+        )
+    return [(sample, make_spec(sample, suite, _calls(stored[sample.id]))) for sample in same]
+
+
+def read_record(settings: Settings, suite: PackageSuite) -> dict[str, Any]:
+    """What a build stored: ``samples``, ``funnel``, ``versions``, ``contamination``, ``mutants``."""
+    record: dict[str, Any] = json.loads(gzip.decompress(record_path(settings, suite).read_bytes()))
+    return record
+
+
+def record_path(settings: Settings, suite: PackageSuite) -> Path:
+    """The shipped file of a suite."""
+    return settings.assets / "suites" / f"{suite}.json.gz"
+
+
+def make_spec(sample: Sample, suite: PackageSuite, calls: tuple[Call, ...]) -> TestSpec:
+    """How a function, method or class of a package is tested with some calls."""
+    module, entry = module_name(sample.repo, sample.file), sample.function_name
+    place = "pipeline.scoring.execution.suites.place"
+    future = "from __future__ import annotations\n" * (
+        "from __future__ import annotations" in sample.full_code
+    )
+    return TestSpec(
+        sample_id=sample.id,
+        suite=suite,
+        entry=entry,
+        reference=sample.function,
+        module=module,
+        prelude=f"{future}from {place} import enter as _enter\n_enter(globals(), {module!r}, {entry!r})\n",
+        setup=(
+            f"from {place} import install as _install\n_install(globals(), {entry!r})\n"
+            "import torch\nfrom pipeline.scoring.execution.suites import recipes as make\n"
+        ),
+        calls=calls,
+    )
+
+
+def digest(source: str) -> str:
+    """What tells one reference from another."""
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def _calls(stored: dict[str, Any]) -> tuple[Call, ...]:
+    return tuple(Call(inputs, expression, tuple(watched)) for inputs, expression, watched in stored["calls"])
+
+
+def _every_row(corpus: Corpus) -> LazySamples:
+    return in_order(corpus, list(range(len(corpus))))
