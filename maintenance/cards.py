@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from maintenance.figures import figure
 from pipeline.evaluation.evaluate import summarize
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import list_runs, load_run
@@ -116,25 +117,10 @@ def _measured(runs: Sequence[Run]) -> list[str]:
 
 
 def draw_curve(losses: Sequence[tuple[int, float]], file: Path) -> None:
-    """The loss by step as a small SVG, the same bytes for the same losses."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    grey: Any = "#7a8594"
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "loss", "font.size": 10}
-    style |= dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), grey
-    )
-    with pyplot.rc_context(style):
-        drawn, axes = pyplot.subplots(figsize=(6, 2.6), layout="constrained")
-        axes.plot([step for step, _ in losses], [loss for _, loss in losses], color="#2f6fdb", linewidth=1.4)
-        axes.set(xlabel="optimizer step", ylabel="training loss")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        drawn.savefig(file, transparent=True, metadata={"Date": None})
-        pyplot.close(drawn)
+    """The loss by step as a small figure."""
+    with figure(file, 1, (6, 2.6), 10) as (panel,):
+        panel.plot([step for step, _ in losses], [loss for _, loss in losses], color="#2f6fdb", linewidth=1.4)
+        panel.set(xlabel="optimizer step", ylabel="training loss")
 
 
 if __name__ == "__main__":

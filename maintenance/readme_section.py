@@ -10,8 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from maintenance.figures import figure
 from pipeline.analysis import Analysis, Point, Setup
 from pipeline.analysis.run_cache import RunCache
 from pipeline.schema import LabError, PromptVariant
@@ -30,17 +31,6 @@ if TYPE_CHECKING:
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 _ROOT = ASSETS.parent
-_GREY = "#7a8594"
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "results",  # the same file for the same figures
-    "text.color": _GREY,
-    "axes.labelcolor": _GREY,
-    "axes.edgecolor": _GREY,
-    "xtick.color": _GREY,
-    "ytick.color": _GREY,
-    "font.size": 11,
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         library = RunCache(Settings.from_env())
         setup = library.setup(arguments.setup)
         analyses = [library.analysis(setup, metric) for metric in arguments.metric or _metrics(setup)]
-        figure(analyses, arguments.figure)
+        draw(analyses, arguments.figure)
         arguments.readme.write_text(f"{before}{START}\n{section(analyses)}\n{END}{after}", encoding="utf-8")
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -128,21 +118,11 @@ def _left_out(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
     return f"\\* Outputs that could not be scored are left out: {'; '.join(found)}." if found else ""
 
 
-def figure(analyses: Sequence[Analysis], file: Path) -> None:
-    """The README's figure: a small chart for each metric, readable on light and dark pages."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    with pyplot.rc_context(_STYLE):
-        drawn, axes = pyplot.subplots(
-            1, len(analyses), figsize=(4.4 * len(analyses), 3.6), squeeze=False, layout="constrained"
-        )
-        for panel, analysis in zip(axes[0], analyses, strict=True):
+def draw(analyses: Sequence[Analysis], file: Path) -> None:
+    """The README's figure: a small chart for each metric."""
+    with figure(file, len(analyses), (4.4, 3.6), 11) as panels:
+        for panel, analysis in zip(panels, analyses, strict=True):
             _panel(panel, analysis)
-        drawn.savefig(file, transparent=True, metadata={"Date": None} if file.suffix == ".svg" else None)
-        pyplot.close(drawn)
 
 
 def _panel(panel: Axes, analysis: Analysis) -> None:
@@ -165,8 +145,6 @@ def _panel(panel: Axes, analysis: Analysis) -> None:
     panel.set(xscale="log", title=f"{analysis.metric.name} {_arrow(analysis)}", xlabel="training samples")
     panel.set_xticks(places, names, rotation=30)
     panel.minorticks_off()
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False)
 
 

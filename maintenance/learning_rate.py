@@ -25,7 +25,7 @@ from training.command_line import run_verb
 from training.jobs.progress import Reporter
 
 
-def recipe(
+def learning_rate(
     learning_rates: str = "5e-4,1e-3,2e-3,4e-3",
     sizes: str = "200,1000,5000",
     prompt: PromptVariant = "regular",
@@ -91,7 +91,7 @@ def recipe(
         "dataset_fingerprint": dataset.fingerprint,
         "versions": package_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python -m maintenance.recipe --learning-rates {learning_rates} --sizes {sizes} "
+        "command": f"python -m maintenance.learning_rate --learning-rates {learning_rates} --sizes {sizes} "
         f"--prompt {prompt} --held-out {held_out}",
     }
 
@@ -108,4 +108,4 @@ def _bits(engine: TorchEngine, column: Column, samples: Sequence[Sample]) -> flo
 
 
 if __name__ == "__main__":
-    sys.exit(run_verb(recipe))
+    sys.exit(run_verb(learning_rate))
