@@ -18,13 +18,13 @@ _FORMATTER = HtmlFormatter(nowrap=True)
 
 
 def escape(value: object) -> str:
-    """Any value as text for HTML, in an element or in a quoted attribute."""
+    """Return any value as text for HTML, in an element or in a quoted attribute."""
     return html.escape(sendable_text(str(value)))
 
 
 @lru_cache(maxsize=256)
 def python(code: str) -> str:
-    """Python code as highlighted HTML, for a ``<pre>``."""
+    """Return Python code as highlighted HTML, for a ``<pre>``."""
     return highlight(sendable_text(code), _LEXER, _FORMATTER).removesuffix("\n")
 
 
@@ -50,9 +50,9 @@ def prose(text: str) -> str:
 
 
 def diff(old: str, new: str) -> str:
-    """How to get from ``old`` to ``new``, line by line, as HTML for a ``<pre>``.
+    """Return the line-by-line difference from ``old`` to ``new`` as HTML for a ``<pre>``.
 
-    Each line is led by a sign, so that it does not take colors to read.
+    Each line starts with a sign, so that the difference can be read without colors.
     """
     kinds = {"- ": "del", "+ ": "ins", "  ": "same"}
     lines = [

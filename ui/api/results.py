@@ -1,6 +1,6 @@
-"""The ``/results`` endpoint.
+"""The endpoint ``/results``.
 
-No ``from __future__ import annotations``: Gradio reads the types as they stand.
+No ``from __future__ import annotations`` here: Gradio reads the types as they stand.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SetupRow(TypedDict):
-    """An evaluation set-up: its key, what it is, the metrics and checkpoints that it has."""
+    """An evaluation set-up with its metrics and the keys of its columns."""
 
     key: str
     label: str
@@ -24,9 +24,11 @@ class SetupRow(TypedDict):
 
 
 class Results(TypedDict):
-    """One metric in one set-up, and which other set-ups there are; null stands for a figure not to be had.
+    """One metric in one set-up, and a list of all set-ups; null stands where there is no number.
 
-    points: each training-set size with its score and 95% interval. pairs: every tested pair, p after Holm.
+    Attributes:
+        points: each training-set size with its score and 95% interval.
+        pairs: every tested pair, with p after Holm's correction.
     """
 
     setups: list[SetupRow]
@@ -48,7 +50,7 @@ def add(presenter: "Callable[[], Presenter]", page: gr.Blocks) -> None:
 
     @endpoint
     def results(setup: str = "", metric: str = "", left_out: list[str] = []) -> Results:  # noqa: B006
-        """What the stored runs say: scores by training-set size, tested pairs, and plain sentences.
+        """Results of the stored runs: scores by training-set size, tested pairs, and sentences about them.
 
         Args:
             setup: key of an evaluation set-up; empty for the one with the most runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
@@ -222,7 +223,8 @@ class Presenter:
         # A folder for each content: two visitors may leave out different samples.
         folder = Path(self._exports.name) / hashlib.sha256(text.encode()).hexdigest()[:12]
         folder.mkdir(exist_ok=True)
-        file = folder / f"{setup.key}.{suffix}"
+        name = re.sub(r"[^\w.-]", "-", setup.key)  # a family's name may hold what a file's may not
+        file = folder / f"{name}.{suffix}"
         file.write_text(text, encoding="utf-8")
         return str(file)
 

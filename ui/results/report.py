@@ -1,4 +1,4 @@
-"""Results to take away: every score as CSV, all figures as JSON, or one HTML page that needs nothing else."""
+"""Exports of results: every score as CSV, all figures as JSON, or one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -27,45 +27,42 @@ h2 { margin-top: 2.5rem; border-top: 1px solid #dfe4ea; padding-top: 1rem; }
 
 
 def csv(setup: Setup, excluded: Collection[str] = ()) -> str:
-    """Every score of every run, one a line."""
+    """Return every score of every run, one a line."""
     table = long_table([setup])
     kept = table[~table["sample"].isin(list(excluded))]
     return str(kept.to_csv(index=False, float_format=f"%.{MEASURED_DIGITS}g"))
 
 
-def json_export(library: RunCache, setup: Setup, excluded: Collection[str] = ()) -> str:
-    """Every metric's analysis, and every run's config."""
-    analyses = [as_json(library.analysis(setup, metric, excluded)) for metric in setup.metrics]
-    runs = [_config(run) for run in setup.runs]
+def json_export(runs: RunCache, setup: Setup, excluded: Collection[str] = ()) -> str:
+    """Return every metric's analysis and every run's config."""
+    analyses = [as_json(runs.analysis(setup, metric, excluded)) for metric in setup.metrics]
     whole = {
         "setup": setup_label(setup),
         "left_out": sorted(excluded),
         "analyses": analyses,
-        "pass_at_k": passes_as_json(library.passes(setup, excluded)),
-        "against_tests": agreement_as_json(library.agreement(setup, excluded)),
-        "runs": runs,
+        "pass_at_k": passes_as_json(runs.passes(setup, excluded)),
+        "against_tests": agreement_as_json(runs.agreement(setup, excluded)),
+        "runs": [_config(run) for run in setup.runs],
     }
-    return json.dumps(whole, indent=1, ensure_ascii=False)
+    return json.dumps(sendable(whole), indent=1, ensure_ascii=False)
 
 
 def html(
-    library: RunCache,
+    runs: RunCache,
     published: Sequence[Reported],
     setup: Setup,
     metric: str,
     excluded: Collection[str] = (),
 ) -> str:
-    """One page that needs nothing else: every metric with chart, table, tests and samples, and the configs.
+    """Make a self-contained page: each metric with chart, table, tests and samples, and all configs.
 
     The chosen metric comes first.
     """
     from plotly.offline import get_plotlyjs
 
     order = sorted(setup.metrics, key=lambda name: name != metric)
-    sections = "".join(
-        _section(library.analysis(setup, name, excluded), published, excluded) for name in order
-    )
-    sections += _against_tests(library, setup, excluded)
+    sections = "".join(_section(runs.analysis(setup, name, excluded), published, excluded) for name in order)
+    sections += _against_tests(runs, setup, excluded)
     configs = "".join(
         f"<details><summary>{escape(column_label(run.config.as_column))}</summary><pre>"
         f"{escape(json.dumps(_config(run), indent=1))}</pre></details>"
@@ -96,12 +93,12 @@ def _section(analysis: Analysis, published: Sequence[Reported], excluded: Collec
     )
 
 
-def _against_tests(library: RunCache, setup: Setup, excluded: Collection[str]) -> str:
+def _against_tests(runs: RunCache, setup: Setup, excluded: Collection[str]) -> str:
     """The other metrics held against execution, and pass@k; empty where nothing was executed."""
     if setup.execution is None:
         return ""
-    found = library.agreement(setup, excluded)
-    passes = against_tests.passes(library.passes(setup, excluded))
+    found = runs.agreement(setup, excluded)
+    passes = against_tests.passes(runs.passes(setup, excluded))
     return f"<h2>Metrics against tests</h2>{against_tests.agreement(setup, found)}{passes}"
 
 
