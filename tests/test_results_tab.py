@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,9 +13,13 @@ from gradio_client import Client
 from maintenance import readme_section as readme
 from pipeline.analysis import analyze, find_setups
 from pipeline.analysis.reported import load_reported
+from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
-from pipeline.schema import LabError, SamplingParams
-from tests.made_up_runs import BERT, BITS, CHRF, GREEDY, JUDGE, bare_settings, make_run
+from pipeline.models.families import get_family
+from pipeline.schema import LabError
+from pipeline.settings import Settings
+from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, bare_settings, make_run
+from training.jobs.arguments import evaluation_sampling
 from ui.results import charts, drilldown, report, tables
 from ui.results import tab as results
 from ui.results.presenter import Presenter
@@ -138,13 +141,12 @@ def test_a_run_whose_checkpoint_is_not_here_says_so_in_its_pane_and_in_the_list(
 
 
 def test_results_opens_on_the_sampling_that_evaluations_use_by_default(tmp_path):
-    settings, default = bare_settings(tmp_path), SamplingParams()
-    runs = [
-        make_run(settings, size, decoding=how, created=f"{day}T00:00:00+00:00")
-        for size in (0, 200)
-        for how, day in ((GREEDY, "2026-01-02"), (default, "2026-01-03"))
-    ]
-    assert [setup.decoding for setup in find_setups(runs)] == [default, replace(GREEDY, min_p=0.0)]
+    """Otherwise an own checkpoint could not be compared with the shipped ones."""
+    settings = Settings(tmp_path)
+    first = RunCache(settings).setup("")
+    assert (
+        first.decoding.temperature == evaluation_sampling(get_family(settings, first.family), {}).temperature
+    )
 
 
 def test_the_runs_list_tells_the_unfinished(tmp_path):

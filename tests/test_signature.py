@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.schema import FieldError, LabError
 from tests.jobs_kit import ROOT, local_runner
+from training.jobs import Runner
 from training.jobs.signature import Parameter, Verb, job_parameters, parameters, validate
 from training.sweep import VERBS
 from ui.api.jobs import submission
@@ -109,6 +110,14 @@ def test_an_endpoint_takes_0_where_a_verb_takes_nothing(tmp_path: Path) -> None:
     assert (row["arguments"]["max_steps"], row["arguments"]["learning_rate"]) == (None, None)
     assert row["arguments"]["epochs"] == 2
     assert row["command"] == "python -m tests.verbs.finetune --subset-size=300 --epochs=2"
+
+
+def test_an_endpoint_takes_minus_1_where_0_is_a_value_of_its_own(tmp_path: Path) -> None:
+    runner = local_runner(tmp_path)
+    submit = submission(Runner(runner.settings, runner.records, runner.backend, VERBS), "evaluate")
+    for temperature, kept in ((-1, None), (0, 0.0), (0.5, 0.5)):
+        row = submit("baseline", samples=3, temperature=temperature)
+        assert row["arguments"]["temperature"] == kept
 
 
 def rcl(*arguments: str) -> subprocess.CompletedProcess[str]:

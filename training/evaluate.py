@@ -13,7 +13,7 @@ from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.schema import LabError, PromptVariant, SamplingParams
+from pipeline.schema import LabError, PromptVariant
 from pipeline.scoring.judge.config import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_TEMPERATURE,
@@ -31,6 +31,7 @@ from training.jobs.arguments import (
     Temperature,
     Votes,
     column_key,
+    evaluation_sampling,
     judge_config,
 )
 from training.jobs.progress import Reporter
@@ -47,7 +48,7 @@ def evaluate(
     judge: JudgeChoice = "none",
     judge_model: str = "gpt-4o",
     votes: Votes = 1,
-    temperature: Temperature = 0.1,
+    temperature: Temperature | None = None,
     max_new_tokens: NewTokens | None = None,
     seed: Seed = 42,
     training_seed: Seed = 42,
@@ -68,7 +69,7 @@ def evaluate(
         judge: CodeJudge method; the key comes from OPENAI_API_KEY, another server from OPENAI_BASE_URL
         judge_model: model that judges
         votes: how often each answer is judged, an odd number
-        temperature: of generation; 0 is greedy
+        temperature: of generation, instead of the family's own; 0 is greedy
         max_new_tokens: most tokens of an answer, instead of the family's own
         seed: of the sampling
         training_seed: which checkpoint, where a size was trained with several seeds
@@ -91,7 +92,7 @@ def evaluate(
     column = get_column(settings, chosen, column_key(subset_size, prompt, training_seed))
     plan = EvaluationPlan(
         samples=samples,
-        sampling=SamplingParams(float(temperature), 0.1, max_new_tokens or chosen.max_new_tokens, seed),
+        sampling=evaluation_sampling(chosen, arguments),
         judge=_judge(settings, arguments),
         resume=resume,
         root=output or runs_dir(settings),

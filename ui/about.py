@@ -37,7 +37,8 @@ _PROTOCOL = """
 * Test samples: for `arxivdl`, rows of at most 1,000 characters (augmented: files of at most 5,000), 80/20
   split with seed 42, 200 test samples. `packages` is harvested from the installed deep-learning packages and
   split in the same way. Training subsets are nested: each smaller subset is the beginning of each larger one.
-* Sampling: temperature 0.1, min-p 0.1 and seed 42 by default.
+* Sampling: greedy for the embedded family, which is as its stored runs; for Llama temperature 0.1, min-p 0.1
+  and seed 42.
 * Training: LoRA, 3 epochs, loss on the completion only.
 
 ## Licenses

@@ -74,7 +74,7 @@ class Setup:
 
 
 def find_setups(runs: Iterable[Run]) -> list[Setup]:
-    """Group the runs into set-ups: most runs first, and among equal ones the protocol's sampling first."""
+    """Group the runs into set-ups: most runs first, and among equal ones the lower temperature first."""
     alike: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         place = (run.config.family, run.config.dataset, _decoding(run.config))
@@ -83,12 +83,7 @@ def find_setups(runs: Iterable[Run]) -> list[Setup]:
     for (*shared, _, ids), group in alike.items():
         by_place.setdefault((*shared, len(ids)), []).append(group)  # type: ignore[arg-type]
     setups = [_setup(group) for groups in by_place.values() for group in _join_variants(groups)]
-    return sorted(setups, key=lambda setup: (-len(setup.runs), not _as_protocol(setup.decoding), setup.key))
-
-
-def _as_protocol(sampling: SamplingParams) -> bool:
-    """Whether this is the sampling of an evaluation with default arguments."""
-    return sampling == SamplingParams(max_new_tokens=sampling.max_new_tokens)
+    return sorted(setups, key=lambda setup: (-len(setup.runs), setup.decoding.temperature, setup.key))
 
 
 def test_set(run: Run) -> tuple[str, tuple[str, ...]]:

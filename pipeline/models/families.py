@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.schema import LabError
+from pipeline.schema import LabError, SamplingParams
 from pipeline.settings import Settings
 
 DEFAULT_FAMILY = "smollm2-135m"
@@ -31,6 +31,7 @@ class Family:
     Attributes:
         dataset: name of the dataset that it is trained and evaluated on.
         sequence_length: the largest number of tokens of prompt and completion together.
+        temperature: of generation, unless another one is asked for; the shipped runs were made with it.
         batch_size: samples in an optimizer step, or rows of ``sequence_length`` tokens where it packs.
         packing: whether training fills rows with whole samples, which do not attend to each other.
         base: the base model: a file of an installed package, or a hub id.
@@ -44,6 +45,7 @@ class Family:
     dataset: str
     sequence_length: int
     max_new_tokens: int
+    temperature: float
     lora_r: int
     lora_alpha: int
     learning_rate: float
@@ -53,6 +55,11 @@ class Family:
     base_names: tuple[str, ...]
     templates: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """How it generates, unless another way is asked for."""
+        return SamplingParams(self.temperature, max_new_tokens=self.max_new_tokens)
 
     @property
     def embedded(self) -> bool:
@@ -91,6 +98,7 @@ def _family(name: str, row: dict[str, Any]) -> Family:
         dataset=row["dataset"],
         sequence_length=row["sequence_length"],
         max_new_tokens=row["max_new_tokens"],
+        temperature=float(row["temperature"]),
         lora_r=row["lora"]["r"],
         lora_alpha=row["lora"]["alpha"],
         learning_rate=row["training"]["learning_rate"],

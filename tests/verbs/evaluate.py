@@ -9,7 +9,7 @@ from pipeline.evaluation.runs import RunConfig
 from pipeline.evaluation.store import append_attempts, create_run, runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, get_family
-from pipeline.schema import Attempt, Completion, PromptVariant, SamplingParams, Score, Task
+from pipeline.schema import Attempt, Completion, PromptVariant, Score, Task
 from pipeline.settings import Settings
 from training.command_line import run_verb
 from training.jobs.arguments import Size, column_key, judge_config
@@ -48,7 +48,7 @@ def evaluate(
         dataset=chosen.dataset if suite == "none" else suite,
         dataset_fingerprint="none",
         sample_ids=ids,
-        decoding=SamplingParams(max_new_tokens=chosen.max_new_tokens),
+        decoding=chosen.sampling,
     )
     folder = create_run(runs_dir(settings), config)
     done = Completion(config.fingerprint, "pass", 1, "stop", 0.1)

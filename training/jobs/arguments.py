@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from annotated_types import Interval
 from pydantic import AfterValidator
 
 from pipeline.models.checkpoints import checkpoint_name
-from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant
+from pipeline.models.families import Family
+from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant, SamplingParams
 from pipeline.scoring.judge.config import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, OPENAI_URL, JudgeConfig
 from pipeline.settings import Settings
 
@@ -92,6 +94,13 @@ def column_key(subset_size: str, prompt: PromptVariant, training_seed: int = DEF
     size = parse_size(subset_size)
     name = checkpoint_name(size, prompt, training_seed) if size else BASELINE
     return f"{name.replace(f'-{prompt}', '', 1)}/{prompt}"
+
+
+def evaluation_sampling(family: Family, arguments: Mapping[str, Any]) -> SamplingParams:
+    """How an evaluation samples: as its arguments say, and else as its family does."""
+    names = ("temperature", "max_new_tokens", "seed")
+    given = {name: arguments[name] for name in names if arguments.get(name) is not None}
+    return replace(family.sampling, **given)
 
 
 def judge_config(settings: Settings, arguments: Mapping[str, Any]) -> JudgeConfig | None:

@@ -16,10 +16,17 @@ from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.evaluation.store import list_runs, load_config, load_run
 from pipeline.models.checkpoints import checkpoint_name, get_column, list_checkpoints
 from pipeline.models.families import Family, get_family
-from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError, SamplingParams
+from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError
 from pipeline.scoring.execution.suite import DATASETS
 from pipeline.settings import Settings
-from training.jobs.arguments import BASELINE, judge_config, parse_prompts, parse_seeds, parse_sizes
+from training.jobs.arguments import (
+    BASELINE,
+    evaluation_sampling,
+    judge_config,
+    parse_prompts,
+    parse_seeds,
+    parse_sizes,
+)
 from training.jobs.limits import evaluated_column
 from training.jobs.recipe import RECORD, other_hyperparameters
 from training.jobs.records import Records
@@ -141,10 +148,9 @@ def _evaluated(
 ) -> bool:
     """Whether one of the runs is complete and of these very weights, as it is asked for now."""
     judge = judge_config(settings, wanted)
-    most = wanted.get("max_new_tokens") or family.max_new_tokens
-    decoding = SamplingParams(wanted.get("temperature", 0.1), 0.1, most, wanted.get("seed", DEFAULT_SEED))
+    sampling = evaluation_sampling(family, wanted)
     dataset = _suite_dataset(wanted.get("suite", "none")) or family.dataset
-    asked = (evaluated_column(wanted), checkpoint.fingerprint, dataset, wanted["samples"], decoding)
+    asked = (evaluated_column(wanted), checkpoint.fingerprint, dataset, wanted["samples"], sampling)
     for folder, config in configs.items():
         samples = len(config.sample_ids)
         if (config.column, config.fingerprint, config.dataset, samples, config.decoding) == asked:

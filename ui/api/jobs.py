@@ -113,7 +113,7 @@ def submission(runner: Runner, kind: str) -> Callable[..., JobRow]:
     """The function that submits a kind of job; its parameters are the verb's, and a token.
 
     A field in Gradio's API page always has a value, so where the verb takes None the endpoint takes 0, or an
-    empty text.
+    empty text, or −1 where 0 is a value of its own.
     """
     verb = runner.verb(kind)
     parameters = job_parameters(verb)
@@ -130,7 +130,7 @@ def submission(runner: Runner, kind: str) -> Callable[..., JobRow]:
         require_launch(runner.settings, convert(_TOKEN.name, arguments.pop(_TOKEN.name), str))
         for parameter in parameters:
             value = arguments[parameter.name]
-            if parameter.optional and value in (0, "") and not isinstance(value, bool):
+            if parameter.optional and not isinstance(value, bool) and value == _unset(parameter):
                 arguments[parameter.name] = None
         return row(runner.submit(kind, arguments, owner="API"))
 
@@ -148,7 +148,7 @@ def _api_parameter(kind: str, parameter: Parameter) -> inspect.Parameter:
     if parameter.required:
         default = _DEFAULTS.get((kind, parameter.name), inspect.Parameter.empty)
     elif default is None:
-        default = parameter.kind()
+        default = _unset(parameter)
     hint = Literal[parameter.choices] if parameter.choices else parameter.kind
     return inspect.Parameter(parameter.name, _EITHER, default=default, annotation=hint)
 
@@ -156,7 +156,12 @@ def _api_parameter(kind: str, parameter: Parameter) -> inspect.Parameter:
 def _not_set(parameter: Parameter) -> str:
     if not parameter.optional:
         return ""
-    return "; empty if not set" if parameter.kind is str else "; 0 if not set"
+    return f"; {'empty' if parameter.kind is str else _unset(parameter)} if not set"
+
+
+def _unset(parameter: Parameter) -> Any:
+    """What stands for "not set": 0 or an empty text; −1 where 0 is a value of its own."""
+    return -1 if parameter.bounds and parameter.bounds[0] <= 0 else parameter.kind()
 
 
 def add(runner: Runner, page: gr.Blocks) -> None:

@@ -8,7 +8,6 @@ from threading import Event
 from pipeline.models.families import get_family
 from pipeline.schema import Attempt
 from ui import panes
-from ui.compare.form import default_sampling
 from ui.lab import Lab
 from ui.labels import sampling_label, task_label
 from ui.markup import escape
@@ -41,7 +40,7 @@ class Comparison:
         if not self.attempts:
             return panes.EMPTY
         asked = self.attempts[0].task
-        sampling = self.view.sampling or default_sampling(get_family(lab.settings, self.view.family))
+        sampling = self.view.sampling or get_family(lab.settings, self.view.family).sampling
         heading = (
             f'<header class="answers-to"><h2>Answers to <code>{escape(task_label(asked))}</code></h2>'
             f"<span>{escape(sampling_label(sampling))}</span></header>"

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import SamplingParams
 from pipeline.settings import Settings
 from ui.callbacks import QUIET
@@ -59,7 +59,7 @@ def build(lab: Lab, page: gr.Blocks) -> Form:
 
 
 def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
-    first = default_sampling(get_family(settings, str(family.value)))
+    first = get_family(settings, str(family.value)).sampling
     with gr.Accordion("Decoding settings", open=False), gr.Row():
         # Without Gradio's limits and rounding: ``check_sampling`` refuses a bad value by the field's name.
         temperature = gr.Number(
@@ -68,13 +68,9 @@ def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
         min_p = gr.Number(first.min_p, label=LABELS["min_p"], min_width=190)
         most = gr.Number(first.max_new_tokens, label=LABELS["max_new_tokens"], min_width=190)
         seed = gr.Number(first.seed, label=LABELS["seed"], min_width=190)
-    family.input(lambda name: get_family(settings, name).max_new_tokens, family, most, **QUIET)
-    return [temperature, min_p, most, seed]
-
-
-def default_sampling(family: Family) -> SamplingParams:
-    """How a family generates unless the visitor changes it."""
-    return SamplingParams(max_new_tokens=family.max_new_tokens)
+    numbers = [temperature, min_p, most, seed]
+    family.input(lambda name: astuple(get_family(settings, name).sampling), family, numbers, **QUIET)
+    return numbers
 
 
 def read_view(
@@ -93,7 +89,7 @@ def read_view(
         sample="" if own else sample_id,
         instruction=instruction.strip() if own else "",
         context=code if own else "",
-        sampling=None if chosen == default_sampling(family) else chosen,
+        sampling=None if chosen == family.sampling else chosen,
     )
 
 
@@ -105,6 +101,6 @@ def open_view(lab: Lab, form: Form, view: View) -> Updates:
     }
     if view.family or view.sampling:
         family = get_family(lab.settings, view.family or DEFAULT_FAMILY)
-        sampling = view.sampling or default_sampling(family)
+        sampling = view.sampling or family.sampling
         updates |= dict(zip(form.sampling, astuple(sampling), strict=True))
     return updates

@@ -16,7 +16,7 @@ from ui import panes, pieces
 from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor
 from ui.compare import task
 from ui.compare.comparison import Comparison
-from ui.compare.form import LABELS, Form, default_sampling, read_view
+from ui.compare.form import LABELS, Form, read_view
 from ui.compare.task import OWN, Place
 from ui.lab import Lab, Stage
 from ui.markup import escape
@@ -134,7 +134,7 @@ def _run(lab: Lab, comparison: Comparison, place: Place | None) -> Iterator[Stag
     view = comparison.view
     family = get_family(lab.settings, view.family)
     columns = choose_columns(lab.settings, family, view.columns)
-    sampling = check_sampling(view.sampling or default_sampling(family))
+    sampling = check_sampling(view.sampling or family.sampling)
     if place and not view.sample:
         variants = [column.variant for column in columns]
         for message in task.dataset(lab, view.family, variants, again=True).wait():
