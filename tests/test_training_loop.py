@@ -115,17 +115,17 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_the_last_save_stays(
 ) -> None:
     model = new_model(short, replace(small, learning_rate=1e30))
     with pytest.raises(
-        LabError, match=r"stopped at step \d of 6: the .* is (nan|inf).*what was saved before stays"
+        LabError, match=r"stopped at step \d of 6: the .* is (nan|inf).*save of step \d stays"
     ):
         train(model, rows, replace(small, learning_rate=1e30), tmp_path)
     assert list(tmp_path.glob("step-*/state.safetensors"))
 
 
-def test_the_loss_of_held_out_samples_is_measured_at_every_save(
+def test_the_loss_of_held_out_samples_is_measured_at_the_end(
     short: Settings, small: Family, rows: list[loop.Row], tmp_path: Path
 ) -> None:
     log = train(new_model(short, small), rows[:8], small, tmp_path, held_out=rows[8:])
-    assert [step for step, _ in log.held_out_loss] == [1, 2, 3, 4]
+    assert [step for step, _ in log.held_out_loss] == [4]  # on a CPU at the end only
 
 
 def test_every_epoch_holds_every_sample_once_in_an_order_of_its_seed() -> None:

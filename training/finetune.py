@@ -25,7 +25,7 @@ from training.examples import encode_all
 from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSize
 from training.jobs.progress import Reporter
 from training.jobs.recipe import SCHEMA, check_replace, existing_checkpoint, family_for, recipe
-from training.saving import has_save, prepare_work, save_adapter
+from training.saving import last_saved_step, prepare_work, save_adapter
 
 _HELD_OUT = 64  # samples whose loss is measured beside the training loss
 
@@ -85,7 +85,7 @@ def finetune(
     samples = dataset.subset(subset_size)
     wanted = recipe(chosen, dataset, subset_size, prompt, seed, epochs, max_steps, kind)
     work = target.with_name(target.name + ".part")
-    if resume and not has_save(work):
+    if resume and last_saved_step(work) is None:
         report(0.0, "nothing is saved that this could resume from, so it starts at the beginning")
         resume = False
     prepare_work(work, wanted, resume)

@@ -61,7 +61,7 @@ def train(
     Args:
         model: a PEFT model whose LoRA weights are new, or those of a training that goes on.
         rows: the training set; its order is drawn from the seed.
-        held_out: rows whose loss is measured ten times on the way; may be empty.
+        held_out: rows whose loss is measured ten times on the way, on a CPU at the end only; may be empty.
         family: gives learning rate and batch size.
         work: folder for what an interrupted training goes on from.
         epochs: passes over the rows.
@@ -87,7 +87,7 @@ def train(
         loss, norm = stepper.step(batch, family.learning_rate * _schedule(number - 1, steps))
         for name, value in (("loss", loss), ("gradient norm", norm)):
             if not math.isfinite(value):
-                raise not_finite(f"the {name} is {value}", number, steps)
+                raise not_finite(f"the {name} is {value}", number, steps, work)
         log.step = number
         recent.append(loss)
         if number % every == 0 or number == steps:
@@ -95,7 +95,8 @@ def train(
             recent.clear()
             report(0.02 + 0.96 * number / steps, f"step {number} of {steps}", step=number, loss=loss)
         if number % save_every == 0 or number == steps:
-            if held_out:
+            # On a CPU each measurement would take longer than many steps.
+            if held_out and (stepper.graphs or number == steps):
                 log.held_out_loss.append((number, round(stepper.loss(held_out), 4)))
             _save(stepper, log, work)
     return log

@@ -17,9 +17,10 @@ _RECIPE = "recipe.json"
 _SAVES = ("step-*/log.json", "checkpoint-*/trainer_state.json")  # of training.loop, of TRL
 
 
-def has_save(work: Path) -> bool:
-    """Whether an interrupted training in this folder saved something to go on from."""
-    return any(next(work.glob(pattern), None) for pattern in _SAVES)
+def last_saved_step(work: Path) -> int | None:
+    """The step that an interrupted training in this folder can go on from, None if it saved nothing."""
+    saves = [file.parent.name for pattern in _SAVES for file in work.glob(pattern)]
+    return max((int(name.rpartition("-")[2]) for name in saves), default=None)
 
 
 def prepare_work(work: Path, recipe: Mapping[str, Any], resume: bool) -> None:
@@ -43,11 +44,13 @@ def prepare_work(work: Path, recipe: Mapping[str, Any], resume: bool) -> None:
         raise LabError(f"The training cannot be saved in {work}: {error}") from error
 
 
-def not_finite(problem: str, step: int, steps: int) -> LabError:
+def not_finite(problem: str, step: int, steps: int, work: Path) -> LabError:
     """The error that stops a training whose loss or gradient is not finite."""
+    saved = last_saved_step(work)
+    kept = "Nothing was saved yet." if saved is None else f"The save of step {saved} stays."
     return LabError(
-        f"Training stopped at step {step} of {steps}: {problem}. No checkpoint was made; what was saved "
-        "before stays. A lower learning rate may help."
+        f"Training stopped at step {step} of {steps}: {problem}. No checkpoint was made. {kept} "
+        "A lower learning rate may help."
     )
 
 

@@ -19,6 +19,7 @@ from trl import SFTConfig, SFTTrainer
 
 from pipeline.models.families import Family
 from pipeline.models.weights import best_dtype
+from pipeline.schema import LabError
 from training.jobs.progress import Reporter
 from training.loop import TrainingLog
 from training.saving import not_finite
@@ -129,7 +130,7 @@ class _Trainer(SFTTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
-            raise not_finite(f"the loss is {float(loss)}", self.state.global_step + 1, self.state.max_steps)
+            raise _not_finite(f"the loss is {float(loss)}", self.state, self.args)
         return loss
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
@@ -148,7 +149,11 @@ class _FiniteGradients(TrainerCallback):
         gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients))
         if not math.isfinite(norm):
-            raise not_finite(f"the gradient norm is {norm}", state.global_step + 1, state.max_steps)
+            raise _not_finite(f"the gradient norm is {norm}", state, args)
+
+
+def _not_finite(problem: str, state: Any, args: Any) -> LabError:
+    return not_finite(problem, state.global_step + 1, state.max_steps, Path(args.output_dir))
 
 
 class _Progress(TrainerCallback):

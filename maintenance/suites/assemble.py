@@ -14,11 +14,11 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from pipeline.data.contamination import THRESHOLD, training_overlap
 
 from maintenance.suites.build import STEPS, Probe, probe_rows
 from maintenance.suites.record import Recorder, Recording, run_examples
 from maintenance.suites.trial import Children, Trial
-from pipeline.data.contamination import THRESHOLD, training_overlap
 from pipeline.data.packages.corpus import load_corpus
 from pipeline.data.packages.split import split_corpus
 from pipeline.schema import Sample
