@@ -8,17 +8,18 @@ import json
 import pkgutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
-from pipeline.data.contamination import THRESHOLD, training_overlap
 
 from maintenance.suites.build import STEPS, Probe, probe_rows
 from maintenance.suites.record import Recorder, Recording, run_examples
 from maintenance.suites.trial import Children, Trial
+from pipeline.data.overlap import THRESHOLD, measure_overlap
 from pipeline.data.packages.corpus import load_corpus
 from pipeline.data.packages.split import split_corpus
 from pipeline.schema import Sample
@@ -36,8 +37,7 @@ from pipeline.scoring.execution.suites.load import (
 from pipeline.scoring.execution.suites.place import load_module
 from pipeline.settings import Settings
 
-MOST_SAMPLES = 400
-_ROWS_AT_ONCE = 120
+_ROWS_AT_ONCE = 60
 _PRELOADED: dict[PackageSuite, tuple[str, ...]] = {
     "packages": (
         "transformers.modeling_utils", "transformers.modeling_outputs", "transformers.image_transforms",
@@ -48,12 +48,16 @@ _PRELOADED: dict[PackageSuite, tuple[str, ...]] = {
 _SECONDS_TO_RECORD = 600
 
 
-def build_suite(suite: PackageSuite, workers: int = 1) -> dict[str, Any]:
+def build_suite(
+    suite: PackageSuite, samples: int = 400, workers: int = 1, resume: bool = False
+) -> dict[str, Any]:
     """Choose the samples and calls of a suite, and write them to assets/suites.
 
     Args:
         suite: which suite
+        samples: the most that are kept, the first ones in the dataset's order
         workers: processes that work at the same time
+        resume: go on where the last build of the suite stopped
 
     Returns:
         The number of samples, and how many rows were left after each step.
@@ -61,12 +65,18 @@ def build_suite(suite: PackageSuite, workers: int = 1) -> dict[str, Any]:
     settings = Settings.from_env()
     torch.set_num_threads(1)
     rows = suite_rows(settings, suite)
+    log = settings.data_dir / "suites" / f"{suite}.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        log.unlink(missing_ok=True)
     for name in _PRELOADED[suite]:
         load_module(name)
     recorded = record(list(rows)) if suite == "metrics" else {}
     gc.collect()
     gc.freeze()  # so that forks share the pages
-    probes = list(until_enough(rows, lambda part: probe_rows(part, suite, recorded, workers)))
+    probes = until_enough(
+        rows, samples, log, lambda part: confirm(suite, part, probe_rows(part, suite, recorded, workers))
+    )
     return write_suite(settings, suite, rows, probes)
 
 
@@ -88,29 +98,37 @@ def record(rows: Sequence[Sample]) -> Mapping[str, Recording]:
 
 
 def until_enough(
-    rows: Sequence[Sample], probe: Callable[[Sequence[Sample]], Iterator[Probe]]
-) -> Iterator[Probe]:
-    """Probe rows in the dataset's order until enough of them are kept."""
+    rows: Sequence[Sample],
+    samples: int,
+    log: Path,
+    probe: Callable[[Sequence[Sample]], Iterable[Probe]],
+) -> list[Probe]:
+    """Probe rows in the dataset's order until enough are kept; what the log holds is not probed again."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    known = {each.id: each for each in map(Probe.from_json, lines)}
+    probes: list[Probe] = []
     kept = 0
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        for each in probe(rows[start : start + _ROWS_AT_ONCE]):
-            kept += not each.failed
-            yield each
-        print(f"{start + _ROWS_AT_ONCE:,} of {len(rows):,} rows: {kept:,} kept", file=sys.stderr, flush=True)
-        if kept >= MOST_SAMPLES:
-            return
+        part = rows[start : start + _ROWS_AT_ONCE]
+        left = [row for row in part if row.id not in known]
+        new = {each.id: each for each in probe(left)} if left else {}
+        with log.open("a") as file:
+            file.writelines(f"{each.to_json()}\n" for each in new.values())
+        for row in part:
+            probes.append((new if row.id in new else known)[row.id])
+            kept += not probes[-1].failed
+            if kept == samples:
+                return probes
+        print(f"{len(probes):,} of {len(rows):,} rows: {kept:,} kept", file=sys.stderr, flush=True)
+    return probes
 
 
 def write_suite(
     settings: Settings, suite: PackageSuite, rows: Sequence[Sample], probes: Sequence[Probe]
 ) -> dict[str, Any]:
-    """Confirm what was kept in the sandbox, and write the file that ships."""
-    samples = {sample.id: sample for sample in rows}
-    probes = confirm(suite, samples, probes)
-    place = {sample_id: at for at, sample_id in enumerate(samples)}
-    kept = sorted((each for each in probes if not each.failed), key=lambda each: place[each.id])[
-        :MOST_SAMPLES
-    ]
+    """Write the file that ships, from probes in the dataset's order."""
+    samples = {sample.id: sample for sample in rows[: len(probes)]}
+    kept = [each for each in probes if not each.failed]
     packages = sorted({samples[each.id].repo for each in kept})
     content = {
         "suite": suite,
@@ -135,12 +153,13 @@ def write_suite(
 _DISTRIBUTIONS = {"code_bert_score": "code-bert-score", "torchgen": "torch", "functorch": "torch"}
 
 
-def confirm(suite: PackageSuite, samples: Mapping[str, Sample], probes: Sequence[Probe]) -> list[Probe]:
+def confirm(suite: PackageSuite, rows: Sequence[Sample], probes: Iterable[Probe]) -> Iterator[Probe]:
     """See whether the references give the same in the sandbox, with another hash seed."""
+    probes = list(probes)
+    samples = {row.id: row for row in rows}
     specs = {
         each.id: make_spec(samples[each.id], suite, tuple(each.calls)) for each in probes if not each.failed
     }
-    confirmed: list[Probe] = []
     wanted = {name for spec in specs.values() for name in (*PRELOADED[spec.suite], spec.module)}
     # The clock tells little where the machine is busy, so the limit on it is wide.
     with Sandbox(sorted(wanted), Limits(wall_seconds=120.0)) as sandbox:
@@ -152,15 +171,14 @@ def confirm(suite: PackageSuite, samples: Mapping[str, Sample], probes: Sequence
                     one.differs(other) for one, other in zip(each.trials, got, strict=True)
                 )
                 each = each if same else replace(each, failed="confirmed", why=run.stopped)
-            confirmed.append(each)
-    return confirmed
+            yield each
 
 
 def funnel(probes: Sequence[Probe]) -> list[tuple[str, int]]:
     """How many rows were left after each step."""
     failed = Counter(each.failed for each in probes)
     left, counts = len(probes), [("rows", len(probes))]
-    for step in (*STEPS, "confirmed"):
+    for step in STEPS:
         left -= failed[step]
         counts.append((step, left))
     return counts
@@ -169,7 +187,7 @@ def funnel(probes: Sequence[Probe]) -> list[tuple[str, int]]:
 def contamination(settings: Settings, samples: Sequence[Sample]) -> dict[str, Any]:
     """How many samples share most of their token n-grams with the training split of ``packages``."""
     train = split_corpus(load_corpus(settings)).train
-    overlaps = training_overlap(samples, train, [len(train)])
+    overlaps = measure_overlap(samples, train, [len(train)])
     seen = [each.sample_id for each in overlaps if each.contaminated(len(train))]
     shares = sorted(each.shares[len(train)] for each in overlaps)
     return {

@@ -33,9 +33,10 @@ SECONDS = 1.0
 _SECONDS_TO_SEARCH = 30
 _SECONDS_TO_TRY = 20
 
-STEPS = ("imported", "called", "repeated", "outputs", "lines", "mutants", "stubs")
+STEPS = ("imported", "called", "repeated", "outputs", "lines", "mutants", "stubs", "confirmed")
 """What a row must pass, in order: its module is imported; calls return; they give the same again within a
-second; there are several outputs; lines are covered; mutants are noticed; no stub passes."""
+second; there are several outputs; lines are covered; mutants are noticed; no stub passes; the sandbox gives
+the same."""
 
 
 @dataclass

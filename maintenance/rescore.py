@@ -1,0 +1,80 @@
+"""Extract and score shipped answers again: ``python -m maintenance.rescore``, after a change of the rule.
+
+Only answers whose code is another one now are scored again; what was written stays as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.evaluation.runs import Run
+from pipeline.evaluation.store import append_attempts, load_run, pack_run
+from pipeline.schema import Attempt, Score
+from pipeline.scoring import Scorer, offline_scorers
+from pipeline.scoring.execution.scorer import executions
+from pipeline.scoring.extract import extract_code
+from pipeline.scoring.scorer import score_all
+from pipeline.settings import Settings
+from training.command_line import run_verb
+
+
+def rescore(runs: Path | None = None) -> dict[str, Any]:
+    """Extract the code of stored answers again, and score those whose code is another one now.
+
+    Args:
+        runs: folder of packed runs, instead of the shipped ones
+
+    Returns:
+        How many answers changed, by run.
+    """
+    settings = Settings.from_env()
+    root = runs or settings.assets / "results"
+    counts: dict[str, int] = {}
+    for folder in sorted(each for each in root.iterdir() if each.is_dir()):
+        run = load_run(folder)
+        changed = with_other_code(run)
+        if changed:
+            scorers = [*offline_scorers(), *executions(settings, run.config.dataset)]
+            _store(folder, score_again(run, changed, scorers))
+            counts[folder.name] = len(changed)
+    return {"changed": counts}
+
+
+def with_other_code(run: Run) -> list[Attempt]:
+    """The attempts of a run whose code today's rule takes otherwise, with the code that it takes."""
+    extracted = (
+        replace(attempt, code=extract_code(attempt.completion.text))
+        for attempt in run.attempts.values()
+        if attempt.completion and attempt.written
+    )
+    return [each for each in extracted if each.code != run.attempts[each.task.sample_id or ""].code]
+
+
+def score_again(run: Run, attempts: Sequence[Attempt], scorers: Sequence[Scorer]) -> list[Attempt]:
+    """Attempts with new scores of the metrics that the run has; judges have to judge them again."""
+    unjudged = {
+        name: Score(name, None, "its code was extracted again after it was judged") for name in run.judges
+    }
+    known = {name for attempt in run.attempts.values() for name in attempt.scores}
+    return [
+        replace(attempt, scores=unjudged | {name: score for name, score in scores.items() if name in known})
+        for attempt, scores in zip(attempts, score_all(attempts, scorers), strict=True)
+    ]
+
+
+def _store(folder: Path, attempts: Sequence[Attempt]) -> None:
+    """Put attempts in the place of a packed run's older ones."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(shutil.copytree(folder, Path(scratch) / folder.name))
+        append_attempts(copy, attempts)
+        pack_run(copy, folder.parent)
+
+
+if __name__ == "__main__":
+    sys.exit(run_verb(rescore))
