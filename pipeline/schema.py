@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,13 @@ class FieldError(LabError):
 
     def __str__(self) -> str:
         return f"{self.field} {self.problem}"
+
+
+def quoted(value: Any) -> str:
+    """A value as JSON writes it, for a message: ``"a text"``, ``false``, ``null``; long ones are cut."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    text = text.encode(errors="backslashreplace").decode()  # half of a character cannot be printed
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

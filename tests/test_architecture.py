@@ -140,6 +140,16 @@ def test_a_tab_imports_no_other_tab_and_what_tabs_share_imports_none() -> None:
     assert not wrong
 
 
+def test_no_two_classes_have_the_same_name() -> None:
+    """A private one is known in its own module only."""
+    homes: dict[str, list[str]] = {}
+    for module, tree in modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 def test_starting_the_app_imports_nothing_heavy() -> None:
     code = f"import sys, app; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

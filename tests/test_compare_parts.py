@@ -16,7 +16,7 @@ from pipeline.settings import Settings
 from tests.jobs_kit import until
 from ui.choices import checkpoint_choices, first_columns
 from ui.compare.columns import column_keys, column_note
-from ui.compare.task import Place, show_place
+from ui.compare.task import SamplePlace, show_place
 from ui.lab import Lab
 
 
@@ -86,7 +86,7 @@ def test_a_dataset_that_cannot_be_had_says_so_until_it_is_asked_for_again(
     loading = lab.dataset(family, "regular")
     until(lambda: loading.state == "failed", 5)
     for _ in range(2):  # at every tick of the page's clock
-        card, _, sample_id = show_place(lab, family.name, ["regular"], Place())
+        card, _, sample_id = show_place(lab, family.name, ["regular"], SamplePlace())
         assert "RCL_CORPUS names" in card
         assert sample_id == ""
     assert lab.dataset(family, "regular", again=True) is not loading

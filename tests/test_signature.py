@@ -55,6 +55,13 @@ def test_what_is_no_number_within_its_bounds_is_refused_under_its_name(
     str(refused.value).encode()
 
 
+def test_a_refused_value_is_quoted_as_json_writes_it() -> None:
+    for wrong, written in ((False, "false"), ("many", '"many"'), ([None, 1], "[null, 1]")):
+        with pytest.raises(FieldError) as refused:
+            validate(VERBS["finetune"], {"subset_size": wrong})
+        assert refused.value.problem == f"must be a whole number from 1 to 100,000, not {written}."
+
+
 @pytest.mark.parametrize(("kind", "verb"), VERBS.items())
 def test_text_is_one_line_of_characters_that_a_command_line_can_hold(kind: str, verb: Verb) -> None:
     for parameter in job_parameters(verb):

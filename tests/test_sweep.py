@@ -26,6 +26,9 @@ DEFAULTS = {
     "samples": 3,
     "judge": "none",
     "judge_model": "gpt-4o",
+    "votes": 1,
+    "judge_temperature": 0.5,
+    "judge_max_tokens": 512,
     "prompts": "regular",
     "seeds": "42",
     "replace": False,
@@ -127,6 +130,22 @@ def test_a_judged_run_counts_as_there_for_just_its_votes(runner: Runner, votes: 
     assert evaluated(runner.settings, job.arguments)
     assert not evaluated(runner.settings, {**job.arguments, "votes": 5})
     assert evaluated(runner.settings, {**job.arguments, "judge": "none"})
+
+
+def test_a_run_judged_with_other_settings_does_not_count_as_there(runner: Runner) -> None:
+    asked = {"subset_size": "baseline", "samples": 3, "judge": "naive"}
+    job = ended(runner, runner.submit("evaluate", asked, secrets={"OPENAI_API_KEY": "sk-test"}))
+    assert evaluated(runner.settings, job.arguments)
+    assert not evaluated(runner.settings, {**job.arguments, "judge_temperature": 1.0})
+    assert not evaluated(runner.settings, {**job.arguments, "judge_max_tokens": 4096})
+
+
+def test_a_sweep_hands_its_judge_to_every_evaluation(tmp_path: Path) -> None:
+    judge = {
+        "judge": "naive", "judge_model": "o3", "votes": 3, "judge_temperature": 1.0, "judge_max_tokens": 4096
+    }  # fmt: skip
+    steps = plan_sweep(settings_in(tmp_path), {**DEFAULTS, "sizes": "baseline", **judge})
+    assert [{name: step.arguments[name] for name in judge} for step in steps] == [judge]
 
 
 def test_a_run_of_a_test_suite_is_not_one_of_the_familys_dataset(runner: Runner) -> None:

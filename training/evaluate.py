@@ -23,6 +23,7 @@ from pipeline.scoring.judge.config import (
 from pipeline.settings import Settings
 from training.command_line import run_verb
 from training.jobs.arguments import (
+    JudgeChoice,
     JudgeTokens,
     NewTokens,
     Samples,
@@ -36,7 +37,6 @@ from training.jobs.arguments import (
 )
 from training.jobs.progress import Reporter
 
-JudgeChoice = Literal["none", "naive", "analyze", "taxonomy"]
 SuiteChoice = Literal["none", "packages", "metrics", "humaneval"]
 
 

@@ -5,16 +5,28 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.schema import LabError
+from pipeline.scoring.judge.config import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE
 from pipeline.settings import Settings
 from training.command_line import run_verb
 from training.evaluate import evaluate
 from training.finetune import finetune
 from training.jobs import Job, Runner, open_runner
-from training.jobs.arguments import Epochs, Prompts, Samples, Seeds, Sizes, Steps
+from training.jobs.arguments import (
+    Epochs,
+    JudgeChoice,
+    JudgeTokens,
+    Prompts,
+    Samples,
+    Seeds,
+    Sizes,
+    Steps,
+    Temperature,
+    Votes,
+)
 from training.jobs.progress import Reporter
 from training.jobs.signature import Verb
 
@@ -29,10 +41,13 @@ def sweep(
     epochs: Epochs = 3,
     max_steps: Steps | None = None,
     samples: Samples = 200,
-    judge: Literal["none", "naive", "analyze", "taxonomy"] = "none",
+    judge: JudgeChoice = "none",
     judge_model: str = "gpt-4o",
     *,
     replace: bool = False,
+    votes: Votes = 1,
+    judge_temperature: Temperature = DEFAULT_TEMPERATURE,
+    judge_max_tokens: JudgeTokens = DEFAULT_MAX_TOKENS,
 ) -> dict[str, Any]:
     """Fine-tune and evaluate every combination of sizes, prompt variants and seeds that is still missing.
 
@@ -50,6 +65,9 @@ def sweep(
         judge: CodeJudge method; the key comes from OPENAI_API_KEY
         judge_model: model that judges
         replace: train again what is there and was trained otherwise, and take its place
+        votes: how often each answer is judged, an odd number
+        judge_temperature: of the judge; some reasoning models take 1 only
+        judge_max_tokens: most tokens of one answer of the judge; a reasoning model needs thousands
 
     Returns:
         The sweep's id, its number of jobs, and the result of each of them.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.schema import DEFAULT_SEED, Column, SamplingParams, Task, counted
 from training.jobs.progress import duration
-from ui.line import Place
+from ui.line import PlaceInLine
 
 if TYPE_CHECKING:  # scipy comes with it, and the page does not wait for that
     from pipeline.analysis import Pair, Point, Setup
@@ -48,7 +48,7 @@ def sampling_label(sampling: SamplingParams) -> str:
     return f"{how}, at most {counted(sampling.max_new_tokens, 'token')}"
 
 
-def place_label(place: Place) -> str:
+def place_label(place: PlaceInLine) -> str:
     """``2nd in line, about 30 s``."""
     number = place.number
     ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

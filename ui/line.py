@@ -12,7 +12,7 @@ _LOOK_SECONDS = 0.5  # how often somebody who waits gets a new estimate
 
 
 @dataclass(frozen=True)
-class Place:
+class PlaceInLine:
     """The place of a turn in the line.
 
     Attributes:
@@ -41,7 +41,7 @@ class Turn:
     steps_done: int = 0
     started: float | None = None
 
-    def wait(self) -> Iterator[Place]:
+    def wait(self) -> Iterator[PlaceInLine]:
         """Yield its place, again and again, until the turn begins or is given up."""
         while not self.leaving.is_set() and (place := self.line.place(self)).number > 1:
             yield place
@@ -90,13 +90,13 @@ class Line:
             self._turns.remove(turn)
             self._start_first()
 
-    def place(self, turn: Turn | None = None) -> Place:
+    def place(self, turn: Turn | None = None) -> PlaceInLine:
         """The place of a turn; for None, the last place that a new turn could get."""
         with self._changed:
             ahead = self._turns[: self._turns.index(turn)] if turn else self._turns
             waits = [self._remaining(other) for other in ahead]
             known = [wait for wait in waits if wait is not None]
-            return Place(len(ahead) + 1, sum(known) if len(known) == len(waits) else None)
+            return PlaceInLine(len(ahead) + 1, sum(known) if len(known) == len(waits) else None)
 
     def look(self, seconds: float) -> None:
         """Sleep until the line changes, or for so long."""

@@ -89,7 +89,7 @@ _MODULE_ATTRIBUTES = _words(
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ParameterSpec:
     """One parameter of a definition.
 
     Attributes:
@@ -171,7 +171,7 @@ def uses(source: str) -> Uses:
     return found
 
 
-def parameters(function: Callable[..., Any], namespace: Mapping[str, Any]) -> list[Parameter]:
+def parameters(function: Callable[..., Any], namespace: Mapping[str, Any]) -> list[ParameterSpec]:
     """A callable's parameters, ``self`` left to the caller; ``*args`` and ``**kwargs`` are left out.
 
     Raises:
@@ -188,7 +188,7 @@ def parameters(function: Callable[..., Any], namespace: Mapping[str, Any]) -> li
             annotation = None
         elif isinstance(annotation, str):
             annotation = _evaluated(annotation, namespace)
-        found.append(Parameter(parameter.name, annotation, default, kind))
+        found.append(ParameterSpec(parameter.name, annotation, default, kind))
     return found
 
 
@@ -248,7 +248,7 @@ class Drawer:
         self.sizes = drawn if self.random.random() < 0.7 else (2, 4, 8)
         self.shape_at = self.random.choice((0, 0, 0, 1, 1, 2, 3, 4, 5))
 
-    def parameter(self, parameter: Parameter) -> str | None:
+    def parameter(self, parameter: ParameterSpec) -> str | None:
         """An expression for a parameter; None to leave it out. The name of a method's is ``method.name``."""
         if parameter.kind == "VAR_POSITIONAL":
             return None
@@ -599,7 +599,7 @@ class Constructors:
         return list(found)
 
 
-def construction(kind: type, wanted: list[Parameter], drawer: Drawer) -> str:
+def construction(kind: type, wanted: list[ParameterSpec], drawer: Drawer) -> str:
     """A call of a class with drawn arguments."""
     import torch
 
@@ -608,7 +608,7 @@ def construction(kind: type, wanted: list[Parameter], drawer: Drawer) -> str:
     return f"make.fixed({call})" if issubclass(kind, torch.nn.Module) else call
 
 
-def arguments_source(wanted: Sequence[Parameter], drawn: Mapping[str, str | None]) -> str:
+def arguments_source(wanted: Sequence[ParameterSpec], drawn: Mapping[str, str | None]) -> str:
     """Drawn arguments as the source between a call's brackets."""
     parts: list[str] = []
     by_name = False

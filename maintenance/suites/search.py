@@ -18,13 +18,13 @@ from maintenance.suites.inputs import (
     UNDRAWABLE,
     Constructors,
     Drawer,
-    Parameter,
+    ParameterSpec,
     arguments_source,
     parameters,
     uses,
 )
 from maintenance.suites.record import Recording
-from maintenance.suites.trial import Stage, Trial
+from maintenance.suites.trial import Trial, TrialNamespace
 from pipeline.scoring.execution.spec import Call, TestSpec
 from pipeline.scoring.execution.suites import place
 
@@ -69,7 +69,7 @@ def search(spec: TestSpec, recorded: Recording) -> Search:
     except (LookupError, ValueError, TypeError, RecursionError, NameError) as error:
         found.failure = f"{type(error).__name__}: {error}"[:100]
         return found
-    stage = Stage(spec, spec.reference)
+    stage = TrialNamespace(spec, spec.reference)
     if stage.failure:
         found.failure = f"its definition raises {stage.failure}"
         return found
@@ -99,7 +99,7 @@ def search(spec: TestSpec, recorded: Recording) -> Search:
 class _Attempt:
     """Runs calls and keeps those that add a line or an output."""
 
-    def __init__(self, stage: Stage, found: Search) -> None:
+    def __init__(self, stage: TrialNamespace, found: Search) -> None:
         self.stage, self.found = stage, found
         self.outputs: set[str] = set()
         self.reached: set[int] = set()
@@ -147,7 +147,7 @@ def try_sources(spec: TestSpec, sources: Sequence[str], calls: Sequence[Call]) -
     found: list[list[Trial]] = []
     started = time.process_time()
     for source in sources:
-        stage = Stage(spec, source)
+        stage = TrialNamespace(spec, source)
         trials: list[Trial] = []
         for call in calls if not stage.failure else ():
             late = sum(trial.raised == "Late" for trial in trials)
@@ -164,7 +164,7 @@ class _Generator:
     def __init__(
         self,
         drawer: Drawer,
-        wanted: Sequence[Parameter],
+        wanted: Sequence[ParameterSpec],
         build: Callable[[Values], Call | None],
         constants: Sequence[str] = (),
     ) -> None:
@@ -245,7 +245,7 @@ def _for_method(
         call = _call(f"it.{name}", wanted, values)
         return Call(f"{made}\n{call.inputs}".rstrip(), call.expression, ("it", *call.watched))
 
-    return _Generator(drawer, [Parameter("self", holder, "", "SELF"), *wanted], build)
+    return _Generator(drawer, [ParameterSpec("self", holder, "", "SELF"), *wanted], build)
 
 
 def _for_class(kind: type, entry: str, drawer: Drawer, namespace: Mapping[str, Any]) -> _Generator:
@@ -280,9 +280,9 @@ def _for_class(kind: type, entry: str, drawer: Drawer, namespace: Mapping[str, A
     return _Generator(drawer, [*wanted, *of_methods], build, constants)
 
 
-def _methods(kind: type, namespace: Mapping[str, Any]) -> list[tuple[str, list[Parameter] | None]]:
+def _methods(kind: type, namespace: Mapping[str, Any]) -> list[tuple[str, list[ParameterSpec] | None]]:
     """A class's own public methods with their parameters, None for a property."""
-    found: list[tuple[str, list[Parameter] | None]] = []
+    found: list[tuple[str, list[ParameterSpec] | None]] = []
     for name, member in vars(kind).items():
         if name.startswith("__") and name not in _METHODS_WITH_SYMBOLS:
             continue
@@ -313,7 +313,7 @@ def _steps(steps: Sequence[str], constants: Sequence[str]) -> str:
 
 
 def _call(
-    function: str, wanted: Sequence[Parameter], values: Values, *, fixed: bool = False, prefix: str = ""
+    function: str, wanted: Sequence[ParameterSpec], values: Values, *, fixed: bool = False, prefix: str = ""
 ) -> Call:
     """A call with what can change bound to names, and everything else in place."""
     lines: list[str] = []

@@ -56,7 +56,7 @@ class Trial:
         )
 
 
-class Stage:
+class TrialNamespace:
     """A namespace in which some source stands in the reference's place, as in the sandbox."""
 
     def __init__(self, spec: TestSpec, source: str) -> None:

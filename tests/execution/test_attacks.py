@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.scoring.execution.run import Run, run_calls
+from pipeline.scoring.execution.run import CallOutcomes, run_calls
 from pipeline.scoring.execution.sandbox import Limits, Sandbox, unavailable
 from pipeline.scoring.execution.spec import Call, TestSpec
 
@@ -34,7 +34,7 @@ def spec(reference: str = "def f():\n    return 1", *calls: str) -> TestSpec:
     return TestSpec("s", "humaneval", "f", reference, calls=tests)
 
 
-def attack(sandbox: Sandbox, body: str) -> Run:
+def attack(sandbox: Sandbox, body: str) -> CallOutcomes:
     """Run a function with this body; then the next candidate must work, and no process or file be left."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     run = run_calls(sandbox, f"import os, sys\ndef f():\n{lines}", spec())
@@ -45,7 +45,7 @@ def attack(sandbox: Sandbox, body: str) -> Run:
     return run
 
 
-def raised(run: Run) -> str:
+def raised(run: CallOutcomes) -> str:
     assert not run.stopped
     return run.outcomes[0].raised
 

@@ -6,7 +6,7 @@ import sys
 from typing import Any, Literal
 
 from pipeline.evaluation.runs import RunConfig
-from pipeline.evaluation.store import append_attempts, create_run, runs_dir
+from pipeline.evaluation.store import add_judge, append_attempts, create_run, runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import Attempt, Completion, PromptVariant, Score, Task
@@ -30,8 +30,11 @@ def evaluate(
     training_seed: int = 42,
     suite: Literal["none", "humaneval"] = "none",
     resume: bool = False,
+    judge_temperature: float = 0.5,
+    judge_max_tokens: int = 512,
 ) -> dict[str, Any]:
     """Write a run of the checkpoint; raises LabError where there is none."""
+    arguments = dict(locals())
     settings, report = Settings.from_env(), Reporter()
     chosen = get_family(settings, family)
     column = get_column(settings, chosen, column_key(subset_size, prompt, training_seed))
@@ -53,8 +56,8 @@ def evaluate(
     folder = create_run(runs_dir(settings), config)
     done = Completion(config.fingerprint, "pass", 1, "stop", 0.1)
     scores = {"chrF": Score("chrF", 0.5)}
-    arguments = {"judge": judge, "judge_model": judge_model, "votes": votes}
     if chosen_judge := judge_config(settings, arguments):
+        add_judge(folder, chosen_judge)
         scores[chosen_judge.name] = Score(chosen_judge.name, 1.0)
     tasks = [Task("do", reference="pass", sample_id=one, repo="repo") for one in ids]
     append_attempts(

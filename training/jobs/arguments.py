@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 from pydantic import AfterValidator
@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from pipeline.models.checkpoints import checkpoint_name
 from pipeline.models.families import Family
 from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant, SamplingParams
-from pipeline.scoring.judge.config import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE, OPENAI_URL, JudgeConfig
+from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig
 from pipeline.settings import Settings
 
 BASELINE = "baseline"
@@ -29,6 +29,7 @@ Votes = Annotated[int, Interval(ge=1, le=15)]
 Temperature = Annotated[float, Interval(ge=0, le=2)]
 NewTokens = Annotated[int, Interval(ge=1, le=4_096)]
 JudgeTokens = Annotated[int, Interval(ge=1, le=131_072)]
+JudgeChoice = Literal["none", "naive", "analyze", "taxonomy"]
 
 
 def parse_size(text: str) -> int:
@@ -115,7 +116,7 @@ def judge_config(settings: Settings, arguments: Mapping[str, Any]) -> JudgeConfi
         method=arguments["judge"],
         model=arguments["judge_model"],
         base_url=settings.judge_url or OPENAI_URL,
-        votes=arguments.get("votes", 1),
-        temperature=float(arguments.get("judge_temperature", DEFAULT_TEMPERATURE)),
-        max_tokens=arguments.get("judge_max_tokens", DEFAULT_MAX_TOKENS),
+        votes=arguments["votes"],
+        temperature=float(arguments["judge_temperature"]),
+        max_tokens=arguments["judge_max_tokens"],
     )

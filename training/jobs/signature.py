@@ -13,7 +13,7 @@ from annotated_types import Interval
 from docstring_parser import DocstringStyle, parse
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.schema import FieldError
+from pipeline.schema import FieldError, quoted
 
 Verb = Callable[..., dict[str, Any]]
 _MAX_TEXT = 2_000  # characters of a text argument
@@ -68,7 +68,7 @@ class Parameter:
             must = "not be empty" if self.kind is str else f"be {self.expected}, and it is empty"
             raise FieldError(self.name, f"must {must}.")
         if isinstance(value, bool) != (self.kind is bool):  # Python counts True as 1
-            raise FieldError(self.name, f"must be {self.expected}, not {_quoted(value)}.")
+            raise FieldError(self.name, f"must be {self.expected}, not {quoted(value)}.")
         if isinstance(value, str) and not (value.isprintable() and len(value) <= _MAX_TEXT):
             raise FieldError(self.name, f"must be one line of at most {_MAX_TEXT:,} printable characters.")
         if self.kind is str and isinstance(value, int | float):
@@ -78,7 +78,7 @@ class Parameter:
         except ValidationError as error:
             first = error.errors()[0]
             own_words = first.get("ctx", {}).get("error")  # of a check in the annotation
-            problem = str(own_words or f"must be {self.expected}, not {_quoted(value)}")
+            problem = str(own_words or f"must be {self.expected}, not {quoted(value)}")
             raise FieldError(self.name, f"{problem}.") from error
 
 
@@ -162,8 +162,3 @@ def _parameter(parameter: inspect.Parameter, hint: Any, text: str) -> Parameter:
         bounds=bounds,  # type: ignore[arg-type]
         by_name=parameter.kind is inspect.Parameter.KEYWORD_ONLY,
     )
-
-
-def _quoted(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

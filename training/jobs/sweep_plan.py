@@ -32,6 +32,8 @@ from training.jobs.recipe import RECORD, other_hyperparameters
 from training.jobs.records import Records
 
 NOTHING_MISSING = "nothing was missing"
+_SCORING = ("samples", "judge", "judge_model", "votes", "judge_temperature", "judge_max_tokens")
+"""Arguments that a sweep gives to its evaluations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
     sizes, seeds = parse_sizes(arguments["sizes"]), parse_seeds(arguments["seeds"])
     prompts = parse_prompts(arguments["prompts"])
     training = {name: arguments[name] for name in ("epochs", "max_steps")}
-    scoring = {name: arguments[name] for name in ("samples", "judge", "judge_model")}
+    scoring = {name: arguments[name] for name in _SCORING}
     known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}
     configs = _configs(settings, family)
     steps: list[Step] = []
@@ -167,6 +169,6 @@ def _suite_dataset(suite: str) -> str | None:
 
 
 def _judged(run: Run, metric: str) -> bool:
-    """Whether every sample has a verdict or a reason for none; with reasons only, the judge was not there."""
+    """Whether the judge judged every sample; without any verdict it could not be reached."""
     verdicts = run.scores(metric)
     return len(verdicts) == len(run.attempts) and any(verdict.value is not None for verdict in verdicts)

@@ -11,9 +11,8 @@ import gradio as gr
 from gradio.utils import get_function_description
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.schema import FieldError
+from pipeline.schema import FieldError, quoted
 
-_LONGEST = 60
 _LARGEST = 2**53
 """Larger numbers are not exact in every JSON reader."""
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", list: "a list"}
@@ -49,7 +48,7 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     Raises:
         FieldError: it cannot be read as one. A boolean is no number, and neither is NaN or infinity.
     """
-    problem = FieldError(name, f"must be {_in_words(kind)}, not {_shortened(value)}.")
+    problem = FieldError(name, f"must be {_in_words(kind)}, not {quoted(value)}.")
     if isinstance(value, bool) and kind is not bool:
         raise problem
     try:
@@ -75,11 +74,6 @@ def _in_words(kind: Any) -> str:
     if origin is list and options[0] in _KINDS:
         return f"a list of {_KINDS[options[0]].removeprefix('a ')}s"
     return _KINDS.get(origin or kind, "an object")
-
-
-def _shortened(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def publish(page: gr.Blocks, function: Callable[..., Any], **options: Any) -> None:

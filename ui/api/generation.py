@@ -60,7 +60,7 @@ def one_column(compare: Callable[..., Iterator[list[Answer]]]) -> Callable[..., 
     """Make ``/generate`` of ``/compare``: the same with one column, in signature and docstring too."""
 
     @wraps(compare)
-    def generate(self: "Api", column: str, *more: Any, **named: Any) -> Iterator[Answer]:
+    def generate(self: "GenerationApi", column: str, *more: Any, **named: Any) -> Iterator[Answer]:
         for answers in compare(self, [column], *more, **named):
             yield answers[0]
 
@@ -84,7 +84,7 @@ def one_column(compare: Callable[..., Iterator[list[Answer]]]) -> Callable[..., 
     return generate
 
 
-class Api:
+class GenerationApi:
     """The endpoints' functions."""
 
     def __init__(self, lab: Lab) -> None:
@@ -169,7 +169,7 @@ class Api:
 
 def add(lab: Lab, page: gr.Blocks) -> None:
     """Publish the endpoints of this module."""
-    api = Api(lab)
+    api = GenerationApi(lab)
     for function in (api.generate, api.compare, api.score):
         publish(page, function, **IN_LINE)
 

@@ -63,7 +63,7 @@ def row(job: Job) -> JobRow:
     return JobRow(command=command_line(job.command), **values)  # type: ignore[typeddict-item]
 
 
-class Api:
+class JobsApi:
     """The endpoints' functions."""
 
     def __init__(self, runner: Runner) -> None:
@@ -166,7 +166,7 @@ def _unset(parameter: Parameter) -> Any:
 
 def add(runner: Runner, page: gr.Blocks) -> None:
     """Publish the endpoints; before any other event of the page, see ``publish``."""
-    api = Api(runner)
+    api = JobsApi(runner)
     for kind in _SUBMISSIONS:
         publish(page, submission(runner, kind))
     for function in (api.jobs, api.job, api.cancel_job):

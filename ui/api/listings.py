@@ -47,7 +47,7 @@ class CheckpointRow(TypedDict):
     problem: str
 
 
-class Api:
+class ListingsApi:
     """The endpoints' functions."""
 
     def __init__(self, lab: Lab) -> None:
@@ -102,7 +102,7 @@ class Api:
 
 def add(lab: Lab, page: gr.Blocks) -> None:
     """Publish the endpoints of this module."""
-    api = Api(lab)
+    api = ListingsApi(lab)
     publish(page, api.samples)
     publish(page, api.checkpoints)
 

@@ -17,7 +17,7 @@ from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor
 from ui.compare import task
 from ui.compare.comparison import Comparison
 from ui.compare.form import LABELS, Form, read_view
-from ui.compare.task import OWN, Place
+from ui.compare.task import OWN, SamplePlace
 from ui.lab import Lab, Stage
 from ui.markup import escape
 from ui.navigation import Updates
@@ -119,7 +119,7 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
     gr.on([out.show_reference.input, out.against.input], show, shown, out.grid, **QUIET)
 
 
-def _run(lab: Lab, comparison: Comparison, place: Place | None) -> Iterator[Stage]:
+def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterator[Stage]:
     """Take a comparison from the click to the scores; keeps its attempts up to date.
 
     Args:

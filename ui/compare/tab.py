@@ -64,7 +64,7 @@ def _wire_clock(lab: Lab, form: Form, out: Output, navigation: Navigation) -> No
     picker, sample = form.picker, form.task
 
     def tick(
-        name: str, variants: list[str], place: task.Place, sample_id: str, comparison: Comparison | None
+        name: str, variants: list[str], place: task.SamplePlace, sample_id: str, comparison: Comparison | None
     ) -> Updates:
         state, message = lab.status(get_family(lab.settings, name))
         data = task.dataset(lab, name, variants)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
 
 SAMPLE, OWN = "Dataset sample", "Own instruction"
-SampleView = tuple[str, "Place", str]
+SampleView = tuple[str, "SamplePlace", str]
 """Values for ``TaskForm.sample_view``."""
 _MOVES: dict[str, Callable[[int], int]] = {
     "Previous": lambda at: at - 1,
@@ -43,7 +43,7 @@ _EXAMPLES = {
 
 
 @dataclass(frozen=True)
-class Place:
+class SamplePlace:
     """Where one is among the test samples: a search, and the position in what it finds.
 
     Without a search, ``sample`` can stand for the position: the id of a sample to go to once the dataset is
@@ -110,7 +110,7 @@ def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
             max_lines=12,
             elem_classes="mono",
         )
-    form = TaskForm(source, search, card, gr.State(Place()), gr.State(""), instruction, code)
+    form = TaskForm(source, search, card, gr.State(SamplePlace()), gr.State(""), instruction, code)
     source.change(
         lambda chosen: (gr.Column(visible=chosen == SAMPLE), gr.Column(visible=chosen == OWN)),
         source,
@@ -126,7 +126,7 @@ def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm, steps: dict[str, gr.Bu
 
     def move(by: Callable[[int], int]) -> Callable[..., SampleView]:
         return lambda family, variants, place: show_place(
-            lab, family, variants, Place(place.query, by(place.offset)), again=True
+            lab, family, variants, SamplePlace(place.query, by(place.offset)), again=True
         )
 
     for name, by in _MOVES.items():
@@ -138,16 +138,16 @@ def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm, steps: dict[str, gr.Bu
         **QUIET,
     )
 
-    def search(family: str, variants: Sequence[str], query: str, place: Place) -> SampleView:
+    def search(family: str, variants: Sequence[str], query: str, place: SamplePlace) -> SampleView:
         # A view empties the search and sets the place together: that place stays.
-        return show_place(lab, family, variants, place if place.query == query else Place(query))
+        return show_place(lab, family, variants, place if place.query == query else SamplePlace(query))
 
     # Not ``input``, which a text box sends for key presses only: not for the backspace key, not for a paste.
     form.search.change(
         search, [*where, form.search, form.place], form.sample_view, trigger_mode="always_last", **QUIET
     )
     picker.family.input(
-        lambda family, variants: ("", *show_place(lab, family, variants, Place(), again=True)),
+        lambda family, variants: ("", *show_place(lab, family, variants, SamplePlace(), again=True)),
         where,
         [form.search, *form.sample_view],
         **QUIET,
@@ -161,7 +161,7 @@ def dataset(lab: Lab, family: str, variants: Sequence[str], again: bool = False)
 
 
 def show_place(
-    lab: Lab, family: str, variants: Sequence[str], place: Place, again: bool = False
+    lab: Lab, family: str, variants: Sequence[str], place: SamplePlace, again: bool = False
 ) -> SampleView:
     """The sample at a place: as a card, the place in range, and its id, empty where there is no sample.
 
@@ -174,11 +174,11 @@ def show_place(
         data = loading.result()
         offset = data.test_place(place.sample) if place.sample else place.offset
     except LabError as error:
-        return pieces.problem(str(error)), Place(place.query, place.offset), ""
+        return pieces.problem(str(error)), SamplePlace(place.query, place.offset), ""
     found = data.matches(place.query)
     if not found:
         return f'<p class="note">No test sample matches “{escape(place.query)}”.</p>', place, ""
-    place = Place(place.query, offset % len(found))
+    place = SamplePlace(place.query, offset % len(found))
     sample = data.test[found[place.offset]]
     return pieces.sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id
 
@@ -188,7 +188,7 @@ def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
     if view.instruction:
         return {form.source: OWN, form.instruction: view.instruction, form.code: view.context}
     if view.sample:
-        family, place = view.family or DEFAULT_FAMILY, Place(sample=view.sample)
+        family, place = view.family or DEFAULT_FAMILY, SamplePlace(sample=view.sample)
         shown = show_place(lab, family, _variants(view), place, again=True)
         return {form.source: SAMPLE, form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
     return {}

@@ -69,7 +69,7 @@ _PURPOSE = {
 
 
 @dataclass(frozen=True)
-class Form:
+class VerbForm:
     """The components that stand for a verb's parameters, by name, and the key that goes with them."""
 
     kind: str
@@ -91,7 +91,7 @@ class Form:
         return arguments, {"OPENAI_API_KEY": key} if key else {}
 
 
-def build(settings: Settings, kind: str, verb: Verb) -> Form:
+def build(settings: Settings, kind: str, verb: Verb) -> VerbForm:
     """Lay out the form: what matters first, then the rest folded away."""
     fields = {field.name: field for field in job_parameters(verb)}
     gr.HTML(f'<p class="note">{_PURPOSE.get(kind, "")}</p>', padding=False)
@@ -110,7 +110,7 @@ def build(settings: Settings, kind: str, verb: Verb) -> Form:
         )
     with gr.Accordion("More settings", open=False):
         made |= {name: _component(settings, kind, fields[name]) for name in fields if name not in made}
-    return Form(kind, made, key)
+    return VerbForm(kind, made, key)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ui import pieces
 from ui.callbacks import QUIET, inform
 from ui.jobs import forms as jobs_forms
 from ui.jobs import look as jobs_look
-from ui.jobs.forms import Form
+from ui.jobs.forms import VerbForm
 from ui.jobs.look import Drawn, Look, redraw
 from ui.jobs.preview import preview
 from ui.lab import Lab
@@ -91,7 +91,7 @@ def _standing(runner: Runner) -> str:
     return said
 
 
-def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> tuple[Form, gr.Button]:
+def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> tuple[VerbForm, gr.Button]:
     form = jobs_forms.build(lab.settings, kind, runner.verb(kind))
     shown = gr.HTML(elem_classes="preview")
     start = gr.Button(
@@ -120,7 +120,7 @@ def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> 
     return form, start
 
 
-def _wire_start(runner: Runner, form: Form, start: gr.Button, token: gr.Textbox, look: Look) -> None:
+def _wire_start(runner: Runner, form: VerbForm, start: gr.Button, token: gr.Textbox, look: Look) -> None:
     def submit(request: gr.Request, token: str, *values: Any) -> list[Any]:
         arguments, secrets = form.read(values)
         require_launch(runner.settings, token)
@@ -185,7 +185,7 @@ def _wire_links(runner: Runner, look: Look, navigation: Navigation) -> None:
     navigation.add_link(look.buttons["results"].click, in_results, [look.opened])
 
 
-def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: Form) -> None:
+def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: VerbForm) -> None:
     names = ("family", "subset_size", "prompt", "training_seed")
 
     def fill_in(opened: str) -> list[Any]:

@@ -44,7 +44,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class CallOutcomes:
     """What one piece of code did under the calls of a spec.
 
     Attributes:
@@ -106,7 +106,7 @@ def sandbox_for(specs: Iterable[TestSpec], *, unsafe: bool = False) -> Sandbox:
     return Sandbox(sorted(wanted), unsafe=unsafe)
 
 
-_NOT_RUN = Run(stopped="it has not run")
+_NOT_RUN = CallOutcomes(stopped="it has not run")
 
 
 class Executor:
@@ -114,7 +114,7 @@ class Executor:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self._references: dict[str, Run] = {}
+        self._references: dict[str, CallOutcomes] = {}
 
     def execute(
         self, jobs: Sequence[tuple[str, TestSpec]], progress: Progress | None = None
@@ -156,19 +156,19 @@ class Executor:
         return replace(result, flags=flags(code, spec), seconds=time.monotonic() - start)
 
 
-def run_calls(sandbox: Sandbox, code: str, spec: TestSpec) -> Run:
+def run_calls(sandbox: Sandbox, code: str, spec: TestSpec) -> CallOutcomes:
     """What some code, a candidate's or the reference, does under the calls of a spec."""
     outcomes: list[Outcome] = []
     try:
         with sandbox.process() as process:
             if failure := _start(process, code, spec):
-                return Run(stopped=failure, verdict="errored")
+                return CallOutcomes(stopped=failure, verdict="errored")
             for call in spec.calls:
                 message = {"inputs": call.inputs, "expression": call.expression, "watched": call.watched}
                 outcomes.append(_outcome(process.ask({"call": message})))
     except EndedError as ended:
-        return Run(tuple(outcomes), str(ended), "timeout" if ended.too_long else "failed")
-    return Run(tuple(outcomes))
+        return CallOutcomes(tuple(outcomes), str(ended), "timeout" if ended.too_long else "failed")
+    return CallOutcomes(tuple(outcomes))
 
 
 def _start(process: Process, code: str, spec: TestSpec) -> str:
@@ -211,7 +211,7 @@ def _outcome(told: Any) -> Outcome:
     )
 
 
-def compare(expected: Run, got: Run, spec: TestSpec) -> ExecutionResult:
+def compare(expected: CallOutcomes, got: CallOutcomes, spec: TestSpec) -> ExecutionResult:
     """Hold a candidate's outcomes against the reference's."""
     if expected.stopped or len(expected.outcomes) != len(spec.calls):
         return ExecutionResult("unscored", f"The reference does not run here: {expected.stopped}.")

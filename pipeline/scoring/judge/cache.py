@@ -16,7 +16,7 @@ _VERSION = 1  # of the file's layout; 0 had no left_out
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JudgeAnswer:
     """What the judge wrote.
 
     Attributes:
@@ -52,15 +52,15 @@ class AnswerCache:
                 base.execute("ALTER TABLE answers ADD COLUMN left_out TEXT NOT NULL DEFAULT ''")
                 base.execute("PRAGMA user_version = 1")
 
-    def get(self, key: str) -> Answer | None:
+    def get(self, key: str) -> JudgeAnswer | None:
         """The answer under this key, if it was given before."""
         with self._open() as base:
             row = base.execute(
                 "SELECT text, finish_reason, left_out FROM answers WHERE key = ?", (key,)
             ).fetchone()
-        return Answer(row[0] or "", row[1] or "", tuple(row[2].split())) if row else None
+        return JudgeAnswer(row[0] or "", row[1] or "", tuple(row[2].split())) if row else None
 
-    def put(self, key: str, label: str, answer: Answer) -> None:
+    def put(self, key: str, label: str, answer: JudgeAnswer) -> None:
         """Keep an answer; it is on the disk when this returns."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         left_out = " ".join(answer.left_out)

@@ -29,7 +29,7 @@ from pipeline.openai_server import (
     without_key,
 )
 from pipeline.schema import LabError
-from pipeline.scoring.judge.cache import Answer, AnswerCache
+from pipeline.scoring.judge.cache import AnswerCache, JudgeAnswer
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.thinking import without_thinking
 
@@ -92,7 +92,7 @@ class JudgeClient:
 
     def ask(
         self, prompt: str, step: str, vote: int, read: Callable[[str], T], stop: threading.Event
-    ) -> tuple[Answer, T]:
+    ) -> tuple[JudgeAnswer, T]:
         """Get the judge's answer, from the cache if it was paid for before, and what is read from it.
 
         Args:
@@ -127,7 +127,7 @@ class JudgeClient:
         self._cache.put(key, f"{config.model}, {step}, vote {vote}", answer)
         return answer, value
 
-    def _read(self, answer: Answer, read: Callable[[str], T]) -> T:
+    def _read(self, answer: JudgeAnswer, read: Callable[[str], T]) -> T:
         if answer.finish_reason.lower() in _CUT_OFF:
             limit = self.config.max_tokens
             raise Unanswered(
@@ -152,7 +152,7 @@ class JudgeClient:
                 f"The last reason: {error}. All answers so far are kept. Resume the evaluation to ask again."
             )
 
-    def _ask_server(self, prompt: str, stop: threading.Event) -> Answer:
+    def _ask_server(self, prompt: str, stop: threading.Event) -> JudgeAnswer:
         """Ask one question, several times if the server has passing trouble."""
         import openai
 
@@ -171,7 +171,7 @@ class JudgeClient:
         # Raised outside the handler, so that no traceback holds the server's words: they may repeat the key.
         raise failure
 
-    def _request(self, prompt: str, stop: threading.Event) -> Answer:
+    def _request(self, prompt: str, stop: threading.Event) -> JudgeAnswer:
         if stop.is_set():
             raise Stopped
         try:
@@ -194,7 +194,7 @@ class JudgeClient:
             raise Unanswered(f"the judge refused: {self._clean(str(refusal))[:300]}")
         if not text and thought:
             text = f"<think>{thought}</think>"  # so that the reader of an unscored vote sees it
-        return Answer(self._clean(text), finish_reason, self._optional.left_out)
+        return JudgeAnswer(self._clean(text), finish_reason, self._optional.left_out)
 
     def _create(self, prompt: str) -> Any:
         """Send one request; if the server does not take the limit's name, send the other name."""
