@@ -17,7 +17,7 @@ from pipeline.evaluation.store import pack_run, runs_dir
 from pipeline.generation import open_engine
 from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, columns
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.schema import VARIANTS, LabError, PromptVariant, SamplingParams
+from pipeline.schema import DEFAULT_SEED, VARIANTS, LabError, PromptVariant, SamplingParams
 from pipeline.settings import Settings
 from training.command_line import run_verb
 from training.jobs.progress import Reporter
@@ -55,7 +55,7 @@ def ladder(
     settings = Settings.from_env()
     chosen = get_family(settings, family)
     report = Reporter()
-    plan = [(size, variant, 42) for size in _numbers(sizes) for variant in VARIANTS]
+    plan = [(size, variant, DEFAULT_SEED) for size in _numbers(sizes) for variant in VARIANTS]
     for pair in extra_seeds.split(","):
         size, _, seed = pair.partition(":")
         plan += [(_numbers(size)[0], variant, _numbers(seed)[0]) for variant in VARIANTS]
@@ -67,10 +67,10 @@ def ladder(
     engine = open_engine(settings, chosen)
     every = columns(settings, chosen).values()
     stored: list[Run] = []
-    for temperature in (0.0, 0.1):
+    for temperature in (0.0, SamplingParams().temperature):
         for variant in VARIANTS:
-            decoding = SamplingParams(temperature, 0.1, chosen.max_new_tokens)
-            what = EvaluationPlan(samples, decoding, None, resume=True, root=runs_dir(settings))
+            sampling = SamplingParams(temperature, max_new_tokens=chosen.max_new_tokens)
+            what = EvaluationPlan(samples, sampling, None, resume=True, root=runs_dir(settings))
             group = [column for column in every if column.variant == variant]
             stored += evaluate_columns(settings, chosen, group, what, report, engine)
     if ship:

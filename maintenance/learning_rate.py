@@ -18,7 +18,7 @@ from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import SIZES, checkpoint_name
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.models.fingerprints import fingerprint
-from pipeline.schema import Checkpoint, Column, LabError, PromptVariant, Sample, SamplingParams
+from pipeline.schema import DEFAULT_SEED, Checkpoint, Column, LabError, PromptVariant, Sample, SamplingParams
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.command_line import run_verb
@@ -70,7 +70,7 @@ def learning_rate(
             if done.returncode:
                 raise LabError(f"Training with {rate} failed: {done.stderr.strip()[-1000:]}")
             report(0.0, f"trained {size} with {rate}")
-            return folder / checkpoint_name(size, prompt, 42)
+            return folder / checkpoint_name(size, prompt, DEFAULT_SEED)
 
         with ThreadPoolExecutor(workers) as pool:
             folders = list(pool.map(lambda pair: train(*pair), work))
@@ -78,7 +78,7 @@ def learning_rate(
         table: dict[str, dict[str, float]] = {rate: {} for rate in rates}
         for (size, rate), folder in zip(work, folders, strict=True):
             checkpoint = Checkpoint(
-                family, f"{size}-{rate}", size, prompt, 42, folder, None, fingerprint(folder)
+                family, f"{size}-{rate}", size, prompt, DEFAULT_SEED, folder, None, fingerprint(folder)
             )
             table[rate][str(size)] = round(_bits(engine, Column(checkpoint, prompt), held), 4)
     best = min(table, key=lambda rate: sum(table[rate].values()))
@@ -97,9 +97,9 @@ def learning_rate(
 
 
 def _bits(engine: TorchEngine, column: Column, samples: Sequence[Sample]) -> float:
-    decoding = SamplingParams(max_new_tokens=engine.family.max_new_tokens)
+    sampling = SamplingParams(max_new_tokens=engine.family.max_new_tokens)
     prompts = [
-        engine.render(s.prompt, column.variant, context_around(s.full_code, s.function), decoding)
+        engine.render(s.prompt, column.variant, context_around(s.full_code, s.function), sampling)
         for s in samples
     ]
     requests = [Request(column.checkpoint, prompt.text, seed_key="") for prompt in prompts]

@@ -39,9 +39,9 @@ def settings_in(folder: Path, **changes: object) -> Settings:
 
 def local_runner(folder: Path, at_once: int | None = 2, grace: float = 1.0) -> Runner:
     """A runner with the tests' own verbs; it does nothing before ``start`` or ``tick``."""
-    settings = settings_in(folder)
+    settings = settings_in(folder, jobs_at_once=at_once)
     records = Records(folder / "jobs")
-    return Runner(settings, records, LocalBackend(records, at_once, grace), VERBS)
+    return Runner(settings, records, LocalBackend(records, settings, grace), VERBS)
 
 
 def until(ready: Callable[[], T], seconds: float = 60) -> T:

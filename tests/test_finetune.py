@@ -64,13 +64,13 @@ def test_exactly_the_function_and_the_end_token_carry_loss(
 def test_training_sees_the_very_tokens_that_generation_starts_from(
     variant: PromptVariant, engine: TorchEngine, samples: list[Sample]
 ) -> None:
-    decoding = SamplingParams(max_new_tokens=engine.family.max_new_tokens)
+    sampling = SamplingParams(max_new_tokens=engine.family.max_new_tokens)
     for sample in samples[:20]:
         context = context_around(sample.full_code, sample.function)
-        prompt = engine.render(sample.prompt, variant, context, decoding)
+        prompt = engine.render(sample.prompt, variant, context, sampling)
         row = encode(sample, variant, engine.family, engine.tokenizer)
         learned = sum(label != IGNORED for label in row["labels"])
-        if learned <= decoding.max_new_tokens:
+        if learned <= sampling.max_new_tokens:
             assert row["input_ids"][:-learned] == encode_prompt(engine.tokenizer, prompt.text)
 
 

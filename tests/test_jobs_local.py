@@ -406,11 +406,7 @@ def test_a_job_whose_key_is_gone_with_its_app_says_so(tmp_path: Path) -> None:
     assert job.result["key"] is True
 
 
-def test_a_judge_without_a_key_is_refused_before_anything_is_queued(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_judge_without_a_key_is_refused_before_anything_is_queued(runner: Runner) -> None:
     for kind, asked in (("evaluate", {"subset_size": "baseline"}), ("sweep", {"sizes": "100"})):
         with pytest.raises(LabError, match="needs a key"):
             runner.submit(kind, {**asked, "judge": "naive"})

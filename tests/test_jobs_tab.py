@@ -17,9 +17,8 @@ from pipeline.settings import Settings
 from tests.jobs_kit import ended, fake_gpus, local_runner, settings_in
 from tests.jobs_page import page_of
 from training.finetune import finetune
-from training.jobs import Job, Records, Runner
+from training.jobs import Job, Runner, open_runner
 from training.jobs.limits import may_launch, require_launch
-from training.jobs.local_backend import LocalBackend
 from training.jobs.signature import Verb, job_parameters
 from training.jobs.time_estimate import estimate
 from training.sweep import VERBS
@@ -129,7 +128,7 @@ def test_no_form_begins_with_a_checkpoint_that_ships(tmp_path: Path) -> None:
     with gr.Blocks():
         form = build_form(Settings(tmp_path), "finetune", finetune)
     values = {name: component.value for name, component in form.fields.items()}
-    runner = Runner(Settings(tmp_path), Records(tmp_path), LocalBackend(Records(tmp_path)), VERBS)
+    runner = open_runner(Settings(tmp_path), VERBS)
     assert "already" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
     assert "trained otherwise" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
 
@@ -190,7 +189,7 @@ def test_a_form_warns_of_a_gpu_that_is_missing_or_that_the_comparison_holds(
 def test_a_submission_takes_the_parameters_of_its_verb_and_a_token(
     tmp_path: Path, kind: str, verb: Verb
 ) -> None:
-    runner = Runner(settings_in(tmp_path), Records(tmp_path), LocalBackend(Records(tmp_path)), VERBS)
+    runner = open_runner(settings_in(tmp_path), VERBS)
     taken = inspect.signature(submission(runner, kind)).parameters
     names = [parameter.name for parameter in job_parameters(verb) if not parameter.by_name]
     added_later = [parameter.name for parameter in job_parameters(verb) if parameter.by_name]

@@ -224,14 +224,14 @@ def test_a_server_that_is_gone_is_said_in_words(family):
 
 
 @pytest.mark.parametrize(
-    ("decoding", "min_p"),
+    ("sampling", "min_p"),
     [(SamplingParams(0.1, 0.1), 0.1), (SamplingParams(0.0, 0.1), None), (SamplingParams(0.5, 0.0), None)],
 )
-def test_the_decoding_reaches_the_server(serve, family, decoding, min_p):
+def test_the_sampling_reaches_the_server(serve, family, sampling, min_p):
     server = serve(by_model)
-    last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], decoding))
+    last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], sampling))
     body = server.requests[0].body
-    assert (body["temperature"], body["seed"], body["max_tokens"]) == (decoding.temperature, 42, 256)
+    assert (body["temperature"], body["seed"], body["max_tokens"]) == (sampling.temperature, 42, 256)
     assert body.get("min_p") == min_p
 
 

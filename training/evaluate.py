@@ -13,7 +13,7 @@ from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.schema import LabError, PromptVariant
+from pipeline.schema import DEFAULT_SEED, LabError, PromptVariant
 from pipeline.scoring.judge.config import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_TEMPERATURE,
@@ -50,8 +50,8 @@ def evaluate(
     votes: Votes = 1,
     temperature: Temperature | None = None,
     max_new_tokens: NewTokens | None = None,
-    seed: Seed = 42,
-    training_seed: Seed = 42,
+    seed: Seed = DEFAULT_SEED,
+    training_seed: Seed = DEFAULT_SEED,
     resume: bool = False,
     output: Path | None = None,
     *,

@@ -16,7 +16,7 @@ from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
 from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import best_dtype
-from pipeline.schema import Checkpoint, PromptVariant, Sample, counted
+from pipeline.schema import DEFAULT_SEED, Checkpoint, PromptVariant, Sample, counted
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import TrainingBackend, choose, load
@@ -35,7 +35,7 @@ def finetune(
     prompt: PromptVariant = "regular",
     family: str = DEFAULT_FAMILY,
     epochs: Epochs = 3,
-    seed: Seed = 42,
+    seed: Seed = DEFAULT_SEED,
     max_steps: Steps | None = None,
     learning_rate: LearningRate | None = None,
     backend: TrainingBackend = "auto",

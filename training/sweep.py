@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.models.families import DEFAULT_FAMILY
-from pipeline.schema import LabError
+from pipeline.schema import DEFAULT_SEED, LabError
 from pipeline.scoring.judge.config import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE
 from pipeline.settings import Settings
 from training.command_line import run_verb
@@ -36,7 +36,7 @@ _LOOK_EVERY = 1.0  # seconds
 def sweep(
     sizes: Sizes,
     prompts: Prompts = "regular,augmented",
-    seeds: Seeds = "42",
+    seeds: Seeds = str(DEFAULT_SEED),
     family: str = DEFAULT_FAMILY,
     epochs: Epochs = 3,
     max_steps: Steps | None = None,

@@ -11,6 +11,7 @@ from pipeline.schema import Column, FieldError, LabError, SamplingParams
 from pipeline.settings import Settings
 
 MAX_COLUMNS = 12
+MAX_TEMPERATURE, MAX_NEW_TOKENS, MAX_SEED = 2, 4096, 2**31 - 1
 MAX_INSTRUCTION, MAX_TEXT = 20_000, 500_000
 """Characters. Less than this fits a model; the engine checks that."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -50,10 +51,12 @@ def check_number(field: str, value: float | None, low: float, high: float, whole
 def check_sampling(sampling: SamplingParams) -> SamplingParams:
     """Return the parameters with whole numbers as integers; raise ``FieldError`` if one is out of range."""
     return SamplingParams(
-        temperature=check_number("temperature", sampling.temperature, 0, 2),
+        temperature=check_number("temperature", sampling.temperature, 0, MAX_TEMPERATURE),
         min_p=check_number("min_p", sampling.min_p, 0, 1),
-        max_new_tokens=int(check_number("max_new_tokens", sampling.max_new_tokens, 1, 4096, whole=True)),
-        seed=int(check_number("seed", sampling.seed, 0, 2**31 - 1, whole=True)),
+        max_new_tokens=int(
+            check_number("max_new_tokens", sampling.max_new_tokens, 1, MAX_NEW_TOKENS, whole=True)
+        ),
+        seed=int(check_number("seed", sampling.seed, 0, MAX_SEED, whole=True)),
     )
 
 

@@ -29,6 +29,7 @@ class RunConfig:
         id: folder name, derived from what was evaluated: the same evaluation always has the same id.
         checkpoint: name, such as ``1000-regular``; ``column`` is the key that charts and the API use.
         sample_ids: the test samples, in order.
+        decoding: the sampling parameters; stored runs have this name for them.
         dataset_notes: what a reader should know of the dataset, such as copies on both sides of its split.
         judges: settings of each CodeJudge that judged it, by metric name, without keys.
         versions: of the main packages, by name.

@@ -69,9 +69,9 @@ def _ways(
     settings: Any, family: Any, base: Path, names: list[str], paths: list[Path]
 ) -> dict[str, Callable[[], int]]:
     engine = load_engine(settings, family)
-    decoding = SamplingParams(temperature=0, max_new_tokens=TOKENS)
+    sampling = SamplingParams(temperature=0, max_new_tokens=TOKENS)
     prompt = engine.render(
-        "Write a PyTorch module for scaled dot-product attention.", "regular", Context(), decoding
+        "Write a PyTorch module for scaled dot-product attention.", "regular", Context(), sampling
     ).text
     columns = [Column(Checkpoint(family.name, "baseline"), "regular")]
     for i, (name, path) in enumerate(zip(names, paths, strict=True), 1):
@@ -92,7 +92,7 @@ def _ways(
     options = {"max_new_tokens": TOKENS, "do_sample": False, "pad_token_id": engine.tokenizer.pad_token_id}
 
     def stacked() -> int:
-        *_, last = engine.stream(requests, decoding)
+        *_, last = engine.stream(requests, sampling)
         return sum(completion.tokens for completion in last)
 
     def adapter_names() -> int:

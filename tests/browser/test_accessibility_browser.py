@@ -50,7 +50,7 @@ def test_axe_finds_nothing_serious_on_the_tabs(tab: Page, app_url: str, theme: s
 
 def test_axe_finds_nothing_serious_in_the_panes_and_their_end_is_announced(tab: Page, app_url: str) -> None:
     open_app(tab, app_url, "light")
-    tab.get_by_role("button", name="Decoding settings").click()
+    tab.get_by_role("button", name="Sampling settings").click()
     tab.wait_for_timeout(500)
     tab.get_by_label("Max new tokens").fill("4")
     tab.get_by_label("100 samples (cannot be used)", exact=True).check()  # a damaged one

@@ -33,14 +33,14 @@ def pane(page: Page, name: str) -> Any:
     return page.get_by_role("region", name=name, exact=True)
 
 
-def open_decoding(page: Page) -> None:
+def open_sampling(page: Page) -> None:
     if not page.get_by_label("Max new tokens").is_visible():
-        page.get_by_role("button", name="Decoding settings").click()
+        page.get_by_role("button", name="Sampling settings").click()
         page.wait_for_timeout(500)  # text typed within the first milliseconds of what is unfolded is lost
 
 
 def set_most_tokens(page: Page, number: int) -> None:
-    open_decoding(page)
+    open_sampling(page)
     page.get_by_label("Max new tokens").fill(str(number))
     page.get_by_label("Max new tokens").press("Tab")
 
@@ -127,7 +127,7 @@ def test_an_empty_instruction_gets_one_message_and_the_answers_stay(page: Page) 
 
 
 def test_a_temperature_out_of_range_gets_a_message_and_stays_in_its_field(page: Page) -> None:
-    open_decoding(page)
+    open_sampling(page)
     temperature = page.get_by_label("Temperature")
     temperature.fill("9")
     temperature.press("Tab")

@@ -26,5 +26,5 @@ def open_runner(settings: Settings, verbs: Mapping[str, Verb]) -> Runner:
 
         backend = RayBackend(records, settings)
     else:
-        backend = LocalBackend(records, settings.jobs_at_once)
+        backend = LocalBackend(records, settings)
     return Runner(settings, records, backend, verbs)

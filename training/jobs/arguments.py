@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval
 from pydantic import AfterValidator
 
+from pipeline.evaluation.limits import MAX_NEW_TOKENS, MAX_SEED, MAX_TEMPERATURE
 from pipeline.models.checkpoints import checkpoint_name
 from pipeline.models.families import Family
 from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant, SamplingParams
@@ -17,7 +18,6 @@ from pipeline.settings import Settings
 
 BASELINE = "baseline"
 MAX_SUBSET = 100_000
-MAX_SEED = 2**31 - 1
 
 SubsetSize = Annotated[int, Interval(ge=1, le=MAX_SUBSET)]
 Epochs = Annotated[int, Interval(ge=1, le=100)]
@@ -26,8 +26,8 @@ LearningRate = Annotated[float, Interval(ge=1e-7, le=0.1)]
 Seed = Annotated[int, Interval(ge=0, le=MAX_SEED)]
 Samples = Annotated[int, Interval(ge=1, le=10_000)]
 Votes = Annotated[int, Interval(ge=1, le=15)]
-Temperature = Annotated[float, Interval(ge=0, le=2)]
-NewTokens = Annotated[int, Interval(ge=1, le=4_096)]
+Temperature = Annotated[float, Interval(ge=0, le=MAX_TEMPERATURE)]
+NewTokens = Annotated[int, Interval(ge=1, le=MAX_NEW_TOKENS)]
 JudgeTokens = Annotated[int, Interval(ge=1, le=131_072)]
 JudgeChoice = Literal["none", "naive", "analyze", "taxonomy"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 from pipeline.schema import LabError
-from pipeline.settings import ROOT
+from pipeline.settings import ROOT, Settings
 from training.jobs import job_files as files
 from training.jobs import processes
 from training.jobs.gpus import visible_gpus
@@ -26,16 +26,16 @@ _KEEPER = "training.jobs.child"
 
 
 class LocalBackend:
-    """Starts keepers and finds them again. ``at_once`` is how many jobs may run at the same time."""
+    """Starts keepers and finds them again; ``grace`` is how many seconds a job has to stop."""
 
     name = "local"
 
-    def __init__(self, records: Records, at_once: int | None = None, grace: float = 10.0) -> None:
-        """One job a GPU, or one in all where there is none, unless ``at_once`` allows fewer or more."""
-        self._records = records
+    def __init__(self, records: Records, settings: Settings, grace: float = 10.0) -> None:
+        """One job for each GPU, or one if there is no GPU, unless the settings allow fewer or more."""
+        self._records, self._settings = records, settings
         self._grace = grace
         self._keepers: dict[str, subprocess.Popen[bytes]] = {}
-        places = [f"{_GPU}{gpu}" for gpu in visible_gpus()]
+        at_once, places = settings.jobs_at_once, [f"{_GPU}{gpu}" for gpu in visible_gpus()]
         self.slots: Sequence[str] = (
             places[:at_once] if places else [f"place {i + 1}" for i in range(at_once or 1)]
         )
@@ -47,11 +47,10 @@ class LocalBackend:
         return f"this machine, {len(self.slots)} {what}, {on}"
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
-        """A judge needs its key before hours of work, not after; what else is missing, the verb says."""
+        """Check that a judge has its key, before hours of work."""
         if job.kind != "evaluate" or job.arguments.get("judge", "none") == "none":
             return
-        known = {**os.environ, **secrets}
-        if not (known.get("OPENAI_API_KEY") or known.get("OPENAI_BASE_URL")):
+        if not (secrets.get("OPENAI_API_KEY") or self._settings.judge_key or self._settings.judge_url):
             raise LabError(
                 "The judge needs a key. Give it with this job, or start the app with OPENAI_API_KEY, or with "
                 "OPENAI_BASE_URL for a server that needs none."
@@ -62,7 +61,7 @@ class LocalBackend:
         folder = self._records.folder(job.id)
         folder.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if name not in _KEEP_OUT}
-        environment |= {**secrets, "RCL_DATA_DIR": str(self._records.root.parent), "PYTHONUNBUFFERED": "1"}
+        environment |= {**secrets, "RCL_DATA_DIR": str(self._settings.data_dir), "PYTHONUNBUFFERED": "1"}
         if job.slot and job.slot.startswith(_GPU):
             environment["CUDA_VISIBLE_DEVICES"] = job.slot.removeprefix(_GPU)
         keeper = [sys.executable, "-m", _KEEPER, str(self._records.root), job.id, str(job.attempt)]

@@ -15,7 +15,6 @@ from pipeline.evaluation.limits import MAX_COLUMNS, check_sampling, check_text, 
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import (
-    DEFAULT_SEED,
     Attempt,
     Checkpoint,
     Column,
@@ -30,6 +29,8 @@ from pipeline.scoring import extract_code, score_all
 from ui.api.endpoint import endpoint, publish
 from ui.callbacks import IN_LINE, visitor
 from ui.lab import Lab
+
+_DEFAULT = SamplingParams()
 
 
 class ScoreRow(TypedDict):
@@ -97,10 +98,10 @@ class GenerationApi:
         sample_id: str = "",
         context: str = "",
         family: str = DEFAULT_FAMILY,
-        temperature: float = 0.1,
-        min_p: float = 0.1,
-        max_new_tokens: int = 256,
-        seed: int = DEFAULT_SEED,
+        temperature: float = _DEFAULT.temperature,
+        min_p: float = _DEFAULT.min_p,
+        max_new_tokens: int = _DEFAULT.max_new_tokens,
+        seed: int = _DEFAULT.seed,
     ) -> Iterator[list[Answer]]:
         """Generate with up to twelve checkpoints in one batch; streams all answers, and ends with scores.
 
@@ -110,7 +111,7 @@ class GenerationApi:
             sample_id: a test sample (see /samples), instead of an instruction
             context: code of the file around it, which the augmented prompt shows
             family: model family
-            temperature: 0 for greedy decoding, at most 2
+            temperature: 0 for greedy, at most 2
             min_p: drops tokens less likely than this share of the likeliest one
             max_new_tokens: an answer is cut off after this many tokens
             seed: fixes the random draws of every column

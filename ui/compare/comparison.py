@@ -61,7 +61,7 @@ class Comparison:
             "sample": "sample",
             "instruction": "instruction",
             "context": "code around it",
-            "sampling": "decoding settings",
+            "sampling": "sampling settings",
         }
         changed = [
             name for key, name in names.items() if getattr(self.moved_on, key) != getattr(self.view, key)

@@ -60,7 +60,7 @@ def build(lab: Lab, page: gr.Blocks) -> Form:
 
 def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
     first = get_family(settings, str(family.value)).sampling
-    with gr.Accordion("Decoding settings", open=False), gr.Row():
+    with gr.Accordion("Sampling settings", open=False), gr.Row():
         # Without Gradio's limits and rounding: ``check_sampling`` refuses a bad value by the field's name.
         temperature = gr.Number(
             first.temperature, label=f"{LABELS['temperature']} (0: greedy)", min_width=190

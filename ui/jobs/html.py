@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.schema import counted
+from pipeline.schema import DEFAULT_SEED, counted
 from pipeline.scoring import metric_of
 from training.jobs import Job, duration
 from ui import numbers
@@ -32,8 +32,8 @@ def title(job: Job) -> str:
         return f"Sweep {sizes} · {prompts} · seed{'s' if ',' in seeds else ''} {seeds}"
     size = str(given.get("subset_size", ""))
     parts = [f"{int(size):,}" if size.isdigit() else size, str(given.get("prompt", ""))]
-    seed = given.get("training_seed" if job.kind == "evaluate" else "seed", 42)
-    parts += [f"seed {seed}"] if seed != 42 else []
+    seed = given.get("training_seed" if job.kind == "evaluate" else "seed", DEFAULT_SEED)
+    parts += [f"seed {seed}"] if seed != DEFAULT_SEED else []
     verb = {"finetune": "Fine-tune", "evaluate": "Evaluate"}.get(job.kind, job.kind.capitalize())
     return f"{verb} {' · '.join(part for part in parts if part)}".strip()
 

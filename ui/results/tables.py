@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.analysis import Analysis, Pair, Point, Setup
 from pipeline.analysis.samples import Kind, SampleMatrix
 from pipeline.evaluation.runs import Run, RunConfig
-from pipeline.schema import PromptVariant, counted
+from pipeline.schema import DEFAULT_SEED, PromptVariant, counted
 from pipeline.scoring import metric_of
 from ui import numbers
 from ui.labels import column_label, sampling_label, size_label
@@ -184,7 +184,9 @@ def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: 
 
 def _short(config: RunConfig) -> str:
     size = f"{config.subset_size:,}" if config.subset_size else "base"
-    seed = f"<br>seed {escape(config.training_seed)}" if config.training_seed not in (None, 42) else ""
+    seed = (
+        f"<br>seed {escape(config.training_seed)}" if config.training_seed not in (None, DEFAULT_SEED) else ""
+    )
     return f"{size}<br>{escape(config.variant[:3])}.{seed}"
 
 
@@ -239,7 +241,7 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collectio
         "Checkpoint",
         "Samples",
         "Dataset",
-        "Decoding",
+        "Sampling",
         "Judge",
         "Adapter",
         "Created (UTC)",
