@@ -261,14 +261,14 @@ def test_vendored_test_generated_and_version_files_are_left_out(path: str, own: 
 
 
 def test_the_corpus_is_large_and_holds_nothing_twice(corpus: Corpus):
-    samples = [(corpus.ids[i], corpus.instruction(i), corpus._rows[i].function) for i in range(len(corpus))]
+    samples = [(corpus.ids[i], corpus.instruction(i), corpus.rows[i].function) for i in range(len(corpus))]
     assert len(samples) >= 13_000
     for column in zip(*samples, strict=True):
         assert len(set(column)) == len(samples)
 
 
 def test_every_function_is_python_of_the_right_length_without_a_docstring(corpus: Corpus):
-    for row in corpus._rows:
+    for row in corpus.rows:
         (definition,) = ast.parse(row.function).body
         assert 80 <= len(row.function) <= 1000
         assert definition.name == row.name.rpartition(".")[2]
@@ -276,18 +276,18 @@ def test_every_function_is_python_of_the_right_length_without_a_docstring(corpus
 
 
 def test_every_instruction_is_one_clean_line_that_names_what_to_write(corpus: Corpus):
-    for row in corpus._rows:
+    for row in corpus.rows:
         assert len(row.instruction) <= 600
         assert row.instruction.startswith(("Write a ", "Write an "))
         assert f"`{row.name.rpartition('.')[2]}" in row.instruction
         assert not re.search(r"\n|\t|  |>>>|``", row.instruction), row.instruction
-    marked = [row for row in corpus._rows if re.search(r":[a-z]+:`|\[`~", row.instruction)]
+    marked = [row for row in corpus.rows if re.search(r":[a-z]+:`|\[`~", row.instruction)]
     assert len(marked) < 5  # docstrings whose own markup is broken, such as :class:`torch.Size'
 
 
 def test_the_hole_is_exact_and_neither_body_nor_docstring_is_left_in_it(corpus: Corpus):
     for index in range(0, len(corpus), 10):
-        sample, row = corpus.sample(index), corpus._rows[index]
+        sample, row = corpus.sample(index), corpus.rows[index]
         place = in_place(sample.function, row.indent)
         context = context_around(sample.full_code, sample.function)
         assert context.before == sample.full_code[: row.start]
@@ -374,7 +374,8 @@ def test_a_damaged_file_is_built_again(tmp_path: Path, damage):
     good = load_corpus(settings).fingerprint
     damage(cache_path(settings))
     assert load_corpus(settings).fingerprint == good
-    assert build._open(cache_path(settings)).fingerprint == good
+    given = Settings(data_dir=tmp_path / "other", corpus_path=cache_path(settings))
+    assert load_corpus(given).fingerprint == good
 
 
 @pytest.mark.usefixtures("small")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -34,14 +33,21 @@ def spec(reference: str = "def f():\n    return 1", *calls: str) -> TestSpec:
     return TestSpec("s", "humaneval", "f", reference, calls=tests)
 
 
+def zygotes() -> list[psutil.Process]:
+    """The processes that run candidates; each has its sandbox's folder as working folder."""
+    name = "pipeline.scoring.execution.zygote"
+    return [child for child in psutil.Process().children() if name in child.cmdline()]
+
+
 def attack(sandbox: Sandbox, body: str) -> CallOutcomes:
     """Run a function with this body; then the next candidate must work, and no process or file be left."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     run = run_calls(sandbox, f"import os, sys\ndef f():\n{lines}", spec())
     after = run_calls(sandbox, "def f():\n    return 41 + 1", spec())
     assert after.outcomes[0].value == 42
-    assert not psutil.Process(sandbox._zygote.pid).children(recursive=True)
-    assert not list(sandbox._folder.iterdir())
+    for zygote in zygotes():
+        assert not zygote.children(recursive=True)
+        assert not list(Path(zygote.cwd()).iterdir())
     return run
 
 
@@ -228,16 +234,18 @@ def test_a_forged_answer_fails_only_its_forger(sandbox: Sandbox) -> None:
 
 
 def test_a_dead_zygote_is_replaced(sandbox: Sandbox) -> None:
-    assert sandbox._zygote
-    os.kill(sandbox._zygote.pid, signal.SIGKILL)
+    assert zygotes()
+    for zygote in zygotes():
+        zygote.kill()
     time.sleep(0.1)
     assert run_calls(sandbox, "def f():\n    return 2", spec()).outcomes[0].value == 2
 
 
 def test_a_sandbox_that_is_not_closed_leaves_nothing(tmp_path: Path) -> None:
     program = (
+        "import psutil\n"
         "from pipeline.scoring.execution.sandbox import Sandbox\n"
-        "with (sandbox := Sandbox()).process() as process: print(sandbox._zygote.pid)"
+        "with Sandbox().process(): print(psutil.Process().children()[0].pid)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -252,10 +260,10 @@ def test_a_sandbox_that_is_not_closed_leaves_nothing(tmp_path: Path) -> None:
 
 def test_nothing_lives_on_when_the_parent_is_killed(tmp_path: Path) -> None:
     program = (
-        "import sys, threading\n"
+        "import sys, psutil\n"
         "from pipeline.scoring.execution.sandbox import Sandbox\n"
-        "with Sandbox() as sandbox, sandbox.process() as process:\n"
-        "    print(sandbox._zygote.pid, process._number, flush=True)\n"
+        "with Sandbox() as sandbox, sandbox.process():\n"
+        "    print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)\n"
         "    sys.stdin.read()"
     )
     parent = subprocess.Popen(

@@ -67,25 +67,26 @@ class Corpus:
     Attributes:
         fingerprint: first 12 hex digits of the SHA-256 over the rows' content.
         ids: of all samples, in order.
+        rows: what was harvested of each sample, in the same order.
     """
 
     def __init__(self, table: pa.Table) -> None:
         rows = table["rows"].combine_chunks()
         columns = [rows.flatten().field(field.name).to_pylist() for field in _ROW]
-        self._rows = [Found(*row) for row in zip(*columns, strict=True)]
+        self.rows = [Found(*row) for row in zip(*columns, strict=True)]
         self._parents = rows.value_parent_indices().to_pylist()
         self._repos, self._files = table["repo"].to_pylist(), table["file"].to_pylist()
         self._codes = table["code"]
         self.fingerprint: str = table.schema.metadata[b"fingerprint"].decode()
         paths = [f"{repo}/{file}" for repo, file in zip(self._repos, self._files, strict=True)]
-        self.ids = [f"{paths[at]}::{row.name}" for at, row in zip(self._parents, self._rows, strict=True)]
+        self.ids = [f"{paths[at]}::{row.name}" for at, row in zip(self._parents, self.rows, strict=True)]
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def sample(self, index: int) -> Sample:
         """Return the sample at an index; in its file's code its own docstrings are removed."""
-        row, parent = self._rows[index], self._parents[index]
+        row, parent = self.rows[index], self._parents[index]
         code: str = self._codes[parent].as_py()
         full_code = code[: row.start] + in_place(row.function, row.indent) + code[row.end :]
         return Sample(
@@ -102,7 +103,7 @@ class Corpus:
 
     def instruction(self, index: int) -> str:
         """Return a sample's instruction without making the sample."""
-        return self._rows[index].instruction
+        return self.rows[index].instruction
 
 
 def load_corpus(settings: Settings, progress: Progress | None = None) -> Corpus:
