@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -35,6 +36,15 @@ INSERT INTO jobs (id, kind, arguments, command, key, backend, state, owner, atte
 VALUES ('old', 'count', '{"to": 3}', '["python"]', 'k', 'local', 'succeeded', 'ada', 1, 1.0, 'done',
     1.0, 1.0, 'blue');
 """
+
+
+def test_a_list_that_another_app_is_making_is_waited_for(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        made = threading.Timer(0.5, lambda: other.execute("COMMIT"))
+        made.start()
+        assert Records(tmp_path).list() == []
+        made.join()
 
 
 def database(folder: Path) -> sqlite3.Connection:

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import tenacity
+
 from pipeline.schema import LabError
 from training.jobs.processes import Identity
 
@@ -45,6 +47,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 """The statements that lead from each schema version to the next; columns that they do not know are kept."""
 SCHEMA = len(_MIGRATIONS)
+_WAIT = 30.0  # seconds, for a file that another process writes to
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -142,7 +145,7 @@ class Records:
         file = self.root / FILE
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as db:
+            with closing(sqlite3.connect(file, timeout=_WAIT, isolation_level=None)) as db:
                 db.row_factory = sqlite3.Row
                 _migrate(db, file)
                 yield db
@@ -315,13 +318,26 @@ def _migrate(db: sqlite3.Connection, file: Path) -> None:
             f"{file} was written by a newer version of this program (schema {version}; this one knows up to "
             f"{SCHEMA}). Update the program, or choose another data folder (RCL_DATA_DIR)."
         )
-    db.execute("PRAGMA journal_mode = WAL")
+    _use_wal(db)
     db.execute("BEGIN IMMEDIATE")
     for statements in _MIGRATIONS[_version(db) :]:  # another app may have done it meanwhile
         for statement in statements:
             db.execute(statement)
     db.execute(f"PRAGMA user_version = {SCHEMA}")
     db.execute("COMMIT")
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(
+        lambda error: getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY
+    ),
+    stop=tenacity.stop_after_delay(_WAIT),
+    wait=tenacity.wait_fixed(0.05),
+    reraise=True,
+)
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to WAL. SQLite itself does not wait here for a process that is writing."""
+    db.execute("PRAGMA journal_mode = WAL")
 
 
 def _version(db: sqlite3.Connection) -> int:
