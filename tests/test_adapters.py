@@ -265,6 +265,11 @@ def test_the_base_is_known_under_its_names(
     [
         (lambda folder: set_fields(folder, r="8"), "a rank of '8'"),
         (lambda folder: set_fields(folder, lora_alpha=float("nan")), "a lora_alpha of nan"),
+        (lambda folder: set_fields(folder, lora_alpha=10**400), "adapter_config.json"),
+        (lambda folder: set_fields(folder, alpha_pattern={"q_proj": 10**400}), "adapter_config.json"),
+        (lambda folder: set_fields(folder, alpha_pattern={"q{99999999999}": 1}), "adapter_config.json"),
+        (lambda folder: set_fields(folder, layers_to_transform=[float("inf")]), "a layer of inf"),
+        (lambda folder: set_fields(folder, layers_to_transform=[1.5]), "a layer of 1.5"),
         (lambda folder: set_fields(folder, alpha_pattern={"q_proj(": 3}), "unterminated"),
         (lambda folder: set_fields(folder, rank_pattern=["q_proj"]), "adapter_config.json"),
     ],

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,9 +120,49 @@ def cut_merged(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\0" * 100)
 
 
+def merged(index: Any, published: str = '{"commit": "c0ffee"}') -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        break_commit(folder)
+        (folder / "published.json").write_text(published)
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    return make
+
+
+def make_folders(folder: Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+
+def keep_weights_alone(folder: Path) -> None:
+    (folder / "adapter_config.json").unlink()
+
+
+def write_overflow(folder: Path) -> None:
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": 10**400}))
+
+
+def rename_weights(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (merged({"weight_map": None}), "names no files"),
+        (merged({"weight_map": {}}), "names no files"),
+        (merged({"weight_map": ["a"]}), "names no files"),
+        (merged({"weight_map": {"a": ["b"]}}), "no file of this folder"),
+        (merged({"weight_map": {"a": "../../other/model.safetensors"}}), "no file of this folder"),
+        (merged({}, published="{}"), "published.json names no commit"),
+        (merged({}, published='{"commit": null}'), "published.json names no commit"),
+        (make_folders, "Is a directory"),
+        (keep_weights_alone, "No such file"),
+        (write_overflow, "too large"),
+        (rename_weights, "cannot be used here: its weights are in adapter_model.bin"),
         (break_name, "0-regular is no checkpoint name"),
         (break_config, "adapter_config.json is unreadable"),
         (break_encoding, "adapter_config.json is unreadable"),

@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 
 SIZES = (100, 200, 500, 1000, 1500, 5000, 10000)
 _NAME = re.compile(r"(?P<size>\d+)-(?P<variant>regular|augmented)(?:-seed(?P<seed>\d+))?", re.ASCII)
-_MARKS = (ADAPTER_CONFIG, PUBLISHED)  # a checkpoint's folder has one of them
+_MARKS = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, PUBLISHED)  # a checkpoint's folder has one of them
 
 
 def checkpoint_name(size: int, variant: PromptVariant, seed: int) -> str:
@@ -43,7 +43,7 @@ def list_checkpoints(settings: Settings, family: Family) -> list[Checkpoint]:
     shipped = settings.assets / "checkpoints" / family.name
     for root in (published_dir(settings, family), shipped, checkpoints_dir(settings, family)):
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            if _NAME.fullmatch(folder.name) and any((folder / name).is_file() for name in _MARKS):
+            if _NAME.fullmatch(folder.name) and any((folder / name).exists() for name in _MARKS):
                 checkpoints[folder.name] = read_checkpoint(family, folder)
     order = sorted(
         checkpoints.values(), key=lambda c: (c.subset_size, VARIANTS.index(c.variant), c.seed or 0)
@@ -96,6 +96,11 @@ def _check_files(checkpoint: Checkpoint, family: Family) -> None:
         check_model(folder)
     else:
         parse_lora_settings(name, (folder / ADAPTER_CONFIG).read_bytes(), family)
+        if (folder / "adapter_model.bin").exists() and not (folder / ADAPTER_WEIGHTS).exists():
+            raise LabError(
+                f"Checkpoint {name} cannot be used here: its weights are in adapter_model.bin, the format of "
+                f"old versions of PEFT. Load it with PEFT and save it again, which writes {ADAPTER_WEIGHTS}."
+            )
         check_weights(folder / ADAPTER_WEIGHTS)
 
 

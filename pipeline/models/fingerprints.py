@@ -55,11 +55,14 @@ def fingerprint(folder: Path) -> str:
 
     Raises:
         OSError: a file is missing or cannot be read.
-        ValueError: the file that holds the commit is damaged.
+        ValueError: the file that should hold the commit is damaged.
     """
-    files = [folder / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if (folder / name).is_file()]
+    files = [folder / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if (folder / name).exists()]
     if not files:
-        return str(read_json_object(folder / PUBLISHED).get("commit", ""))[:12]
+        commit = read_json_object(folder / PUBLISHED).get("commit")
+        if not isinstance(commit, str) or not commit:  # an empty fingerprint is the baseline's
+            raise ValueError(f"{PUBLISHED} names no commit")
+        return commit[:12]
     states = file_states(files)
     # The clock of a file system ticks every few milliseconds: a file that has just changed can change again
     # and keep its times, so its fingerprint is not cached yet.

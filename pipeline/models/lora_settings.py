@@ -104,7 +104,7 @@ def parse_lora_settings(name: str, content: bytes, family: Family) -> LoraSettin
         raise LabError(f"Checkpoint {name} cannot be used here: {reason}.")
     try:
         settings = _parse(fields)
-    except (ValueError, TypeError, AttributeError, re.error) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, re.error) as error:
         raise LabError(f"{damaged} ({error}).") from error
     except KeyError as error:
         raise LabError(f"{damaged} (it has no {error}).") from error
@@ -141,7 +141,9 @@ def _parse(fields: dict[str, Any]) -> LoraSettings:
         alpha_pattern={_regex(k): _alpha(v) for k, v in (fields.get("alpha_pattern") or {}).items()},
         target_modules=_modules(fields.get("target_modules")),
         exclude_modules=_modules(fields.get("exclude_modules")),
-        layers_to_transform=[layers] if isinstance(layers, int) else [int(layer) for layer in layers or []],
+        layers_to_transform=[
+            _layer(each) for each in ([layers] if isinstance(layers, int) else layers or [])
+        ],
         layers_pattern=[_regex(each) for each in ([pattern] if isinstance(pattern, str) else pattern)],
     )
 
@@ -149,6 +151,12 @@ def _parse(fields: dict[str, Any]) -> LoraSettings:
 def _rank(value: Any) -> int:
     if type(value) is not int or value < 1:
         raise ValueError(f"a rank of {value!r}")
+    return value
+
+
+def _layer(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"a layer of {value!r}")
     return value
 
 

@@ -46,12 +46,20 @@ def check_model(folder: Path) -> dict[str, Any]:
     """
     config = read_json_object(folder / "config.json")
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(read_json_object(index).get("weight_map", {}).values()))
-    else:
-        names = ["model.safetensors"]
+    names = _files_of(read_json_object(index)) if index.is_file() else ["model.safetensors"]
     for name in names:
         check_weights(folder / name)
     if (folder / "generation_config.json").is_file():
         read_json_object(folder / "generation_config.json")
     return config
+
+
+def _files_of(index: dict[str, Any]) -> list[str]:
+    """The files that an index of weights names."""
+    files = index.get("weight_map")
+    if not isinstance(files, dict) or not files:
+        raise ValueError("model.safetensors.index.json names no files")
+    for name in files.values():
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ValueError(f"model.safetensors.index.json names {name!r}, which is no file of this folder")
+    return sorted(set(files.values()))
