@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from pipeline.settings import Settings
+from tests.hostile import hostile_job
 from tests.jobs_kit import ended, local_runner
 from tests.jobs_page import page_of
 from training.jobs import Records, RecordsError
 from training.jobs.records import FILE, SCHEMA
 from ui.jobs.look import redraw
 
+SET_LATER = ("created", "updated", "result")
 VERSION_0_1 = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, arguments TEXT NOT NULL, command TEXT NOT NULL,
@@ -139,7 +142,13 @@ def test_a_file_of_a_newer_version_is_refused_in_words_and_left_as_it_is(tmp_pat
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("arguments", "{"), ("arguments", "[]"), ("command", "x"), ("progress", "far"), ("state", "lost")],
+    [
+        ("arguments", "{"),
+        ("arguments", "[]"),
+        ("command", "x"),
+        ("progress", "far"),
+        ("state", "lost"),
+    ],
 )
 def test_one_damaged_record_is_listed_with_its_reason_beside_the_others(
     tmp_path: Path, column: str, value: Any
@@ -157,6 +166,59 @@ def test_one_damaged_record_is_listed_with_its_reason_beside_the_others(
     runner.close()
     runner.delete(damaged.id)
     assert runner.list() == [runner.status(sound.id)]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("arguments", "[" * 5_000),
+        ("command", "[1]"),
+        ("owner", b"\xff"),
+        ("sweep", b"5"),
+        ("progress", float("inf")),
+        ("created", float("-inf")),
+    ],
+)
+def test_a_value_that_a_record_cannot_have_damages_that_record_alone(
+    tmp_path: Path, column: str, value: Any
+) -> None:
+    runner = local_runner(tmp_path)
+    damaged, sound = (runner.submit("count", {"to": 1, "name": name}) for name in ("damaged", "sound"))
+    with closing(database(tmp_path)) as db:
+        db.execute(f"UPDATE jobs SET {column} = ? WHERE id = ?", [value, damaged.id])
+    found = {job.id: str(job.reason) for job in runner.list()}
+    assert found[sound.id] == "None"
+    assert "damaged" in found[damaged.id]
+
+
+def test_bytes_that_are_no_text_hide_no_job(tmp_path: Path) -> None:
+    runner = local_runner(tmp_path)
+    jobs = [runner.submit("count", {"to": 1, "name": name}) for name in ("one", "two")]
+    with closing(database(tmp_path)) as db:
+        db.execute("UPDATE jobs SET message = CAST(X'ff' AS TEXT) WHERE id = ?", [jobs[0].id])
+    assert {job.id: job.message for job in runner.list()} == {jobs[0].id: "\ufffd", jobs[1].id: ""}
+
+
+def test_half_a_character_in_any_text_of_a_job_is_replaced(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    job = replace(hostile_job("\ud83d"), state="queued", result={"\ud83d": ["\ud83d"]})
+    records.add([job], 9)
+    (stored,) = records.list()
+    assert stored == hostile_job("\ufffd", **{name: getattr(stored, name) for name in SET_LATER})
+    records.ask_to_cancel("\ud83d")
+    assert records.update(stored, state="failed", reason="\ud83d")
+    assert records.list(sweep="\ud83d")[0].cancelled_at
+    assert records.delete("\ud83d")
+    assert not records.list(sweep="\ud83d")
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE jobs", "ALTER TABLE jobs DROP COLUMN message"])
+def test_a_file_that_lacks_a_table_or_column_is_named_as_damaged(tmp_path: Path, change: str) -> None:
+    local_runner(tmp_path).submit("count", {"to": 1})
+    with closing(database(tmp_path)) as db:
+        db.execute(change)
+    with pytest.raises(RecordsError, match=r"jobs\.sqlite is damaged .* Move that file away"):
+        Records(tmp_path / "jobs").list()
 
 
 def test_a_damaged_report_is_left_out_of_a_jobs_progress(tmp_path: Path) -> None:

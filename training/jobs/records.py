@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any, Literal, get_args
 import tenacity
 
 from pipeline.schema import LabError
+from pipeline.sendable import sendable, sendable_text
 from training.jobs.processes import Identity
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
@@ -48,7 +50,8 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """The statements that lead from each schema version to the next; columns that they do not know are kept."""
 SCHEMA = len(_MIGRATIONS)
 _WAIT = 30.0  # seconds, for a file that another process writes to
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""What SQLite says of a damaged file; the last one where a table or a column is missing."""
 
 
 class RecordsError(LabError):
@@ -147,6 +150,7 @@ class Records:
             self.root.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(file, timeout=_WAIT, isolation_level=None)) as db:
                 db.row_factory = sqlite3.Row
+                db.text_factory = _decode
                 _migrate(db, file)
                 yield db
         except sqlite3.IntegrityError:
@@ -262,12 +266,12 @@ class Records:
             db.execute(
                 "UPDATE jobs SET state = 'cancelled', reason = 'Cancelled before it started.', "
                 "finished = ?, updated = ? WHERE id = ? AND state = 'queued' AND slot IS NULL",
-                [now, now, job_id],
+                [now, now, sendable_text(job_id)],
             )
             db.execute(
                 "UPDATE jobs SET cancelled_at = ? WHERE id = ? AND state IN ('queued', 'running') "
                 "AND cancelled_at IS NULL",
-                [now, job_id],
+                [now, sendable_text(job_id)],
             )
 
     def delete(self, job_id: str) -> bool:
@@ -275,13 +279,13 @@ class Records:
         with self._transaction() as db:
             if any(job.active for job in _select(db, "id = ? OR sweep = ?", [job_id, job_id])):
                 return False
-            db.execute("DELETE FROM jobs WHERE id = ? OR sweep = ?", [job_id, job_id])
+            db.execute("DELETE FROM jobs WHERE id = ? OR sweep = ?", [sendable_text(job_id)] * 2)
             return True
 
 
 def _select(db: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Job]:
     query = f"SELECT {', '.join(_COLUMNS)} FROM jobs WHERE {where} ORDER BY created DESC, rowid DESC"
-    return [_job(row) for row in db.execute(query, values)]
+    return [_job(row) for row in db.execute(query, sendable(values))]
 
 
 def _job(row: sqlite3.Row) -> Job:
@@ -289,22 +293,30 @@ def _job(row: sqlite3.Row) -> Job:
     try:
         values |= {name: json.loads(values[name]) for name in _AS_JSON if values[name] is not None}
         return _checked(Job(**{**values, "command": tuple(values["command"])}))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         reason = f"The record of this job in {FILE} is damaged: {error}. Delete the job."
         return Job(str(row["id"]), str(row["kind"]), {}, (), "", state="failed", reason=reason)
 
 
 def _checked(job: Job) -> Job:
+    texts = (job.id, job.kind, job.key, job.backend, job.owner, job.message, *job.command)
+    optional_texts = (job.sweep, job.needs, job.reason, job.slot, job.host)
     numbers = (job.progress, job.created, job.updated, job.attempt)
     optional = (job.seconds_left, job.started, job.finished, job.cancelled_at, job.pid_started, job.pid)
     if not isinstance(job.arguments, dict) or not isinstance(job.result, dict | None):
         raise ValueError("arguments or result are no objects")
     if job.state not in get_args(JobState):
         raise ValueError(f"{job.state!r} is no state")
+    if not all(isinstance(value, str) for value in texts) or not all(
+        isinstance(value, str | None) for value in optional_texts
+    ):
+        raise ValueError("a text is missing")
     if not all(isinstance(value, int | float) for value in numbers):
         raise ValueError("a number is missing")
     if not all(isinstance(value, int | float | None) for value in optional):
         raise ValueError("a text stands where a number should")
+    if not all(value is None or math.isfinite(value) for value in (*numbers, *optional)):
+        raise ValueError("a number is not finite")
     return job
 
 
@@ -360,5 +372,10 @@ def _remedy(file: Path, error: sqlite3.Error | OSError) -> str:
 def _as_row(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: json.dumps(value, ensure_ascii=False) if name in _AS_JSON and value is not None else value
-        for name, value in values.items()
+        for name, value in sendable(values).items()
     }
+
+
+def _decode(text: bytes) -> str:
+    """A text of the file; SQLite keeps any bytes, and raises for the whole list where some are no UTF-8."""
+    return text.decode("utf-8", "replace")
