@@ -12,6 +12,7 @@ prepare_environment()  # gradio reads all of this as it is imported
 with without_broken_settings():
     import gradio as gr
 
+from pipeline.schema import LabError
 from pipeline.settings import Settings
 from training.jobs import Runner, open_runner
 from training.sweep import VERBS
@@ -63,7 +64,7 @@ def main() -> None:
             page.launch(
                 server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, **looks
             )
-    except (OSError, ValueError) as error:
+    except (LabError, OSError, ValueError) as error:
         raise SystemExit(f"Research Code Lab cannot start: {error}") from error
     lab.start()
     runner.start()

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.from_env()
         corpus = load_corpus(settings, _show)
-    except (LabError, ValueError) as error:
+    except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     path = settings.corpus_path or cache_path(settings)

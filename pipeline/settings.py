@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.schema import LabError
+
 ROOT = Path(__file__).resolve().parent.parent
 """The folder of the packages and ``assets/``; jobs run in it."""
 ASSETS = ROOT / "assets"
@@ -59,21 +61,20 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings; raise ``ValueError`` for the user if one is not valid."""
+        """Read the settings; raise ``LabError`` if one is not valid."""
         port = env.get("PORT", "7860")
-        if not port.isdigit() or not 0 <= int(port) <= 65535:
-            raise ValueError(f"PORT must be a number from 0 to 65535, not {port!r}.")
+        if not _is_number(port, 65_535):
+            raise LabError(f"PORT must be a number from 0 to 65535, not {port!r}.")
         at_once = env.get("RCL_JOBS_AT_ONCE")
-        if at_once and not (at_once.isdigit() and int(at_once)):
-            raise ValueError(f"RCL_JOBS_AT_ONCE must be a number from 1, not {at_once!r}.")
+        if at_once and not (_is_number(at_once, 1_000) and int(at_once)):
+            raise LabError(f"RCL_JOBS_AT_ONCE must be a number from 1 to 1,000, not {at_once!r}.")
         on_space = bool(env.get("SPACE_ID"))
         # A Space's attached volume is mounted at /data; without one its disk is lost at each restart.
         volume = Path("/data")
         home = volume if on_space and os.access(volume, os.W_OK) else Path.home() / ".cache"
-        data_dir = env.get("RCL_DATA_DIR")
-        corpus = env.get("RCL_CORPUS")
+        data_dir = _path(env, "RCL_DATA_DIR")
         return cls(
-            data_dir=Path(data_dir).expanduser().resolve() if data_dir else home / "research-code-lab",
+            data_dir=data_dir.resolve() if data_dir else home / "research-code-lab",
             host=env.get("HOST") or ("0.0.0.0" if on_space else "127.0.0.1"),
             port=int(port),
             shared=env.get("GRADIO_SHARE", "").lower() == "true",
@@ -82,7 +83,7 @@ class Settings:
             jobs_at_once=int(at_once) if at_once else None,
             ray_address=env.get("RAY_ADDRESS") or None,
             share_url=env.get("RCL_SHARE_URL") or None,
-            corpus_path=Path(corpus).expanduser() if corpus else None,
+            corpus_path=_path(env, "RCL_CORPUS"),
             engine_url=env.get("RCL_ENGINE_URL") or None,
             engine_key=env.get("RCL_ENGINE_KEY", ""),
             judge_url=env.get("OPENAI_BASE_URL") or None,
@@ -94,3 +95,19 @@ class Settings:
     def private(self) -> bool:
         """Whether the app can be reached from this machine only, so that every visitor may launch jobs."""
         return not self.on_space and not self.shared and self.host in LOOPBACK
+
+
+def _is_number(text: str, most: int) -> bool:
+    # isdigit alone also takes digits such as ², which int does not read.
+    return text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    """The path that a variable holds, None if it is not set."""
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise LabError(f"{name} names the home of a user that this machine does not have: {text}") from None

@@ -1,0 +1,26 @@
+"""The settings that the environment gives."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.schema import LabError
+from pipeline.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", ""),
+        ("PORT", "²"),
+        ("PORT", "65536"),
+        ("PORT", "9" * 5_000),
+        ("RCL_JOBS_AT_ONCE", "²"),
+        ("RCL_JOBS_AT_ONCE", "0"),
+        ("RCL_DATA_DIR", "~no-such-user/data"),
+        ("RCL_CORPUS", "~no-such-user/data"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named(name: str, value: str) -> None:
+    with pytest.raises(LabError, match=name):
+        Settings.from_env({name: value})
