@@ -191,6 +191,22 @@ EDGES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("encoder", "one", "other"), [("roberta", "<s>", "</s>"), ("minilm", "[SEP]", "[CLS]")]
+)
+def test_names_of_special_tokens_are_text_in_exact_mode_and_tokens_in_package_mode(
+    encoder, one, other, request
+):
+    scored = request.getfixturevalue(encoder)
+    code = [f'return "{one}"', f'return "{other}"']
+    exact, package = (
+        Matcher(scored).match([TextPair(*code, mode=mode)])[0].f1 for mode in ("exact", "package")
+    )
+    assert exact != pytest.approx(package, abs=1e-4)
+    tokens = scored.embed(code, split_special_tokens=True)[code[0]].ids
+    assert one not in scored.tokenizer.convert_ids_to_tokens(tokens)[1:-1]
+
+
 @pytest.mark.parametrize("mode", ["package", "exact"])
 @pytest.mark.parametrize("source", [None, "", GREEK])
 def test_every_text_scores_or_says_why_not(roberta, source, mode):

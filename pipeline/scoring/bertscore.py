@@ -13,7 +13,8 @@ The prompt stands before both texts as context, and its tokens are left out of t
 * ``package`` finds them as the package does: it decodes growing prefixes until the prompt does not start with
   one. A character of several tokens (θ, ∈, ’) ends this too early, and the rest of the prompt is matched with
   itself. Published figures contain this error; compare them with this mode only.
-* ``exact`` finds them by character offsets, and treats every kind of line end alike.
+* ``exact`` finds them by character offsets, treats every kind of line end alike, and reads the names of
+  special tokens, such as ``"[SEP]"`` in code, as text.
 """
 
 from __future__ import annotations
@@ -106,10 +107,17 @@ class Matcher:
                 sides[key] = refused
             else:
                 texts[key] = _joined(key)
-        embedded = self.encoder.embed({text for _, text in texts.values()})
-        for key, (prompt, text) in texts.items():
-            sides[key] = self._side(key, prompt, embedded[text])
+        literal = {key for key, (_, text) in texts.items() if key[0] == "exact" and self._names_special(text)}
+        for split, of_split in ((True, literal), (False, texts.keys() - literal)):
+            embedded = self.encoder.embed({texts[key][1] for key in of_split}, split_special_tokens=split)
+            for key in of_split:
+                prompt, text = texts[key]
+                sides[key] = self._side(key, prompt, embedded[text])
         return sides
+
+    def _names_special(self, text: str) -> bool:
+        """Whether it holds the name of a special token; other texts have the same tokens in both modes."""
+        return any(name in text for name in self.encoder.tokenizer.all_special_tokens)
 
     def _side(self, key: _Key, prompt: str, text: Embedded) -> _Side | str:
         import torch

@@ -94,15 +94,23 @@ class Encoder:
         tokenizer.model_max_length = min(tokenizer.model_max_length, room)
         return cls(kind, model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, why)
 
-    def embed(self, texts: Iterable[str]) -> dict[str, Embedded]:
-        """Embed each text; windows are laid over the text's own length, not over its batch's."""
+    def embed(self, texts: Iterable[str], split_special_tokens: bool = False) -> dict[str, Embedded]:
+        """Embed each text; windows are laid over the text's own length, not over its batch's.
+
+        Args:
+            texts: the texts.
+            split_special_tokens: whether the name of a special token in a text, such as ``"[SEP]"`` in code,
+                is read as any other characters. The package reads it as that token.
+        """
         import torch
         from code_bert_score.utils import get_window_indices
 
         order = list(texts)
         if not order:
             return {}
-        tokens = self.tokenizer(order, return_offsets_mapping=True, verbose=False)
+        tokens = self.tokenizer(
+            order, return_offsets_mapping=True, verbose=False, split_special_tokens=split_special_tokens
+        )
         windows = [
             (i, window)
             for i, ids in enumerate(tokens["input_ids"])
