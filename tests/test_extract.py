@@ -65,6 +65,21 @@ def test_where_there_is_nothing_to_extract_the_code_is_empty(text):
     assert extract_code(text) == ""
 
 
+def test_an_empty_block_is_not_taken_for_the_code_of_the_next_one():
+    assert extract_code(f"```python\n```\nHere:\n```python\n{CODE}\n```") == CODE
+
+
+def test_a_byte_order_mark_hides_neither_a_fence_nor_the_code():
+    assert extract_code(f"\ufeff```python\n{CODE}\n```\nDone.") == CODE
+    assert extract_code(f"\ufeff{CODE}") == CODE
+
+
+def test_a_fence_behind_the_last_line_of_the_code_closes_the_block():
+    assert extract_code(f"Sure.\n```python\n{CODE}```\n") == CODE
+    cut_off = 'def f():\n    """Example:\n\n    ```\n    f()\n    ```'
+    assert extract_code(f"```python\n{cut_off}") == cut_off
+
+
 def test_nul_bytes_and_100_kb_pass_through():
     text = "x = 1\0\n" * 15_000
     assert extract_code(text) == text.rstrip()
@@ -220,6 +235,8 @@ def test_line_ends_of_windows_change_nothing():
         "\n<THINKING>\n~~~\nx = 1\n~~~\n</THINKING>\n",
         "Maybe:\n```python\nx = 1\n```\nNo.\n</think>\n",  # the prompt's template opened the thinking
         "[THINK]```python\nx = 1\n```[/THINK]\n",
+        "<|begin_of_thought|>\n```python\nx = 1\n```\n<|end_of_thought|>\n",
+        "<|START_THINKING|>\n```python\nx = 1\n```\n<|END_THINKING|>",
         "◁think▷\n```python\nx = 1\n```\n◁/think▷\n",
         "<|channel|>analysis<|message|>```\nx = 1\n```<|end|><|start|>assistant<|channel|>final<|message|>",
         "<think>a</think>\n<think>\n```python\nx = 1\n```\n</think>\n",

@@ -33,7 +33,7 @@ def normalize_line_ends(text: str) -> str:
 
 def extract_code(text: str) -> str:
     """The code in a completion, by the module's rule; empty if there is none."""
-    text = normalize_line_ends(text)
+    text = normalize_line_ends(text).lstrip("\ufeff")  # a byte order mark would hide a fence
     if is_python_so_far(text):
         return _trim(text)
     answer = without_thinking(text)
@@ -56,8 +56,9 @@ def _head(lines: Sequence[str]) -> str:
 
 
 def _first_python_block(lines: Sequence[str]) -> list[str] | None:
-    """The lines of the first block that is Python by its tag, or has none."""
-    other: Fence | None = None  # what opened the block in another language
+    """The lines of the first block that is Python by its tag, or has none; of an empty one if all are."""
+    other: Fence | None = None  # what opened the block in another language, or an empty one
+    empty: list[str] | None = None
     for number, line in enumerate(lines):
         fence = parse_fence(line) if other else parse_opening(line)
         if fence is None:
@@ -65,12 +66,22 @@ def _first_python_block(lines: Sequence[str]) -> list[str] | None:
         if other:
             other = None if fence.closes(other) else other
         elif not fence.tag or _PYTHON.fullmatch(fence.tag):
+            if _is_empty(lines, number, fence):
+                other, empty = fence, []
+                continue
             block = _block(lines[number + 1 :], fence)
             if block is not None:
                 return block
         elif fence.tag.lower() not in _MARKDOWN:  # a block that holds others is read as if it were none
             other = fence
-    return None
+    return empty
+
+
+def _is_empty(lines: Sequence[str], number: int, opening: Fence) -> bool:
+    """Whether the block that a line opens is closed before any code."""
+    first = next((lines[at] for at in range(number + 1, len(lines)) if lines[at].strip()), "")
+    fence = parse_fence(first)
+    return fence is not None and fence.closes(opening)
 
 
 def _block(lines: Sequence[str], opening: Fence) -> list[str] | None:
@@ -89,7 +100,13 @@ def _block(lines: Sequence[str], opening: Fence) -> list[str] | None:
         string = next((one for one in strings if one.first < number <= one.last), None)
         if string is None or _ends_block(number, fences, string):
             return None if _is_marked(fence) and not opening.tag else code[:number]
-    return code
+    return _without_marks_behind("\n".join(code).rstrip(), opening.marks).split("\n")
+
+
+def _without_marks_behind(code: str, marks: str) -> str:
+    """The code of a block without closing fence; some models write it behind the last line of the code."""
+    closes = code.endswith(marks) and not parse_fence(code.rpartition("\n")[2])
+    return code.removesuffix(marks) if closes else code
 
 
 def _is_marked(fence: Fence | None) -> bool:

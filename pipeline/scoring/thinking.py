@@ -8,9 +8,15 @@ from pipeline.scoring.fences import Fence, parse_fence
 
 _NAMES = r"think|thinking|thought|reasoning|seed:think"
 _OPENING = re.compile(
-    rf"[ \t]*(?:<(?:{_NAMES})>|\[think\]|◁think▷|<\|channel\|>analysis<\|message\|>)", re.IGNORECASE
+    rf"[ \t]*(?:<(?:{_NAMES})>|\[think\]|◁think▷|<\|channel\|>analysis<\|message\|>"
+    r"|<\|begin_of_thought\|>|<\|start_thinking\|>)",
+    re.IGNORECASE,
 )
-_CLOSING = re.compile(rf"</(?:{_NAMES})>|\[/think\]|◁/think▷|<\|channel\|>final<\|message\|>", re.IGNORECASE)
+_CLOSING = re.compile(
+    rf"</(?:{_NAMES})>|\[/think\]|◁/think▷|<\|channel\|>final<\|message\|>"
+    r"|<\|end_of_thought\|>|<\|end_thinking\|>",
+    re.IGNORECASE,
+)
 # A closing tag whose opening tag stands in the prompt. Elsewhere in a line, the text only mentions a tag.
 _CLOSING_ALONE = re.compile(
     rf"^[ \t]*(?:{_CLOSING.pattern})|(?:{_CLOSING.pattern})(?=[ \t]*$)", re.IGNORECASE
