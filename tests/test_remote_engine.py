@@ -129,6 +129,10 @@ def test_a_checkpoint_that_the_server_lacks_is_refused_and_those_it_has_are_name
         (Reply(raw='data: {"choices": 5}\n\n'), "a reply that cannot be read"),
         (Reply(raw='data: {"choices": [null]}\n\n'), "a reply that cannot be read"),
         (Reply(raw='data: {"choices": [{"text": 5}]}\n\n'), "a reply that cannot be read"),
+        (
+            Reply(raw='data: {"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}\n\n'),
+            "be read",
+        ),
         (Reply(raw="data: " + "[" * 100_000 + "\n\n"), "a reply that cannot be read"),
         (Reply(raw="<html>Welcome</html>"), "broke off the answer of baseline"),
         (Reply(raw="data: [DONE]\n\n"), "broke off the answer of baseline"),
@@ -149,7 +153,7 @@ def events(*chunks):
 
 @pytest.mark.parametrize(
     "usage",
-    [None, {}, {"completion_tokens": None}, {"completion_tokens": 0}, {"completion_tokens": "2"}, [], -1],
+    [None, [], -1, {}, *({"completion_tokens": count} for count in (None, 0, "2", True, 3.5, 10**30))],
 )
 def test_a_count_of_tokens_that_makes_no_sense_is_replaced_by_our_own(serve, family, usage):
     chunks = [{"choices": [{"text": word, "finish_reason": None}]} for word in ("def f", "():")]
@@ -157,6 +161,15 @@ def test_a_count_of_tokens_that_makes_no_sense_is_replaced_by_our_own(serve, fam
     server = serve(lambda request, before: events(*chunks, end, {"choices": [], "usage": usage}))
     [completion] = last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], GREEDY))
     assert (completion.text, completion.tokens, completion.finish_reason) == ("def f():", 2, "stop")
+
+
+def test_another_answer_that_was_not_asked_for_is_left_out(serve, family):
+    end = [
+        {"index": index, "text": text, "finish_reason": "stop"} for index, text in enumerate(("one", "two"))
+    ]
+    server = serve(lambda request, before: events({"choices": end}))
+    [completion] = last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], GREEDY))
+    assert completion.text == "one"
 
 
 @pytest.mark.parametrize(

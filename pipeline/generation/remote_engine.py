@@ -23,6 +23,7 @@ from pipeline.schema import Completion, Context, FinishReason, LabError, PromptV
 
 _UPDATE_SECONDS = 0.08
 _BROKEN_OFF = ("abort", "cancelled", "error")  # reasons to finish that leave the answer incomplete
+_MOST_TOKENS = 10**6  # a larger count is a server's mistake
 _CHARACTERS_PER_TOKEN = 3  # fewer than code and prose have, so that a prompt is trimmed early, not refused
 
 
@@ -190,13 +191,17 @@ def _read(chunk: Any) -> _Piece:
     """Read an event of the stream; raises one of ``UNREADABLE``, since the package checks nothing."""
     text, reason = "", None
     for choice in chunk.choices or ():
+        if getattr(choice, "delta", None) is not None:
+            raise ValueError("an event of the chat protocol")
+        if choice.index:
+            continue  # another answer to the same prompt, which was not asked for
         text += choice.text or ""
         reason = choice.finish_reason or reason
     finish: FinishReason | None = None
     if reason not in (None, *_BROKEN_OFF):
         finish = "length" if reason == "length" else "stop"
     tokens = getattr(chunk.usage, "completion_tokens", None)
-    return _Piece(text, finish, tokens if isinstance(tokens, int) and tokens > 0 else None)
+    return _Piece(text, finish, tokens if type(tokens) is int and 0 < tokens < _MOST_TOKENS else None)
 
 
 def _add(completion: Completion, piece: _Piece, seconds: float) -> Completion:
