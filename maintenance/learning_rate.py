@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.load import load_dataset
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.generation import Request
 from pipeline.generation.prompts import context_around
 from pipeline.generation.torch_engine import TorchEngine, load_engine

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.data.arxivdl import load_arxivdl as arxivdl
 from pipeline.data.dataset import Dataset
-from pipeline.data.load import load_dataset
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.checkpoints import SIZES
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, Sample
@@ -297,7 +297,7 @@ def test_copies_on_both_sides_of_the_split_are_counted_and_stay(own):
 
 def test_the_dataset_tab_shows_the_notes(own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = own(rows_of({"prompt": None}))
-    monkeypatch.setattr("pipeline.data.load.load_arxivdl", partial(arxivdl, source=source))
+    monkeypatch.setattr("pipeline.evaluation.datasets.load_arxivdl", partial(arxivdl, source=source))
     lab = Lab(Settings(data_dir=tmp_path))
     for _ in lab.dataset(get_family(lab.settings, "llama-3.1-8b"), "regular").wait():
         pass

@@ -16,7 +16,7 @@ import datasets
 import pytest
 
 from pipeline.data.arxivdl import load_arxivdl
-from pipeline.data.load import load_dataset
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summarize
 from pipeline.evaluation.store import load_run
 from pipeline.evaluation.tasks import task_from_sample
@@ -190,7 +190,7 @@ def test_what_a_dataset_says_of_itself_is_said_at_the_start_and_stored_with_the_
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.Dataset.from_list([row] * 10).to_parquet(tmp_path / "own" / "train.parquet")
     copies = partial(load_arxivdl, source=str(tmp_path / "own"))
-    monkeypatch.setattr("pipeline.data.load.load_arxivdl", copies)
+    monkeypatch.setattr("pipeline.evaluation.datasets.load_arxivdl", copies)
     plan = EvaluationPlan(1, SamplingParams(0, 0.1, 2), judge=None, resume=False, root=tmp_path / "runs")
     said: list[str] = []
     (run,) = evaluate_columns(

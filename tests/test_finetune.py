@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from pipeline.data.load import load_dataset
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.generation.prompts import context_around
 from pipeline.generation.tokenization import encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine

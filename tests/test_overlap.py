@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from pipeline.data.load import load_dataset
 from pipeline.data.overlap import THRESHOLD, N, context_overlap, measure_overlap, ngrams
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.schema import Sample
 from pipeline.settings import Settings
 

@@ -13,7 +13,7 @@ from typing import Any
 import unsloth  # isort: skip  # noqa: F401 - before transformers
 import torch
 
-from pipeline.data.load import load_dataset
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.settings import Settings
 from training.backends import load

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.dataset import Dataset
-from pipeline.data.load import load_dataset
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
 from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.models.fingerprints import fingerprint

@@ -195,7 +195,7 @@ class Lab:
         return Model(engine, [*offline_scorers(engine=engine), *executions(self.settings, family.dataset)])
 
     def _load_dataset(self, name: str, variant: PromptVariant, report: Progress) -> Dataset:
-        from pipeline.data.load import load_dataset
+        from pipeline.evaluation.datasets import load_dataset
 
         return load_dataset(self.settings, name, variant, report)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipeline.analysis.setups import Setup
-from pipeline.data.load import load_dataset
 from pipeline.data.overlap import THRESHOLD, context_overlap, measure_overlap
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.generation.prompts import context_around
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, Sample

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.dataset import Dataset
-from pipeline.data.load import load_dataset
 from pipeline.evaluation.attempts import complete, has_values, render
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.runs import Run, RunConfig, repeat_command
 from pipeline.evaluation.store import add_judge, append_attempts, create_run, has_run, load_run
 from pipeline.evaluation.tasks import task_from_sample

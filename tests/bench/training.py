@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.load import load_dataset
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.families import Family, get_family
 from pipeline.models.weights import base_model_dir
 from pipeline.settings import Settings

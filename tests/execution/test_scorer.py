@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.load import load_dataset
 from pipeline.evaluation.attempts import complete
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.tasks import task_from_sample
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, LabError, SamplingParams, Score, Task
 from pipeline.scoring.execution import sandbox

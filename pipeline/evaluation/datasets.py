@@ -1,6 +1,8 @@
-"""Load a dataset by name."""
+"""Datasets by name; those of the test suites are among them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from pipeline.data.arxivdl import load_arxivdl
 from pipeline.data.dataset import Dataset
@@ -14,15 +16,17 @@ from pipeline.settings import Settings
 def load_dataset(
     settings: Settings, name: str, variant: PromptVariant = "regular", progress: Progress | None = None
 ) -> Dataset:
-    """Load ``arxivdl``, ``packages``, or the dataset of a test suite (``execution.suite.DATASETS``).
+    """Load a dataset.
 
     Raises:
         LabError: the name is unknown, the Hub cannot be reached, or the corpus cannot be built.
     """
-    if name == "packages":
-        return split_corpus(load_corpus(settings, progress))
-    if name == "arxivdl":
-        return load_arxivdl(variant, progress=progress)
     if name in DATASETS:
         return load_suite(settings, DATASETS[name]).dataset
-    raise LabError(f"There is no dataset {name!r}. There are: packages, arxivdl, {', '.join(DATASETS)}.")
+    loaders: dict[str, Callable[[], Dataset]] = {
+        "packages": lambda: split_corpus(load_corpus(settings, progress)),
+        "arxivdl": lambda: load_arxivdl(variant, progress=progress),
+    }
+    if name not in loaders:
+        raise LabError(f"There is no dataset {name!r}. There are: {', '.join([*loaders, *DATASETS])}.")
+    return loaders[name]()
