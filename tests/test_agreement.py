@@ -18,6 +18,7 @@ from pipeline.analysis.passes import passes_at_k
 from pipeline.evaluation.store import append_attempts, load_run
 from pipeline.schema import SamplingParams
 from tests.made_up_runs import BERT, BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
+from ui.labels import setup_label
 from ui.results import against_tests, report, sentences
 from ui.results.presenter import Presenter
 
@@ -345,6 +346,17 @@ def test_a_set_up_without_execution_says_which_command_makes_it(own):
     html = shown([make_run(own, 0), make_run(own, 200, "augmented", seed=43)])
     assert "--subset-size baseline --prompt regular --suite humaneval" in html
     assert "--subset-size 200 --prompt augmented --training-seed 43 --suite humaneval" in html
+
+
+def test_a_set_up_without_execution_names_those_that_have_it(own):
+    make_run(own, 0)
+    executed(own, 0, [1.0, 0.0], chrf=[1.0, 2.0])
+    presenter = Presenter(own)
+    plain, suite = sorted(presenter.runs.setups(), key=lambda setup: setup.execution is not None)
+    html = presenter.show(plain.key, CHRF)["agreement"]
+    assert setup_label(suite) in html
+    assert setup_label(plain) not in html
+    assert "training.evaluate" not in html
 
 
 def test_where_nothing_could_be_executed_the_reason_is_said(own):

@@ -301,7 +301,7 @@ def test_a_completion_without_code_is_unscored_with_the_reason(roberta):
     scores = score_all([attempt("Write f.", "```\n```", "", "def f(): pass")], [BertScore(Matcher(roberta))])[
         0
     ]
-    assert scores["Test F1 (tiny)"].reason == "the candidate is empty"
+    assert scores["Test F1 (tiny)"].reason == "the code is empty"
     assert scores["Test F1 (tiny)"].value is scores["Test F1 (tiny, rescaled)"].value is None
 
 

@@ -130,3 +130,11 @@ def test_backticks_in_an_instruction_become_code_and_nothing_becomes_markup() ->
     assert markup.prose("Write `f(x)` <b>, `- and `. `") == (
         "Write <code>f(x)</code> &lt;b&gt;, `- and `. `"
     )  # fmt: skip
+
+
+def test_code_at_the_end_of_an_instruction_is_shown_as_code():
+    html = markup.instruction("Complete this Python code.\n\nfrom typing import List\n\ndef f():\n    pass\n")
+    prose, code = html.split("<pre", 1)
+    assert prose == "<p>Complete this Python code.</p>"
+    assert unescape(re.sub(r"<[^>]+>", "", f"<pre{code}")) == "from typing import List\n\ndef f():\n    pass"
+    assert "<pre" not in markup.instruction("Write f.\n\nfrom here on it is prose.\nclass: none")

@@ -51,7 +51,7 @@ def finetune(
         prompt: prompt variant to train under
         family: model family
         epochs: passes over the subset
-        seed: training seed: adapter initialisation and order; the subset stays the same
+        seed: of the training: the adapter's first weights and the order of the samples, not which samples
         max_steps: stop after this many optimizer steps, for a trial
         learning_rate: peak learning rate, instead of the family's own
         backend: auto takes Unsloth on a GPU for large models, else PEFT

@@ -23,9 +23,9 @@ samples that no adapter has seen.
 * **Prompt.** The *regular* prompt is the instruction. The *augmented* prompt adds the file around the
   function, without the function. Where that is too long for the model, parts of the file are left out, never
   the instruction, and the pane says how much.
-* **One batch.** All columns of a comparison are generated together: the base model is in memory once, and
-  each checkpoint is a LoRA adapter on it. Each column has its own random numbers, which do not depend on the
-  other columns. {rounding}
+* **One batch.** All answers of a comparison are written at the same time: the base model is in memory once,
+  and each checkpoint is a LoRA adapter on it. Each answer has its own random numbers, which do not depend on
+  the other answers. {rounding}
 * **Check of adapters.** When an adapter is loaded, the app checks that it changes the model's output, and
   that the baseline's output is still that of the base model. Each pane shows the fingerprint of the adapter
   that wrote the answer.
@@ -72,7 +72,8 @@ def metric_table() -> str:
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low:g} to {high:g}" if high != float("inf") else f"from {low:g}"
+    text = f"{low:g} to {high:g}" if high != float("inf") else f"from {low:g}"
+    return text.replace("-", "−")
 
 
 def describe_installation(lab: Lab) -> str:

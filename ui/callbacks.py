@@ -72,7 +72,7 @@ class Page(gr.Blocks):
 def _shown(message: str, function: BlockFunction) -> gr.Error:
     """The error that Gradio passes on. The page renders its messages as HTML, API clients get plain text."""
     text = sendable_text(message) if function.api_visibility == "public" else escape(message)
-    return gr.Error(text, title="That did not work", print_exception=False)
+    return gr.Error(text, print_exception=False)
 
 
 def visitor() -> str:

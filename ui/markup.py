@@ -15,6 +15,7 @@ from pipeline.sendable import sendable_text
 
 _LEXER = PythonLexer(stripnl=False, ensurenl=False)
 _FORMATTER = HtmlFormatter(nowrap=True)
+_CODE_FOLLOWS = re.compile(r"\n\n+(?=from [\w.]+ import |import \w|(?:async )?def \w+\(|class \w+[(:]|@\w+)")
 
 
 def escape(value: object) -> str:
@@ -47,6 +48,14 @@ def _aside(lines: list[str]) -> str:
 def prose(text: str) -> str:
     """Prose as HTML, with text between backticks as code."""
     return re.sub(r"`([^`\s](?:[^`\n]*[^`\s])?)`", r"<code>\1</code>", escape(text))
+
+
+def instruction(text: str) -> str:
+    """An instruction as blocks of HTML: prose, and the code at its end, as HumanEval has it."""
+    asked, *code = _CODE_FOLLOWS.split(text, maxsplit=1)
+    return f"<p>{prose(asked)}</p>" + "".join(
+        f'<pre class="code" tabindex="0">{python(part.rstrip())}</pre>' for part in code
+    )
 
 
 def diff(old: str, new: str) -> str:

@@ -30,8 +30,9 @@ EMPTY = (
     "answers appear here side by side, each with its scores.</p>"
 )
 _ONE_SAMPLE = (
-    '<p class="note">The best of each score is in bold. One sample says little about a checkpoint: Results '
-    "compares them over many samples, with intervals and tests. About says what each score means.</p>"
+    '<p class="note">The best of each score is in bold. One sample says little about a checkpoint: the '
+    "Results tab compares them over many samples, with intervals and tests. The About tab explains each "
+    "score.</p>"
     f'<p class="note">{escape(ROUNDING_NOTE)}</p>'
 )
 
@@ -125,6 +126,8 @@ def _card(
     notes += [attempt.completion.note] if attempt.completion else []
     noted = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
     scores = _scores(attempt.scores, best, metrics) if whole else ""
+    if attempt.completion and attempt.completion.finish_reason == "cancelled":
+        scores = '<p class="note">Not scored, as it is not complete.</p>'
     current = ' aria-current="true"' if chosen else ""
     # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
     return (
@@ -185,7 +188,7 @@ def _facts(attempt: Attempt) -> str:
     if completion and completion.tokens and completion.seconds:
         rate = completion.tokens / completion.seconds
         first = f"First token after {completion.seconds_to_first:.1f} s"
-        facts.append(_fact(f"{rate:.3g} tokens/s", first))
+        facts.append(_fact(f"{rate:,.1f} tokens/s", first))
     facts.append(_writer(attempt))
     if completion and completion.finish_reason:
         facts.append(_fact(_ending(completion)))

@@ -50,6 +50,6 @@ def sample_card(sample: Sample, position: str = "") -> str:
     """A dataset sample: its instruction and its origin."""
     return (
         f'<article class="sample"><header><h3><code>{escape(sample.function_name)}</code></h3>'
-        f"<span>{escape(position)}</span></header><p>{markup.prose(sample.prompt)}</p>"
+        f"<span>{escape(position)}</span></header>{markup.instruction(sample.prompt)}"
         f"<footer>{escape(sample.repo)} · {escape(sample.file)}</footer></article>"
     )

@@ -72,12 +72,11 @@ def _read(source: str) -> Any:
 
     try:
         return datasets.load_dataset(source, split="train")
-    except (
-        Exception
-    ) as error:  # errors of the hub, the network, the disk and the parsers have no common base class
+    except Exception as error:  # errors of the hub, the network, the disk and the parsers have no common base
+        why = with_settings(str(error).rstrip("."), HUB_URL)
         raise LabError(
-            f"The dataset {source} cannot be read: {with_settings(str(error), HUB_URL)} It comes from the "
-            "Hugging Face Hub; the embedded dataset, packages, needs no network."
+            f"The dataset {source} cannot be read: {why}. It comes from the Hugging Face Hub; the embedded "
+            "dataset, packages, needs no network."
         ) from error
 
 

@@ -11,9 +11,9 @@ from pipeline.generation.prompts import Prompt
 from pipeline.schema import Checkpoint, Completion, Context, PromptVariant, SamplingParams
 
 ROUNDING_NOTE = (
-    "Answers written together share a batch, and 16-bit numbers are rounded differently in batches of other "
-    "sizes: about one token in a hundred becomes another one, and the text goes on from there. Bits per byte "
-    "are computed for each answer alone; rounding leaves them right to about .01."
+    "Answers that are written together share a batch. A batch of another size rounds its 16-bit numbers "
+    "differently: about one token in a hundred changes, and the text after it. Bits per byte are computed "
+    "for each answer alone, and are right to about .01."
 )
 """What rounding does to the numbers and texts of an engine, for people."""
 

@@ -10,7 +10,7 @@ from pipeline.generation.engine import Engine
 from pipeline.schema import Attempt, LabError, Score, Task
 from pipeline.scoring.bertscore import BertScore, Matcher
 from pipeline.scoring.encoder import CODEBERT, MINILM, EncoderKind, load_encoder
-from pipeline.scoring.execution.spec import EXECUTION
+from pipeline.scoring.execution.spec import EXECUTION, Suite
 from pipeline.scoring.extract import RULE, extract_code
 from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.scoring.scorer import Scorer, score_all
@@ -42,43 +42,65 @@ class Metric:
 
 
 def _bert_metrics(kind: EncoderKind, raw_text: str) -> list[Metric]:
-    what = f"Token by token similarity to the reference in {kind.model}, layer {kind.layer}"
+    encoder = f"the encoder {kind.model}, layer {kind.layer}"
+    what = f"How similar the code's tokens are to the reference's in {encoder}"
     plain, rescaled, raw, raw_rescaled = kind.metrics
     return [
-        Metric(plain, True, "", (0.0, 1.0), f"{what}; the prompt's tokens left out exactly."),
-        Metric(rescaled, True, "", (-1.0, 1.0), "The same F1 as 2·F1 − 1, the package's rescaling."),
-        Metric(raw, True, "", (0.0, 1.0), f"{what}, of the completion as written; {raw_text}."),
-        Metric(raw_rescaled, True, "", (-1.0, 1.0), f"2·F1 − 1 of the completion as written; {raw_text}."),
+        Metric(plain, True, "", (0.0, 1.0), f"{what}; the prompt's tokens are left out."),
+        Metric(rescaled, True, "", (-1.0, 1.0), "The same, rescaled as code-bert-score does it: 2·F1 − 1."),
+        Metric(raw, True, "", (0.0, 1.0), f"The same of the whole answer as it was written; {raw_text}."),
+        Metric(
+            raw_rescaled,
+            True,
+            "",
+            (-1.0, 1.0),
+            f"2·F1 − 1 of the whole answer as it was written; {raw_text}.",
+        ),
     ]
 
 
+_PASSES: dict[Suite, str] = {
+    "packages": "does what the reference does, on generated calls of functions of the embedded dataset",
+    "metrics": "does what the reference does, on calls of functions of torchmetrics",
+    "humaneval": "passes the tests of its HumanEval problem",
+}
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         *(
-            Metric(
-                name, True, "", (0.0, 1.0), "Whether the code passes its sample's tests; the mean is pass@1."
-            )
-            for name in EXECUTION.values()
+            Metric(EXECUTION[suite], True, "", (0.0, 1.0), f"Whether the code {passes}. The mean is pass@1.")
+            for suite, passes in _PASSES.items()
         ),
         *_bert_metrics(CODEBERT, "as code-bert-score computes it, for comparison with published figures"),
-        *_bert_metrics(MINILM, "a stand-in with no published figures"),
-        Metric(CHRF, True, "", (0.0, 100.0), "Character n-gram F-score against the reference (sacrebleu)."),
+        *_bert_metrics(MINILM, "there are no published figures with this encoder"),
+        Metric(
+            CHRF,
+            True,
+            "",
+            (0.0, 100.0),
+            "How many short runs of characters the code shares with the reference (F-score; sacrebleu).",
+        ),
         Metric(
             EDIT_SIMILARITY,
             True,
             "",
             (0.0, 1.0),
-            "1 minus the normalized Levenshtein distance to the reference.",
+            "1 minus the share of characters to change to get the reference (Levenshtein distance).",
         ),
-        Metric(PARSES, True, "", (0.0, 1.0), "Whether Python's parser accepts the code."),
-        Metric(SAME_SIGNATURE, True, "", (0.0, 1.0), "Whether name and parameters are the reference's."),
+        Metric(PARSES, True, "", (0.0, 1.0), "Whether the code is valid Python."),
+        Metric(
+            SAME_SIGNATURE,
+            True,
+            "",
+            (0.0, 1.0),
+            "Whether the name and the parameters are those of the reference.",
+        ),
         Metric(
             BITS_PER_BYTE,
             False,
             "bits/byte",
             (0.0, float("inf")),
-            "How surprised the model is by the reference.",
+            "How surprised the model is by the reference: bits for each byte of it, given the prompt.",
         ),
     )
 }

@@ -260,6 +260,7 @@ class BertScore:
     def _scores(self, first: int, match: Match | str, mode: Mode) -> list[Score]:
         plain, rescaled = self.metrics[first : first + 2]
         if isinstance(match, str):
-            return [Score(plain, None, match), Score(rescaled, None, match)]
+            reason = match.replace("candidate", "answer" if first else "code")
+            return [Score(plain, None, reason), Score(rescaled, None, reason)]
         details = {**asdict(match), "mode": mode}
         return [Score(plain, details.pop("f1"), details=details), Score(rescaled, 2 * match.f1 - 1)]

@@ -198,6 +198,8 @@ def test_a_family_that_this_machine_cannot_run_says_what_it_needs_before_the_cli
     page.get_by_role("option", name="Llama").click()
     expect(status(page)).to_contain_text("needs a CUDA GPU, and this machine has none")
     expect(status(page)).to_have_class("failed")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("alert").filter(has_text="needs a CUDA GPU")).to_be_visible()
 
 
 def test_a_sample_of_the_dataset_tab_goes_to_compare(page: Page) -> None:

@@ -41,7 +41,7 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
         form.get_by_label("Epochs").fill("12")
         form.get_by_label("Epochs").blur()
         expect(form.locator(".command")).to_contain_text("--subset-size=1 --epochs=12")
-        page.get_by_role("button", name="Start fine-tune").click()
+        page.get_by_role("button", name="Start fine-tuning").click()
         expect(page.locator("#jobs-head .state.running")).to_be_visible()
         loss = page.locator("#jobs-body .newest b")
         expect(loss).to_be_visible(timeout=LONG)

@@ -42,9 +42,9 @@ class LocalBackend:
 
     def describe(self) -> str:
         """Where jobs run, in a few words."""
-        what = "at the same time" if len(self.slots) > 1 else "at a time"
+        many = f"{len(self.slots)} at the same time" if len(self.slots) > 1 else "one at a time"
         on = "one a GPU" if self.slots[0].startswith(_GPU) else "on the CPU"
-        return f"this machine, {len(self.slots)} {what}, {on}"
+        return f"this machine, {many}, {on}"
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
         """Check that a judge has its key, before hours of work."""

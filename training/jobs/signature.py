@@ -65,8 +65,10 @@ class Parameter:
         if value is None or (isinstance(value, str) and not value.strip()):
             if self.optional:
                 return None
-            must = "not be empty" if self.kind is str else f"be {self.expected}, and it is empty"
-            raise FieldError(self.name, f"must {must}.")
+            raise FieldError(
+                self.name,
+                "must not be empty." if self.kind is str else f"is empty: it must be {self.expected}.",
+            )
         if isinstance(value, bool) != (self.kind is bool):  # Python counts True as 1
             raise FieldError(self.name, f"must be {self.expected}, not {quoted(value)}.")
         if isinstance(value, str) and not (value.isprintable() and len(value) <= _MAX_TEXT):

@@ -127,9 +127,7 @@ def column_note(settings: Settings, family: str, checkpoints: Sequence[str], var
     elif len(there) > MAX_COLUMNS:
         note = f"{len(there)} answers are too many: at most {MAX_COLUMNS} fit one comparison."
     else:
-        note = (
-            f"{len(there)} answers side by side, written in one batch." if len(there) > 1 else "One answer."
-        )
+        note = f"{len(there)} answers side by side." if len(there) > 1 else "One answer."
     if missing:
         note += f" Not available: {', '.join(missing)}. These checkpoints were not fine-tuned on that prompt."
     problems = [escape(known[key].checkpoint.problem) for key in there]

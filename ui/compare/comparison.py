@@ -56,17 +56,17 @@ class Comparison:
         if self.moved_on is None or not self.attempts:
             return ""
         names = {
-            "family": "model family",
-            "columns": "checkpoints or prompts",
-            "sample": "sample",
-            "instruction": "instruction",
-            "context": "code around it",
-            "sampling": "sampling settings",
+            "family": "another model family",
+            "columns": "other checkpoints or prompts",
+            "sample": "another task",
+            "instruction": "another task",
+            "context": "another task",
+            "sampling": "other sampling settings",
         }
-        changed = [
+        changed = dict.fromkeys(
             name for key, name in names.items() if getattr(self.moved_on, key) != getattr(self.view, key)
-        ]
+        )
         return (
-            f"The form has changed since these answers were written ({', '.join(changed)}). "
-            "Press Generate to get new ones."
+            f"The form has changed since these answers were written: it has {', '.join(changed)}. "
+            "Press Generate for new answers."
         )

@@ -26,6 +26,13 @@ LABELS = {
     "instruction": "Instruction",
     "context": "Code of the file around it",
 }
+_INFO = {
+    "temperature": "0 is greedy: always the likeliest token",
+    "min_p": "Leaves out tokens below this share of the likeliest one's probability",
+    "max_new_tokens": "Longer answers are cut off here",
+    "seed": "Of the random choices; greedy makes none",
+}
+"""What each field of the sampling does, in the order of ``SamplingParams``."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +69,10 @@ def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
     first = get_family(settings, str(family.value)).sampling
     with gr.Accordion("Sampling settings", open=False), gr.Row():
         # Without Gradio's limits and rounding: ``check_sampling`` refuses a bad value by the field's name.
-        temperature = gr.Number(
-            first.temperature, label=f"{LABELS['temperature']} (0: greedy)", min_width=190
-        )
-        min_p = gr.Number(first.min_p, label=LABELS["min_p"], min_width=190)
-        most = gr.Number(first.max_new_tokens, label=LABELS["max_new_tokens"], min_width=190)
-        seed = gr.Number(first.seed, label=LABELS["seed"], min_width=190)
-    numbers = [temperature, min_p, most, seed]
+        numbers = [
+            gr.Number(getattr(first, name), label=LABELS[name], info=info, min_width=190)
+            for name, info in _INFO.items()
+        ]
     family.input(lambda name: astuple(get_family(settings, name).sampling), family, numbers, **QUIET)
     return numbers
 

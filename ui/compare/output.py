@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline.evaluation.limits import check_sampling, choose_columns
+from pipeline.generation import check_can_run
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from ui import panes, pieces
@@ -133,6 +134,7 @@ def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterato
     """
     view = comparison.view
     family = get_family(lab.settings, view.family)
+    check_can_run(lab.settings, family)  # before its dataset, which may be missing too
     columns = choose_columns(lab.settings, family, view.columns)
     sampling = check_sampling(view.sampling or family.sampling)
     if place and not view.sample:

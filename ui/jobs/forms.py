@@ -34,7 +34,7 @@ _LABELS: Mapping[Any, str] = {
     "sizes": "Training-set sizes",
     "samples": "Test samples",
     "suite": "Test suite",
-    "replace": "Replace a checkpoint that was trained otherwise",
+    "replace": "Replace an existing checkpoint",
     ("evaluate", "subset_size"): "Checkpoint, by its training samples",
     ("evaluate", "seed"): "Sampling seed",
 }
@@ -47,6 +47,8 @@ _INFO: Mapping[Any, str] = {
     ("evaluate", "samples"): "The same ones for every checkpoint; 200 is the protocol",
     ("sweep", "sizes"): "With commas between them; baseline is the model without fine-tuning",
     ("sweep", "seeds"): "With commas between them; two or more show how much chance there is in training",
+    "prompt": "",
+    "replace": "Otherwise one of the same name that was trained with other settings stays, and the job fails",
     "judge": "A language model that reads each answer and says whether it is correct; it costs money",
 }
 """Where a form has more to say, or less, than the command line's help."""
@@ -54,6 +56,12 @@ _OPTIONS = {
     "regular": "Regular",
     "augmented": "Augmented with the file's code",
     "none": "None",
+    "packages": "Packages",
+    "metrics": "Torchmetrics",
+    "humaneval": "HumanEval",
+    "auto": "Automatic",
+    "unsloth": "Unsloth",
+    "peft": "PEFT",
     "naive": "Naive: compare with the reference",
     "analyze": "Analyze, then decide",
     "taxonomy": "Taxonomy: grade each fault",
@@ -130,7 +138,9 @@ def _label(kind: str, name: str) -> str:
 
 def _component(settings: Settings, kind: str, field: Parameter) -> Any:
     label = _label(kind, field.name)
-    info = _INFO.get((kind, field.name), _INFO.get(field.name, field.help[:1].upper() + field.help[1:]))
+    info = (
+        _INFO.get((kind, field.name), _INFO.get(field.name, field.help[:1].upper() + field.help[1:])) or None
+    )
     common: dict[str, Any] = {"label": label, "info": info}
     start = _START.get((kind, field.name), field.default)
     if field.name == "family":
@@ -141,8 +151,7 @@ def _component(settings: Settings, kind: str, field: Parameter) -> Any:
     if field.name == "prompts":
         return gr.CheckboxGroup(_options(VARIANTS), value=str(start).split(","), label=label)
     if field.choices:
-        shown = info if field.name == "judge" else None
-        return gr.Radio(_options(field.choices), value=start or field.choices[0], label=label, info=shown)
+        return gr.Radio(_options(field.choices), value=start or field.choices[0], label=label, info=info)
     if field.kind is bool:
         return gr.Checkbox(value=bool(start), **common)
     if field.kind in (int, float) and not field.optional:

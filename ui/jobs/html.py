@@ -75,7 +75,7 @@ def _row(job: Job, opened: str, now: float) -> str:
     current = ' aria-current="true"' if job.id == opened else ""
     left = _left(job, now)
     when = _ago(now - (job.finished or job.started or job.created))
-    verb = "ended" if job.finished else "started" if job.started else "asked"
+    verb = "ended" if job.finished else "started" if job.started else "added"
     return (
         f'<tr data-id="{escape(job.id)}"{current}>'
         f'<th scope="row"><button type="button">{escape(title(job))}</button></th>'
@@ -144,7 +144,7 @@ def body(job: Job, curve: Curve, where: str, members: str = "") -> str:
     """The rest of an open job: its newest value or a sweep's members, its result, facts and command."""
     whole = f'<button type="button" data-id="{escape(job.sweep)}">the sweep</button>' if job.sweep else ""
     facts = {
-        "Asked": f"{_date(job.created)} by {job.owner}",
+        "Added": f"{_date(job.created)} by {job.owner}",
         "Started": _date(job.started),
         "Took": duration(job.finished - job.started) if job.finished and job.started else "",
         "Ran on" if job.finished else "Runs on": where,

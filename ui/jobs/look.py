@@ -34,7 +34,6 @@ _BUTTONS = {
     "retry": "Retry",
     "delete": "Delete",
 }
-_NOTHING = '<p class="note">An open job shows its progress, its curve and its log here.</p>'
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Look:
     """The components that show the queue and the open job."""
 
     queue: gr.HTML
+    card: gr.Column
     opened: gr.State
     head: gr.HTML
     curve: gr.LinePlot
@@ -53,7 +53,7 @@ class Look:
     @property
     def outputs(self) -> list[Any]:
         """All of them, in the order of ``redraw``."""
-        shown = [self.queue, self.opened, self.head, self.curve, self.drawn, self.body, self.log]
+        shown = [self.queue, self.opened, self.card, self.head, self.curve, self.drawn, self.body, self.log]
         return [*shown, *self.buttons.values()]
 
 
@@ -61,8 +61,8 @@ def build() -> Look:
     """Lay them out: the queue, and below it the open job."""
     with gr.Column(elem_classes="card"):
         queue = gr.HTML(js_on_load=_PICK, elem_id="jobs-queue")
-    with gr.Column(elem_classes="card"):
-        head = gr.HTML(_NOTHING, elem_id="jobs-head")
+    with gr.Column(elem_classes="card", visible=False) as card:
+        head = gr.HTML(elem_id="jobs-head")
         with gr.Row(elem_classes="actions"):
             buttons = {
                 key: gr.Button(text, visible=False, size="sm", scale=0, min_width=120)
@@ -79,7 +79,7 @@ def build() -> Look:
             visible=False,
             elem_id="jobs-log",
         )
-    return Look(queue, gr.State(""), head, curve, gr.State(None), body, log, buttons)
+    return Look(queue, card, gr.State(""), head, curve, gr.State(None), body, log, buttons)
 
 
 def redraw(runner: Runner, opened: str, drawn: Drawn | None = None) -> list[Any]:
@@ -93,7 +93,8 @@ def redraw(runner: Runner, opened: str, drawn: Drawn | None = None) -> list[Any]
     now = time.time()
     empty = [
         "",
-        _NOTHING,
+        gr.Column(visible=False),
+        "",
         plot(),
         None,
         "",
@@ -116,6 +117,7 @@ def redraw(runner: Runner, opened: str, drawn: Drawn | None = None) -> list[Any]
     return [
         jobs_view.queue(top[:_MOST_ROWS], shown.sweep or shown.id, now),
         shown.id,
+        gr.Column(visible=True),
         jobs_view.head(shown, now, _hint(shown, can)),
         gr.skip() if current == drawn else plot(curve),
         current,

@@ -27,7 +27,12 @@ from ui.navigation import Navigation, Updates
 from ui.views import View, to_query
 
 _EVERY = 2.0  # seconds between two looks at the queue
-_FORMS = {"finetune": "Fine-tune", "evaluate": "Evaluation", "sweep": "Sweep"}
+_FORMS = {
+    "finetune": ("Fine-tune", "Start fine-tuning"),
+    "evaluate": ("Evaluate", "Start evaluation"),
+    "sweep": ("Sweep", "Start sweep"),
+}
+"""The tab and the button of each form."""
 _TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ block: "nearest" })"""
 # A log follows its end, unless somebody has scrolled up to read.
 _FOLLOW = """() => setTimeout(() => {
@@ -59,7 +64,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
             )
             with gr.Tabs(overflow_behavior="wrap") as kinds:
                 made = {}
-                for kind, name in _FORMS.items():
+                for kind, (name, _) in _FORMS.items():
                     with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as tab:
                         made[kind] = _form(lab, runner, page, kind, tab)
         with gr.Column(scale=3, min_width=320):
@@ -94,9 +99,7 @@ def _standing(runner: Runner) -> str:
 def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> tuple[VerbForm, gr.Button]:
     form = jobs_forms.build(lab.settings, kind, runner.verb(kind))
     shown = gr.HTML(elem_classes="preview")
-    start = gr.Button(
-        f"Start {_FORMS[kind].lower()}", variant="primary", interactive=jobs_are_on(runner.settings)
-    )
+    start = gr.Button(_FORMS[kind][1], variant="primary", interactive=jobs_are_on(runner.settings))
 
     def show(*values: Any) -> str:
         return preview(lab, runner, kind, *form.read(values))

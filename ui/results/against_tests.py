@@ -16,7 +16,7 @@ from pipeline.schema import DEFAULT_SEED, counted
 from pipeline.scoring import metric_of
 from pipeline.stats import Association, Estimate
 from ui import numbers
-from ui.labels import column_label
+from ui.labels import column_label, setup_label
 from ui.markup import escape
 from ui.numbers import NONE, decimal
 from ui.results import html
@@ -37,16 +37,18 @@ _HALVES = (
     "High and low are the upper and the lower half of the attempts by this metric; of a verdict, correct and "
     "not correct. Rank: 0% is the lowest of all attempts. A click opens the sample."
 )
-_NOT_EXECUTED = """<div class="empty"><h3>No attempt of this set-up was executed</h3>
-<p>Its samples are not those of a test suite. To execute what its checkpoints write, evaluate them on a suite:
-choose one in the <b>Jobs</b> tab, or on the command line:</p><pre class="code" tabindex="0">{commands}</pre>
-<p>The runs of a suite are a set-up of their own, to be chosen above.</p></div>"""
+_NOT_EXECUTED = """<div class="empty"><h3>The answers of this set-up were not executed</h3>
+<p>Its samples have no tests. {remedy}</div>"""
+_CHOOSE = "These set-ups have answers that were executed; choose one above:</p><ul>{labels}</ul>"
+_EVALUATE = """Evaluate the checkpoints on a test suite: choose one in the <b>Jobs</b> tab under <b>More
+settings</b>, or use the command line:</p><pre class="code" tabindex="0">{commands}</pre>
+<p>These runs are then a set-up of their own, which you can choose above.</p>"""
 
 
-def agreement(setup: Setup, found: AgainstExecution | None) -> str:
-    """Every metric held against execution, the best in a sentence; or how to get what that takes."""
+def agreement(setup: Setup, found: AgainstExecution | None, setups: Iterable[Setup] = ()) -> str:
+    """Every metric held against execution, the best in a sentence; or which of the set-ups allows that."""
     if found is None or not found.attempts:
-        return _nothing_executed(setup)
+        return _nothing_executed(setup, setups)
     said = "".join(f'<p class="headline">{escape(sentence)}</p>' for sentence in sentences(found))
     if not any(isinstance(each.overall, Association) for each in found.metrics):
         return said
@@ -166,13 +168,16 @@ def _case(setup: Setup, row: Any, metric: str) -> str:
     return f"<tr {place}>{html.opener(row.sample)}{body}</tr>"
 
 
-def _nothing_executed(setup: Setup) -> str:
+def _nothing_executed(setup: Setup, setups: Iterable[Setup]) -> str:
     scores = [score for run in setup.runs for score in run.scores(setup.execution or "")]
     reason = next((score.reason for score in scores if score.reason), "")
     if reason:
         return f'<p class="note">No attempt of this set-up could be executed: {escape(reason)}</p>'
+    executed = "".join(f"<li>{escape(setup_label(each))}</li>" for each in setups if each.execution)
+    if executed:
+        return _NOT_EXECUTED.format(remedy=_CHOOSE.format(labels=executed))
     ends = dict.fromkeys((_command(setup.runs[0].config), _command(setup.runs[-1].config)))
-    return _NOT_EXECUTED.format(commands=escape("\n".join(ends)))
+    return _NOT_EXECUTED.format(remedy=_EVALUATE.format(commands=escape("\n".join(ends))))
 
 
 def _command(config: RunConfig) -> str:

@@ -15,7 +15,7 @@ from pipeline.schema import PromptVariant
 from pipeline.scoring import Metric
 from ui.labels import condition_label, size_label
 from ui.markup import escape
-from ui.numbers import mean_score
+from ui.numbers import mean_score, places
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color).
 LOOK: dict[str, tuple[str, str, str]] = {
@@ -24,6 +24,7 @@ LOOK: dict[str, tuple[str, str, str]] = {
     "CodeJudge": ("#009E73", "diamond", "dot"),
     "CodeBERTScore": ("#CC79A7", "cross", "dashdot"),
 }
+_FONT = '"IBM Plex Sans", system-ui, sans-serif'  # the page's
 _NEUTRAL, _GRID = "#7a8594", "rgba(128,138,152,0.28)"
 SIDE_BY_SIDE: dict[PromptVariant, float] = {"regular": 0.98, "augmented": 1.02}
 """Keeps the intervals of both variants apart on the log axis."""
@@ -41,7 +42,10 @@ def curve(analysis: Analysis, published: Sequence[Reported] = ()) -> go.Figure:
     for each in published:
         _add_published(figure, each, axis, f"{each.metric}, published")
     direction = "" if analysis.metric.higher_is_better else " (lower is better)"
-    return _finish(figure, axis, escape(f"{analysis.metric.name}{direction}"))
+    figure = _finish(figure, axis, escape(f"{analysis.metric.name}{direction}"))
+    if places(analysis.metric) > 1:
+        figure.update_yaxes(tickformat=".2f")  # else .7 stands above .65
+    return figure
 
 
 def reported_curve(published: Sequence[Reported]) -> go.Figure:
@@ -50,8 +54,9 @@ def reported_curve(published: Sequence[Reported]) -> go.Figure:
     axis = Axis([size for each in published for size, _ in each.points])
     for each in published:
         _add_published(figure, each, axis, each.metric)
-    title = f"Reported, not measured here<br><sup>{escape(published[0].title).replace('; ', '<br>')}</sup>"
-    return _finish(figure, axis, "Score").update_layout(legend_title={"text": title, "side": "top"})
+    title = f"<b>Reported, not measured here</b><br>{escape(published[0].title).replace('; ', '<br>')}"
+    legend = {"text": title, "side": "top", "font": {"size": 13}}
+    return _finish(figure, axis, "Score").update_layout(legend_title=legend)
 
 
 class Axis:
@@ -207,7 +212,7 @@ def _finish(figure: go.Figure, axis: Axis, y_title: str) -> go.Figure:
         template="none",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": _NEUTRAL, "size": 13},
+        font={"family": _FONT, "color": _NEUTRAL, "size": 13},
         margin={"l": 60, "r": 16, "t": 16, "b": 60},
         height=430,
         hovermode="closest",

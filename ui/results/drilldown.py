@@ -9,7 +9,7 @@ from pipeline.analysis import Setup
 from pipeline.analysis.samples import attempts_at
 from pipeline.schema import Attempt, LabError
 from ui import panes
-from ui.markup import escape, prose
+from ui.markup import escape, instruction
 from ui.panes import Against
 
 _NOT_HERE = "This checkpoint is not on this machine: its stored answers are all that can be compared."
@@ -39,7 +39,7 @@ def sample(
     attempts = [_untimed(attempt) for _, attempt in found]
     return (
         f'<section class="sample" aria-label="Sample"><header><h3><code>{escape(sample_id)}</code></h3>'
-        f"<span>{escape(first.task.repo)}</span></header><p>{prose(first.task.instruction)}</p></section>"
+        f"<span>{escape(first.task.repo)}</span></header>{instruction(first.task.instruction)}</section>"
         + panes.grid(attempts, against == "nothing", against, notes, chosen)
     )
 

@@ -110,7 +110,7 @@ class Presenter:
             "matrix": self.matrix(setup.key, metric, left_out, kind, search, threshold),
             "second": gr.Dropdown(metrics, value=second),
             "disagreement": self.disagreement(setup.key, metric, left_out, second),
-            "agreement": against_tests.agreement(setup, agreement),
+            "agreement": against_tests.agreement(setup, agreement, setups),
             "contradicted": gr.Column(visible=bool(held_to)),
             "held": gr.Dropdown(held_to, value=held),
             "cases": self.cases(setup.key, left_out, held),

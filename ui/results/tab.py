@@ -39,7 +39,8 @@ _SCROLL = (
 _DOWNLOAD = "() => setTimeout(() => document.getElementById('results-file').click(), 200)"
 _LABELS = {"threshold": "Threshold"}
 _NOTES = {
-    "kind": "Flips: the sample changes state between two sizes. Regressions: it gets worse at a larger one.",
+    "kind": "Solved: correct or, where there is a threshold, better than the baseline. Flips change from one "
+    "size to another; regressions get worse at a larger size.",
     "threshold": "The smallest difference from the baseline that counts as better or worse.",
     "left_out": "For example, samples whose reference is in the training data or in the prompt. "
     "All figures are computed without them.",
@@ -91,7 +92,7 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         setup = gr.Dropdown([], label="Evaluation set-up", scale=4, min_width=300)
         metric = gr.Dropdown([], label="Metric", scale=2, min_width=220)
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
-    empty = _html(visible=False)
+    empty = _html(value=pieces.waiting("Reading the stored runs…"))
     with gr.Column(visible=False) as body, gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Curve"):
             headline, curve, published, table, passes, explanation = _curve_tab()
@@ -147,7 +148,7 @@ def _curve_tab() -> tuple[Any, ...]:
             visible=False,
         )
     with gr.Column(elem_classes="card"):
-        table, passes, explanation = _html(), _html(), _html()
+        table, passes, explanation = _html(), _html(elem_id="results-passes"), _html()
     return headline, curve, published, table, passes, explanation
 
 
@@ -225,7 +226,7 @@ def _runs_tab(
     config = _html()
 
     def open_run(event: gr.EventData) -> str:
-        return pieces.listing("Config of the run that was clicked", presenter().config(event.id))
+        return pieces.listing("Configuration of the chosen run", presenter().config(event.id))
 
     runs.click(open_run, None, config, **QUIET)
     return runs

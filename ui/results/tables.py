@@ -20,6 +20,11 @@ from ui.results.export import curve_table
 from ui.results.findings import effect_of, effect_sentences
 
 MOST_ROWS = 200
+_COLUMNS = (
+    "Cut off: answers that reached the token limit. Over 512 tokens: answers that the encoder of "
+    "(Code)BERTScore reads in several parts. Training seeds: which ones, and the score of each where there "
+    "are several."
+)
 
 
 def answers(analysis: Analysis) -> str:
@@ -73,8 +78,9 @@ def explanation(analysis: Analysis) -> str:
 
 
 def curve(analysis: Analysis) -> str:
-    """The points as a table."""
-    return html.frame(curve_table(analysis), "Score by training-set size", row_headers=2)
+    """The points as a table, and what its columns mean."""
+    table = html.frame(curve_table(analysis), "Score by training-set size", row_headers=2)
+    return f'{table}<p class="note">{escape(_COLUMNS)}</p>'
 
 
 def pairs(analysis: Analysis) -> str:
@@ -149,7 +155,9 @@ def sample_matrix(
     """Samples by checkpoint; each row is a button that opens the sample."""
     runs = [run for run in setup.runs if run.config.id in matrix.scores.columns]
     counts = ", ".join(f"{matrix.kinds[name].sum():,} {name}" for name in matrix.kinds.columns)
-    note = f"{len(shown):,} of {len(matrix.scores):,} samples shown ({counts})."
+    note = f"{len(shown):,} of {len(matrix.scores):,} samples shown ({counts}). "
+    note += "✓ yes, ✗ no" if matrix.threshold is None else "▲ better and ▼ worse than the baseline"
+    note += ", ? not scored."
     if len(shown) > MOST_ROWS:
         note += f" The first {MOST_ROWS} are listed: search to narrow them down."
     if not shown:
@@ -221,11 +229,11 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collectio
     for run in sorted(found, key=_place):
         config = run.config
         there, asked = len(run.attempts), len(config.sample_ids)
-        state = "whole" if run.complete else "unfinished"
+        scored = f"{there:,}" if run.complete else f"{there:,} of {asked:,}, unfinished"
         judge = ", ".join(run.judges) or "none"
         cells = (
-            column_label(config.as_column),
-            f"{there:,} of {asked:,}, {state}",
+            config.family,
+            scored,
             f"{config.dataset} {config.dataset_fingerprint}",
             sampling_label(config.decoding),
             judge,
@@ -234,11 +242,12 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collectio
             config.engine,
         )
         body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        opener = f'<th scope="row"><button type="button">{escape(config.family)}</button></th>'
+        name = escape(column_label(config.as_column))
+        opener = f'<th scope="row"><button type="button">{name}</button></th>'
         rows += f'<tr data-id="{escape(place_of(config))}">{opener}{body}</tr>'
     names = (
-        "Family",
         "Checkpoint",
+        "Family",
         "Samples",
         "Dataset",
         "Sampling",
