@@ -64,7 +64,7 @@ def test_the_api_submits_shows_and_cancels(runner: Runner) -> None:
             ({"subset_size": 5, "family": "gpt"}, "no model family"),
             ({"subset_size": True}, "subset_size must be a whole number"),
             ({"subset_size": 5, "epochs": 2.5}, "epochs must be a whole number"),
-            ({"subset_size": 5, "epochs": None}, "epochs must be a whole number"),
+            ({"subset_size": 5, "epochs": None}, "epochs is empty: it must be a whole number"),
             ({"subset_size": 5, "max_steps": False}, "max_steps must be a whole number"),
             ({"subset_size": 5, "token": 7}, "token must be a text, not 7"),
         ):
@@ -118,7 +118,7 @@ def test_the_form_shows_the_very_command_that_will_run(runner: Runner) -> None:
 
 def test_a_form_that_makes_no_sense_says_why_before_it_is_sent(runner: Runner) -> None:
     lab = Lab(runner.settings)
-    assert "Training samples must be" in preview(lab, runner, "finetune", {"subset_size": None})
+    assert "Training samples is empty" in preview(lab, runner, "finetune", {"subset_size": None})
     assert "no checkpoint" in preview(lab, runner, "evaluate", {"subset_size": "123"})
     assert "Training-set sizes must be" in preview(lab, runner, "sweep", {"sizes": "<b>"})
     assert "<b>" not in preview(lab, runner, "sweep", {"sizes": "<b>"})
@@ -141,7 +141,7 @@ def test_a_checkpoint_that_was_trained_otherwise_is_replaced_only_if_the_form_sa
     runner.start()
     ended(runner, runner.submit("finetune", asked))
     runner.close()
-    words = "Replace a checkpoint that was trained otherwise must be set to train 100-regular"
+    words = "Replace an existing checkpoint must be set to train 100-regular"
     assert words in preview(Lab(runner.settings), runner, "finetune", {**asked, **change})
     with pytest.raises(LabError, match="replace must be set"):
         runner.submit("finetune", {**asked, **change})
@@ -247,7 +247,6 @@ def test_a_curve_that_the_page_shows_already_is_not_sent_again(runner: Runner) -
     runner.start()
     job = ended(runner, runner.submit("count", {"to": 3}))
     runner.close()
-    at = 3
     first = redraw(runner, job.id)
-    assert isinstance(first[at], gr.LinePlot)
+    at = next(place for place, each in enumerate(first) if isinstance(each, gr.LinePlot))
     assert redraw(runner, job.id, first[at + 1])[at] == gr.skip()
