@@ -66,7 +66,7 @@ def _first_python_block(lines: Sequence[str]) -> list[str] | None:
         if other:
             other = None if fence.closes(other) else other
         elif not fence.tag or _PYTHON.fullmatch(fence.tag):
-            if _is_empty(lines, number, fence):
+            if fence.tag and _is_empty(lines, number, fence):
                 other, empty = fence, []
                 continue
             block = _block(lines[number + 1 :], fence)
