@@ -14,12 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.scoring.execution.run import CallOutcomes, run_calls
+from pipeline.scoring.execution.run import CallOutcomes, Executor, run_calls
 from pipeline.scoring.execution.sandbox import Limits, Sandbox, unavailable
 from pipeline.scoring.execution.spec import Call, TestSpec
 
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason="this system cannot confine a process")
 LIMITS = Limits(cpu_seconds=1)
+TWO = TestSpec(
+    "two", "humaneval", "f", "def f():\n    return 1", calls=(Call("", "f()"), Call("", "[f(), f()]"))
+)
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +234,19 @@ def test_a_forged_answer_fails_only_its_forger(sandbox: Sandbox) -> None:
         "    try: os.write(d, len(m).to_bytes(8, 'big') + m)\n    except OSError: pass"
     )
     assert attack(sandbox, body).outcomes[0].raised == "unreadable answer"
+
+
+def test_patching_the_checker_makes_no_pass(sandbox: Sandbox) -> None:
+    code = (
+        "import sys\ndef f():\n"
+        "    for module in list(sys.modules.values()):\n"
+        "        for name in ('equal', 'difference', 'compare'):\n"
+        "            if hasattr(module, name): setattr(module, name, lambda *_, **__: None)\n"
+        "        if hasattr(module, 'encode'): module.encode = lambda value: 1\n"
+        "    return 0"
+    )
+    forger, honest = Executor(sandbox).execute([(code, TWO), ("def f(): return 0", TWO)])
+    assert (forger.verdict, honest.verdict) == ("failed", "failed")
 
 
 def test_a_dead_zygote_is_replaced(sandbox: Sandbox) -> None:

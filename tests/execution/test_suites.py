@@ -11,13 +11,21 @@ from pathlib import Path
 import pytest
 
 from maintenance.suites.mutants import REPORT, mutants, stubs
-from pipeline.data.packages.corpus import PACKAGES
+from pipeline.data.packages.corpus import PACKAGES, load_corpus
+from pipeline.data.packages.split import split_corpus
 from pipeline.schema import LabError, Sample
 from pipeline.scoring.execution.run import Executor, run_calls, sandbox_for
 from pipeline.scoring.execution.sandbox import unavailable
 from pipeline.scoring.execution.spec import Call, TestSpec
 from pipeline.scoring.execution.suite import TestSuite, load_suite
-from pipeline.scoring.execution.suites.load import HELD_OUT, load_rows, make_spec, read_record
+from pipeline.scoring.execution.suites.load import (
+    HELD_OUT,
+    PACKAGE_SUITES,
+    PackageSuite,
+    load_rows,
+    make_spec,
+    read_record,
+)
 from pipeline.settings import Settings
 
 confined = pytest.mark.skipif(bool(unavailable()), reason="this system cannot confine a process")
@@ -25,14 +33,14 @@ SOME = 6
 """Samples that a test executes."""
 
 
-@pytest.fixture(scope="module")
-def metrics(settings: Settings) -> TestSuite:
-    return load_suite(settings, "metrics")
+@pytest.fixture(scope="module", params=PACKAGE_SUITES)
+def suite(request: pytest.FixtureRequest, settings: Settings) -> TestSuite:
+    return load_suite(settings, request.param)
 
 
 @pytest.fixture(scope="module")
-def some(metrics: TestSuite) -> list[TestSpec]:
-    return [metrics.specs[sample_id] for sample_id in metrics.dataset.test.ids[:SOME]]
+def some(suite: TestSuite) -> list[TestSpec]:
+    return [suite.specs[sample_id] for sample_id in suite.dataset.test.ids[:SOME]]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +68,8 @@ def test_most_mutants_fail(executor: Executor, some: list[TestSpec]) -> None:
     assert passed < 0.3 * len(jobs)
 
 
-@pytest.mark.parametrize("name", ["metrics"])
-def test_what_ships_holds_no_line_of_a_package(settings: Settings, name: str) -> None:
+@pytest.mark.parametrize("name", PACKAGE_SUITES)
+def test_what_ships_holds_no_line_of_a_package(settings: Settings, name: PackageSuite) -> None:
     for sample, spec in load_rows(settings, name):
         calls = "\n".join(f"{call.inputs}\n{call.expression}" for call in spec.calls)
         assert not [
@@ -73,8 +81,8 @@ def test_the_package_that_is_held_out_is_never_trained_on() -> None:
     assert HELD_OUT not in PACKAGES
 
 
-@pytest.mark.parametrize("name", ["metrics"])
-def test_the_funnel_ends_with_the_samples_that_ship(settings: Settings, name: str) -> None:
+@pytest.mark.parametrize("name", PACKAGE_SUITES)
+def test_the_funnel_ends_with_the_samples_that_ship(settings: Settings, name: PackageSuite) -> None:
     record = read_record(settings, name)
     counts = [count for _, count in record["funnel"]]
     assert counts == sorted(counts, reverse=True)
@@ -82,8 +90,26 @@ def test_the_funnel_ends_with_the_samples_that_ship(settings: Settings, name: st
     assert record["contamination"]["training_samples"] > 10_000
 
 
-def test_the_same_suite_has_the_same_fingerprint(settings: Settings, metrics: TestSuite) -> None:
-    assert load_suite(settings, "metrics").dataset.fingerprint == metrics.dataset.fingerprint
+def test_the_same_suite_has_the_same_fingerprint(settings: Settings, suite: TestSuite) -> None:
+    assert load_suite(settings, suite.name).dataset.fingerprint == suite.dataset.fingerprint
+
+
+def test_a_suite_s_notes_give_the_numbers_of_its_choice(settings: Settings, suite: TestSuite) -> None:
+    (_, rows), *_, (_, kept) = read_record(settings, suite.name)["funnel"]
+    (note,) = suite.dataset.notes
+    assert note.startswith(f"Chosen from {rows:,} ")
+    assert f"{kept:,} confirmed in the sandbox" in note
+
+
+def test_the_samples_of_packages_are_test_samples_of_the_dataset(settings: Settings) -> None:
+    test = set(split_corpus(load_corpus(settings)).test.ids)
+    assert {sample["id"] for sample in read_record(settings, "packages")["samples"]} <= test
+
+
+def test_the_method_page_gives_the_numbers_of_both_choices(settings: Settings) -> None:
+    text = (settings.assets.parent / "docs" / "method.md").read_text(encoding="utf-8")
+    packages, metrics = (dict(read_record(settings, name)["funnel"]) for name in PACKAGE_SUITES)
+    assert [step for step in packages if f"| {packages[step]:,} | {metrics[step]:,} |" not in text] == []
 
 
 def test_a_sample_whose_reference_changed_is_left_out(settings: Settings, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from pipeline.scoring.execution._channel import Channel, GarbledError
 from pipeline.scoring.execution._restrict import Limits
 
 _ROOT = Path(__file__).resolve().parents[3]
-_SECONDS_TO_IMPORT = 180.0
+_SECONDS_TO_IMPORT = 600.0  # hundreds of modules, on a machine that may be busy
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # of this process's environment: where Python is found
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pipeline.data.dataset import Dataset, LazySamples
-from pipeline.schema import LabError, Sample
+from pipeline.schema import Sample
 from pipeline.scoring.execution.humaneval import load_humaneval
 from pipeline.scoring.execution.spec import Suite, TestSpec
-from pipeline.scoring.execution.suites.load import load_rows
+from pipeline.scoring.execution.suites.load import funnel_note, load_rows, read_record
 from pipeline.settings import Settings
 
 DATASETS: dict[str, Suite] = {
@@ -45,18 +45,12 @@ def load_suite(settings: Settings, name: Suite) -> TestSuite:
     Raises:
         LabError: it is not on this machine; the text says how to get it.
     """
-    if name not in _LOADERS:
-        raise LabError(f"The test suite {name!r} is not part of this version.")
-    return _suite(name, _LOADERS[name](settings))
+    if name == "humaneval":
+        return _suite(name, load_humaneval(), ())
+    return _suite(name, load_rows(settings, name), (funnel_note(read_record(settings, name)),))
 
 
-_LOADERS: dict[Suite, Callable[[Settings], Sequence[tuple[Sample, TestSpec]]]] = {
-    "metrics": lambda settings: load_rows(settings, "metrics"),
-    "humaneval": lambda settings: load_humaneval(),
-}
-
-
-def _suite(name: Suite, rows: Sequence[tuple[Sample, TestSpec]]) -> TestSuite:
+def _suite(name: Suite, rows: Sequence[tuple[Sample, TestSpec]], notes: tuple[str, ...]) -> TestSuite:
     content = [[asdict(sample), spec.to_dict()] for sample, spec in rows]
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     samples = [sample for sample, _ in rows]
@@ -64,7 +58,7 @@ def _suite(name: Suite, rows: Sequence[tuple[Sample, TestSpec]]) -> TestSuite:
         [sample.id for sample in samples], samples.__getitem__, lambda at: _searchable(samples[at])
     )
     title = next(dataset for dataset, suite in DATASETS.items() if suite == name)
-    dataset = Dataset(title, fingerprint, train=test[:0], test=test)
+    dataset = Dataset(title, fingerprint, train=test[:0], test=test, notes=notes)
     return TestSuite(name, dataset, {spec.sample_id: spec for _, spec in rows})
 
 

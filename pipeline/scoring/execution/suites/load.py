@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipeline.data.dataset import LazySamples
 from pipeline.data.packages.corpus import Corpus, harvest, load_corpus
@@ -23,6 +23,7 @@ from pipeline.scoring.execution.suites.place import module_name
 from pipeline.settings import Settings
 
 PackageSuite = Literal["packages", "metrics"]
+PACKAGE_SUITES: tuple[PackageSuite, ...] = get_args(PackageSuite)
 HELD_OUT = "torchmetrics"
 """The package of the suite ``metrics``. It is never among those of the training data."""
 
@@ -68,6 +69,26 @@ def read_record(settings: Settings, suite: PackageSuite) -> dict[str, Any]:
     """What a build stored: ``samples``, ``funnel``, ``versions``, ``contamination``, ``mutants``."""
     record: dict[str, Any] = json.loads(gzip.decompress(record_path(settings, suite).read_bytes()))
     return record
+
+
+def funnel_note(record: dict[str, Any]) -> str:
+    """How many rows were left after each step of the suite's choice, as a sentence."""
+    (_, rows), *steps = record["funnel"]
+    left = ", ".join(f"{count:,} {_STEPS[step]}" for step, count in steps)
+    return f"Chosen from {rows:,} functions, methods and classes. Left after each step: {left}."
+
+
+_STEPS = {
+    "imported": "whose module can be imported",
+    "called": "with a call that returns",
+    "repeated": "that give the same again within a second",
+    "outputs": "with three different outputs",
+    "lines": "with over 80% of their lines reached",
+    "mutants": "with 80% of their mutants noticed",
+    "stubs": "that every stub fails",
+    "confirmed": "confirmed in the sandbox",
+}
+"""The steps of ``maintenance.suites.build``, for people."""
 
 
 def record_path(settings: Settings, suite: PackageSuite) -> Path:

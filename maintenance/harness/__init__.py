@@ -1,0 +1,1 @@
+"""Measures how often execution is wrong: faults that pass, and correct code that fails."""

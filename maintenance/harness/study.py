@@ -1,0 +1,145 @@
+"""Executes what must pass and what must fail, and counts where execution says otherwise.
+
+What must pass: the references, and the references in other words. What must fail: definitions that do
+nothing, and references with one fault, drawn anew. Some faults change nothing that can be observed, so the
+share that passes is more than the share of false positives. What models wrote is read by a person
+(``maintenance.harness.reading``).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maintenance.harness.reading import count_labels, read_labels
+from maintenance.harness.rewrites import REWRITES, widened
+from maintenance.suites.mutants import REPORT, mutants, stubs
+from pipeline.json_files import parse_object
+from pipeline.schema import LabError, Progress
+from pipeline.scoring.execution.run import Executor, run_calls, sandbox_for
+from pipeline.scoring.execution.sandbox import Sandbox
+from pipeline.scoring.execution.spec import Suite, TestSpec
+from pipeline.scoring.execution.suite import load_suite
+from pipeline.settings import ASSETS, Settings
+from pipeline.stats.intervals import rate_interval
+from pipeline.versions import package_versions
+from training.jobs.progress import Reporter
+
+STUDY = ASSETS / "studies" / "execution.json"
+_SEED = 3  # 1 and 2 chose and measured the suites' samples
+
+
+def study(
+    suites: str = "packages,metrics,humaneval", faults: int = 6, odd: Path | None = None
+) -> dict[str, Any]:
+    """Measure how often execution is wrong, and write ``assets/studies/execution.json``.
+
+    Args:
+        suites: separated by commas; the others keep what the study holds of them
+        faults: for each sample
+        odd: file for the code that should have failed and passed, or the reverse, to read
+
+    Returns:
+        What was written.
+    """
+    settings, report = Settings.from_env(), Reporter()
+    known = parse_object(STUDY.read_bytes()) if STUDY.exists() else {}
+    measured = dict(known.get("suites", {}))
+    for name in filter(None, suites.split(",")):
+        suite = load_suite(settings, _suite(name))
+        measured[name], strange = measure(list(suite.specs.values()), faults, report)
+        measured[name]["fingerprint"] = suite.dataset.fingerprint
+        if odd:
+            with odd.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(each) + "\n" for each in strange)
+    record = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"python -m maintenance.harness --faults {faults}",
+        "versions": package_versions(),
+        "suites": measured,
+        "read by hand": count_labels(read_labels()),
+    }
+    STUDY.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return record
+
+
+def _suite(name: str) -> Suite:
+    match name:
+        case "packages" | "metrics" | "humaneval":
+            return name
+    raise LabError(f"There is no suite {name!r}.")
+
+
+def measure(
+    specs: Sequence[TestSpec], faults: int, report: Progress
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """How many references, stubs, faults and rewrites pass; and those that execution seems to get wrong."""
+    found: dict[str, Any] = {}
+    strange: list[dict[str, str]] = []
+    with sandbox_for(specs) as sandbox:
+        executor = Executor(sandbox)
+        for name, jobs in _jobs(specs, faults, sandbox).items():
+            results = executor.execute(jobs, partial(_tell, report, name))
+            passed = [result.verdict == "passed" for result in results]
+            found[name] = share(passed, [spec.module for _, spec in jobs])
+            should_fail = name in _WRONG
+            strange += [
+                {
+                    "kind": name,
+                    "sample": spec.sample_id,
+                    "reference": spec.reference,
+                    "code": code,
+                    "why": it.reason,
+                }
+                for (code, spec), it, one in zip(jobs, results, passed, strict=True)
+                if one == should_fail
+            ]
+    return found, strange
+
+
+_WRONG = ("stubs", "faults")
+
+
+def _tell(report: Progress, name: str, done: float, says: str) -> None:
+    report(done, f"{name}: {says}")
+
+
+def _jobs(specs: Sequence[TestSpec], faults: int, sandbox: Sandbox) -> dict[str, list[tuple[str, TestSpec]]]:
+    """Code and its spec, by what it is."""
+    jobs: dict[str, list[tuple[str, TestSpec]]] = {
+        "references": [(spec.reference, spec) for spec in specs],
+        "stubs": [(stub, spec) for spec in specs for stub in stubs(spec.reference)],
+        "faults": [(it, spec) for spec in specs for it in mutants(spec.reference, REPORT, faults, _SEED)],
+    }
+    for name, rewrite in REWRITES.items():
+        wanted = [spec for spec in specs if rewrite is not widened or _gives_float32(spec, sandbox)]
+        rewritten = [(rewrite(spec.reference), spec) for spec in wanted]
+        jobs[name] = [(code, spec) for code, spec in rewritten if _plain(code) != _plain(spec.reference)]
+    return jobs
+
+
+def _gives_float32(spec: TestSpec, sandbox: Sandbox) -> bool:
+    outcomes = run_calls(sandbox, spec.reference, spec).outcomes
+    return any('"float32"' in json.dumps(outcome.value) for outcome in outcomes)
+
+
+def _plain(code: str) -> str:
+    return ast.unparse(ast.parse(code))
+
+
+def share(passed: Sequence[bool], files: Iterable[str]) -> dict[str, Any]:
+    """Passes among executed ones, and Wilson's interval at the effective size over files."""
+    codes = np.unique(list(files), return_inverse=True)[1]
+    interval = rate_interval([float(each) for each in passed], codes)
+    return {
+        "passed": sum(passed),
+        "of": len(passed),
+        "interval": [round(float(interval.low), 4), round(float(interval.high), 4)],
+    }
