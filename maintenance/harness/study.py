@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from maintenance.harness.reading import count_labels, read_labels
 from maintenance.harness.rewrites import REWRITES, widened
@@ -28,7 +26,7 @@ from pipeline.scoring.execution.sandbox import Sandbox
 from pipeline.scoring.execution.spec import Suite, TestSpec
 from pipeline.scoring.execution.suite import load_suite
 from pipeline.settings import ASSETS, Settings
-from pipeline.stats.intervals import rate_interval
+from pipeline.stats.intervals import choose_clusters, rate_interval
 from pipeline.versions import package_versions
 from training.jobs.progress import Reporter
 
@@ -88,7 +86,7 @@ def measure(
         for name, jobs in _jobs(specs, faults, sandbox).items():
             results = executor.execute(jobs, partial(_tell, report, name))
             passed = [result.verdict == "passed" for result in results]
-            found[name] = share(passed, [spec.module for _, spec in jobs])
+            found[name] = share(passed, [spec for _, spec in jobs])
             should_fail = name in _WRONG
             strange += [
                 {
@@ -122,7 +120,7 @@ def _jobs(specs: Sequence[TestSpec], faults: int, sandbox: Sandbox) -> dict[str,
         wanted = [spec for spec in specs if rewrite is not widened or _gives_float32(spec, sandbox)]
         rewritten = [(rewrite(spec.reference), spec) for spec in wanted]
         jobs[name] = [(code, spec) for code, spec in rewritten if _plain(code) != _plain(spec.reference)]
-    return jobs
+    return {name: those for name, those in jobs.items() if those}
 
 
 def _gives_float32(spec: TestSpec, sandbox: Sandbox) -> bool:
@@ -134,10 +132,10 @@ def _plain(code: str) -> str:
     return ast.unparse(ast.parse(code))
 
 
-def share(passed: Sequence[bool], files: Iterable[str]) -> dict[str, Any]:
-    """Passes among executed ones, and Wilson's interval at the effective size over files."""
-    codes = np.unique(list(files), return_inverse=True)[1]
-    interval = rate_interval([float(each) for each in passed], codes)
+def share(passed: Sequence[bool], specs: Sequence[TestSpec]) -> dict[str, Any]:
+    """Passes among executed ones, and Wilson's interval at the effective size over files or samples."""
+    levels = {"file": [it.module for it in specs], "sample": [it.sample_id for it in specs]}
+    interval = rate_interval([float(each) for each in passed], choose_clusters(levels)[0])
     return {
         "passed": sum(passed),
         "of": len(passed),
