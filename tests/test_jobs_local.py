@@ -207,9 +207,9 @@ def test_a_killed_verb_is_a_failure_and_resumes_from_its_last_save(runner: Runne
 
 def test_a_job_whose_processes_are_all_killed_is_interrupted_and_can_resume(runner: Runner) -> None:
     job_id = running(runner, to=121)
-    keeper = runner.status(job_id).pid
-    assert keeper
-    psutil.Process(keeper).kill()  # the verb is an orphan now
+    supervisor = runner.status(job_id).pid
+    assert supervisor
+    psutil.Process(supervisor).kill()  # the verb is an orphan now
     job = ended(runner, runner.status(job_id))
     assert job.state == "interrupted"
     assert "killed" in str(job.reason)

@@ -83,7 +83,7 @@ def evaluate(
         The run's id and folder, how many samples it has, and each metric's mean, count and unscored count.
 
     Raises:
-        LabError: no such checkpoint, no data, no key, or no model on this machine; said in words.
+        LabError: the checkpoint, the data, the model or the judge's key is missing.
     """
     arguments = dict(locals())
     settings = Settings.from_env()

@@ -22,8 +22,8 @@ samples that no adapter has seen.
 
 ## How an answer is made
 * **Prompt.** The *regular* prompt is the instruction. The *augmented* prompt adds the file around the
-  function, without the function. Where that is too long for the model, parts of the file are left out, never
-  the instruction, and the pane says how much.
+  function, without the function. If that is too long for the model, parts of the file are left out (never the
+  instruction), and the pane shows how much.
 * **One batch.** All answers of a comparison are written at the same time: the base model is in memory once,
   and each checkpoint is a LoRA adapter on it. Each answer has its own random numbers, which do not depend on
   the other answers. {rounding}
@@ -38,13 +38,13 @@ _PROTOCOL = """
 * Test samples: for `arxivdl`, rows of at most 1,000 characters (augmented: files of at most 5,000), 80/20
   split with seed 42, 200 test samples. `packages` is harvested from the installed deep-learning packages and
   split in the same way. Training subsets are nested: each smaller subset is the beginning of each larger one.
-* Sampling: greedy for the embedded family, which is as its stored runs; for Llama temperature 0.1, min-p 0.1
-  and seed 42.
+* Sampling: greedy for the embedded family, as in its stored runs; for Llama temperature 0.1, min-p 0.1 and
+  seed 42.
 * Training: LoRA, 3 epochs, loss on the completion only.
 
 ## Licenses
 SmolLM2-135M-Instruct, the embedded model, is under the Apache License 2.0. Each test sample of `packages`
-keeps the license of the package that it is from.
+keeps the license of the package that it comes from.
 """
 
 

@@ -179,7 +179,7 @@ class RemoteEngine:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one event of a stream adds to a completion; ``tokens`` are all so far, None where not told."""
+    """What one event of a stream adds to a completion; ``tokens`` are all so far, None if not reported."""
 
     text: str = ""
     finish_reason: FinishReason | None = None

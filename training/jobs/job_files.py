@@ -1,4 +1,4 @@
-"""A job's folder: what it printed (``log.txt``) and how far it was when (``progress.jsonl``)."""
+"""A job's folder: what it printed (``log.txt``) and its progress over time (``progress.jsonl``)."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def result(log: str) -> dict[str, Any] | None:
     return next(_objects(reversed(log.splitlines())), None)
 
 
-def why(code: int, log: str) -> str:
-    """Why a verb that ended with this exit code (negative: signal) did not succeed, in words."""
+def failure_reason(code: int, log: str) -> str:
+    """Why a verb that ended with this exit code (negative: signal) did not succeed, as a sentence."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if code < 0:
         return _SIGNALS.get(
@@ -105,9 +105,8 @@ def why(code: int, log: str) -> str:
     for pattern, words in _KNOWN:
         if any(pattern.search(line) for line in lines[-15:]):
             return words
-    said = next((line for line in reversed(lines) if line.startswith("error: ")), None)
-    if said:
-        return said.removeprefix("error: ")
+    if own_words := next((line for line in reversed(lines) if line.startswith("error: ")), None):
+        return own_words.removeprefix("error: ")
     return (
         f"It ended with exit code {code}: {lines[-1][:300]}" if lines else f"It ended with exit code {code}."
     )
@@ -119,13 +118,13 @@ def outcome(code: int, folder: Path) -> Mapping[str, Any]:
     if code == 0:
         done = {"state": "succeeded", "progress": 1.0, "message": "done", "seconds_left": None}
         return {**done, "exit_code": 0, "result": result(log), "reason": None}
-    # Asked to stop by the system, not by a fault of its own: it can go on from where it was.
+    # The system stopped it, and it did not fail itself: it can go on from where it was.
     state = "interrupted" if code < 0 and -code not in _SIGNALS else "failed"
     return {
         **last_progress(folder),
         "state": state,
         "exit_code": code,
-        "reason": why(code, log),
+        "reason": failure_reason(code, log),
         "seconds_left": None,
     }
 

@@ -1,4 +1,4 @@
-"""Jobs on this machine: one keeper process each (``training.jobs.child``), which outlives the app."""
+"""Jobs on this machine: one process each (``training.jobs.supervisor``), which outlives the app."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SILENT = 120.0
 """Seconds without a sign of life after which a job of another machine or container counts as gone."""
 _KEEP_OUT = ("RCL_JOBS_TOKEN",)
 _GPU = "gpu "
-_KEEPER = "training.jobs.child"
+_SUPERVISOR = "training.jobs.supervisor"
 
 
 class LocalBackend:
-    """Starts keepers and finds them again; ``grace`` is how many seconds a job has to stop."""
+    """Starts supervisors and finds them again; ``grace`` is how many seconds a job has to stop."""
 
     name = "local"
 
@@ -34,7 +34,7 @@ class LocalBackend:
         """One job for each GPU, or one if there is no GPU, unless the settings allow fewer or more."""
         self._records, self._settings = records, settings
         self._grace = grace
-        self._keepers: dict[str, subprocess.Popen[bytes]] = {}
+        self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
         at_once, places = settings.jobs_at_once, [f"{_GPU}{gpu}" for gpu in visible_gpus()]
         self.slots: Sequence[str] = (
             places[:at_once] if places else [f"place {i + 1}" for i in range(at_once or 1)]
@@ -43,7 +43,7 @@ class LocalBackend:
     def describe(self) -> str:
         """Where jobs run, in a few words."""
         many = f"{len(self.slots)} at the same time" if len(self.slots) > 1 else "one at a time"
-        on = "one a GPU" if self.slots[0].startswith(_GPU) else "on the CPU"
+        on = "one for each GPU" if self.slots[0].startswith(_GPU) else "on the CPU"
         return f"this machine, {many}, {on}"
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
@@ -57,17 +57,17 @@ class LocalBackend:
             )
 
     def start(self, job: Job, secrets: Mapping[str, str]) -> bool:
-        """Start the keeper of a claimed job."""
+        """Start the supervisor of a claimed job."""
         folder = self._records.folder(job.id)
         folder.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if name not in _KEEP_OUT}
         environment |= {**secrets, "RCL_DATA_DIR": str(self._settings.data_dir), "PYTHONUNBUFFERED": "1"}
         if job.slot and job.slot.startswith(_GPU):
             environment["CUDA_VISIBLE_DEVICES"] = job.slot.removeprefix(_GPU)
-        keeper = [sys.executable, "-m", _KEEPER, str(self._records.root), job.id, str(job.attempt)]
+        supervisor = [sys.executable, "-m", _SUPERVISOR, str(self._records.root), job.id, str(job.attempt)]
         with (folder / files.LOG).open("ab") as log:
-            self._keepers[job.id] = subprocess.Popen(
-                [*keeper, f"--grace={self._grace}"],
+            self._supervisors[job.id] = subprocess.Popen(
+                [*supervisor, f"--grace={self._grace}"],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -78,10 +78,10 @@ class LocalBackend:
         return True
 
     def reap(self) -> None:
-        """Take note of keepers that ended: none stays as a zombie, and one that never took over is seen."""
-        for job_id, keeper in list(self._keepers.items()):
-            if keeper.poll() is not None:
-                del self._keepers[job_id]
+        """Reap the supervisors that ended, and end the job of one that could not start."""
+        for job_id, supervisor in list(self._supervisors.items()):
+            if supervisor.poll() is not None:
+                del self._supervisors[job_id]
                 job = self._records.get(job_id)
                 if job and job.state == "running" and job.started is None and job.pid == os.getpid():
                     self._lost(
@@ -89,24 +89,26 @@ class LocalBackend:
                     )
 
     def watch(self, job: Job) -> None:
-        """See after a running job: while its keeper lives, there is nothing to do."""
-        keeper = job.process
-        if keeper is None:
+        """Follow a running job: while its supervisor lives, there is nothing to do."""
+        supervisor = job.process
+        if supervisor is None:
             return
-        if not keeper.here:
+        if not supervisor.here:
             if time.time() - job.updated > _SILENT:
-                self._lost(job, "The machine or container that ran it has not been heard of for two minutes.")
-        elif not _keeps(keeper, job):
+                self._lost(
+                    job, "The machine or container that ran it has given no sign of life for two minutes."
+                )
+        elif not _supervises(supervisor, job):
             if job.started is None:  # an app claimed it and died before it began
                 self._records.update(job, state="queued", slot=None, host=None, pid=None, pid_started=None)
             else:
                 self._lost(job, "Its processes were killed, or the machine was restarted.")
         elif job.cancelled_at and time.time() - job.cancelled_at > self._grace + 20:
-            self._kill(job, keeper)  # a keeper that is stopped or hangs cannot do as it is asked
+            self._kill(job, supervisor)  # a supervisor that is stopped or hangs cannot end the job itself
 
-    def _kill(self, job: Job, keeper: Identity) -> None:
-        if _keeps(keeper, job):
-            psutil.Process(keeper.pid).kill()
+    def _kill(self, job: Job, supervisor: Identity) -> None:
+        if _supervises(supervisor, job):
+            psutil.Process(supervisor.pid).kill()
         self._lost(job, "Cancelled.")
 
     def _lost(self, job: Job, reason: str) -> None:
@@ -117,10 +119,10 @@ class LocalBackend:
         self._records.update(job, **{**changes, "reason": reason, "finished": time.time()})
 
 
-def _keeps(keeper: Identity, job: Job) -> bool:
-    """Whether the process that answers for the job lives.
+def _supervises(supervisor: Identity, job: Job) -> bool:
+    """Whether the job's supervisor lives.
 
-    Its start time tells it from a stranger with its pid; where the machine's clock was set meanwhile, which
-    moves all start times, its command line does. A healthy job must not be given up for that.
+    Its start time tells it from another process with the same pid. If the machine's clock was set meanwhile,
+    all start times have moved; then its command line identifies it.
     """
-    return keeper.alive or processes.runs(keeper.pid, _KEEPER, job.id)
+    return supervisor.alive or processes.runs(supervisor.pid, _SUPERVISOR, job.id)

@@ -1,4 +1,4 @@
-"""Which process is which: a pid alone says nothing, since the system gives it out again."""
+"""Identify processes: a pid alone is not enough, because the system uses it again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLOCK_SLACK = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process for good: the machine (or container), the pid, and when that process began."""
+    """One process, known also after its end: the machine (or container), the pid, and the start time."""
 
     host: str
     pid: int
@@ -37,7 +37,7 @@ class Identity:
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs here; another one with its pid does not count."""
+        """Whether this process still runs here; another one with the same pid does not count."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < _CLOCK_SLACK
@@ -58,7 +58,7 @@ def runs(pid: int, *words: str) -> bool:
 def members(mark: str, session: int | None = None) -> list[psutil.Process]:
     """Living processes of a job: those with its mark, and those of ``session`` except its leader.
 
-    The mark finds them when their keeper is gone too, and can be no stranger's.
+    The mark finds them also after the end of their supervisor, and no other process has it.
     """
     found = []
     for process in psutil.process_iter():
@@ -76,7 +76,7 @@ def members(mark: str, session: int | None = None) -> list[psutil.Process]:
 def end(find: Callable[[], list[psutil.Process]], grace: float) -> None:
     """Ask the processes that ``find`` finds to stop, wait ``grace`` seconds, then kill what is left.
 
-    ``find`` is called again and again, so that what forks meanwhile does not get away, and so that the
+    ``find`` is called repeatedly, so that it also finds processes that were forked meanwhile, and so that the
     caller can reap its own children in it.
     """
     for process in find():

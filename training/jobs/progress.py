@@ -1,4 +1,4 @@
-"""How a verb says how far it is: in words on stderr, and for the job that runs it in a file.
+"""Report a verb's progress: as text on stderr, and in a file for the job that runs it.
 
 In a verb::
 
@@ -10,7 +10,7 @@ In a verb::
 ``report`` is a ``pipeline.schema.Progress``, so it can be handed to the library as it is. Where the
 environment variable ``RCL_PROGRESS_FILE`` names a file, each call also appends one JSON line to it:
 ``{"time", "fraction", "message", "seconds_left"?, "step"?, "loss"?, "score"?}`` (times in seconds).
-The time left is worked out from the pace since the work began; give ``seconds_left`` to know better.
+The time left is estimated from the pace since the work began, unless ``seconds_left`` is given.
 Call it every second or so, not for every token.
 """
 
@@ -27,7 +27,7 @@ FILE_VARIABLE = "RCL_PROGRESS_FILE"
 
 
 class Reporter:
-    """Tells people (stderr) and the job (a file, if there is one) how far a verb is."""
+    """Reports a verb's progress to people (stderr) and to its job (a file, if there is one)."""
 
     def __init__(self) -> None:
         """Start the clock, and look for the job's file."""

@@ -19,7 +19,7 @@ from pipeline.schema import LabError
 from pipeline.settings import ROOT, Settings
 from training.jobs import job_files as files
 from training.jobs import share
-from training.jobs.limits import checkpoint_of
+from training.jobs.admission import checkpoint_of
 from training.jobs.records import Job, Records
 
 _CPUS = 2
@@ -35,7 +35,7 @@ class RayBackend:
     slots: Sequence[None] = (None,)
 
     def __init__(self, records: Records, settings: Settings, sent: Sequence[str] = _SENT) -> None:
-        """Nothing is reached for before there is a job; ``sent`` names the folders that go with each."""
+        """No connection is made before there is a job; ``sent`` names the folders that go with each."""
         self._records = records
         self._settings = settings
         self._client: Any = None
@@ -104,7 +104,7 @@ class RayBackend:
         return True
 
     def watch(self, job: Job) -> None:
-        """Mirror what the cluster says of a job."""
+        """Update a job's record from the cluster."""
         if job.process is not None:  # claimed by an app that has not handed it over, or died before it could
             if job.process.here and not job.process.alive:
                 self._put_back(job, "")
@@ -153,7 +153,7 @@ class RayBackend:
 
     def _outcome(self, job: Job, details: Any) -> Mapping[str, Any]:
         folder = self._records.folder(job.id)
-        if details.driver_exit_code is None:  # it never came to run the verb
+        if details.driver_exit_code is None:  # the verb was never started
             return {"state": "failed", "reason": _short(details.message or "The cluster could not start it.")}
         ended = files.outcome(details.driver_exit_code, folder)
         shared = (ended.get("result") or {}).get("shared")

@@ -43,11 +43,11 @@ def _run(command: Sequence[str]) -> tuple[int, dict[str, object] | None]:
     environment = {**os.environ, FILE_VARIABLE: "/dev/stdout"}
     verb = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment)
     assert verb.stdout is not None
-    said = ""
+    last = ""
     for line in verb.stdout:
         print(line, end="", flush=True)
-        said = line if line.startswith("{") and not files.is_report(line) else said
-    return verb.wait(), files.result(said)
+        last = line if line.startswith("{") and not files.is_report(line) else last
+    return verb.wait(), files.result(last)
 
 
 if __name__ == "__main__":

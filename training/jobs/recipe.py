@@ -79,7 +79,7 @@ def read_record(file: Path) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Where two records differ, in words: ``learning_rate 0.002 and now 1e-07``; empty where they agree."""
+    """Where two records differ, as text: ``learning_rate 0.002 and now 1e-07``; empty where they agree."""
     names = [name for name in now if before.get(name) != now[name]]
     return ", ".join(f"{name} {before.get(name)} and now {now[name]}" for name in names)
 
@@ -96,7 +96,7 @@ def existing_checkpoint(settings: Settings, family: Family, name: str) -> Checkp
 
 
 def other_hyperparameters(checkpoint: Checkpoint, family: Family, epochs: int, max_steps: int | None) -> str:
-    """How a checkpoint was trained otherwise than with these, in words; empty if it was trained so.
+    """How a checkpoint's training differs from these settings, as text; empty if it does not.
 
     One that is published on the hub without a record counts as trained by the protocol.
     """

@@ -1,7 +1,7 @@
-"""What is known of every job: one SQLite file in the data folder, shared by all apps that use the folder.
+"""The records of all jobs: one SQLite file in the data folder, shared by all apps that use the folder.
 
-Each change is one transaction that says what it expects (state, attempt, process), so of two apps that
-want the same job one gets it and the other is told so. The file is in WAL mode, which a network file
+Each change is one transaction that names the state, attempt and process that it expects, so if two apps want
+the same job, one gets it and the other does not. The file is in WAL mode, which a network file
 system does not support: the data folder belongs on a local disk.
 """
 
@@ -55,7 +55,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 class RecordsError(LabError):
-    """The file with the jobs cannot be used now; the text names it and says what to do."""
+    """The file with the jobs cannot be used now; the message names the file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Records:
                 _migrate(db, file)
                 yield db
         except sqlite3.IntegrityError:
-            raise  # another job is in the way; the callers know what that means
+            raise  # there is another job for the same work or in the same slot; the callers handle that
         except (sqlite3.Error, OSError) as error:
             raise RecordsError(_remedy(file, error)) from error
 
@@ -174,9 +174,9 @@ class Records:
         return self.root / job_id
 
     def add(self, jobs: Sequence[Job], most_active: int) -> list[Job]:
-        """Queue jobs, all or none; in the place of work that already waits or runs comes that job.
+        """Queue jobs, all or none; for work that already waits or runs, the existing job is returned.
 
-        A sweep is given before its members; where the same sweep is active, it alone comes back.
+        A sweep comes before its members; if the same sweep is active, only that one is returned.
 
         Raises:
             OverflowError: more than ``most_active`` jobs would wait or run.
@@ -223,7 +223,7 @@ class Records:
         """Change columns of a job that is still as ``job`` says (state, attempt, process).
 
         Returns:
-            Whether it was; if not, somebody else was faster and nothing is changed.
+            Whether it was; if not, another process changed it first, and nothing is changed.
         """
         changes["updated"] = time.time()
         sets = ", ".join(f"{name} = ?" for name in changes)
@@ -235,7 +235,7 @@ class Records:
     def claim(self, backend: str, slot: str | None, me: Identity) -> Job | None:
         """Take the oldest job that may start into a free slot; None if there is none, or the slot is taken.
 
-        A job that already has a process is kept for it: that one alone holds the key which a visitor gave.
+        A job that already has a process is left to it: only that process has the key which a visitor gave.
         """
         ready = """state = 'queued' AND backend = ? AND kind != 'sweep' AND slot IS NULL
             AND (pid IS NULL OR (host = ? AND pid = ? AND pid_started = ?))
@@ -260,7 +260,7 @@ class Records:
             return None
 
     def ask_to_cancel(self, job_id: str) -> None:
-        """A queued job is cancelled at once; a running one is marked, and its keeper stops it."""
+        """A queued job is cancelled at once; a running one is marked, and its supervisor stops it."""
         now = time.time()
         with self._transaction() as db:
             db.execute(

@@ -1,4 +1,4 @@
-"""The queue: takes jobs in, starts what may start, sees after what runs. The same for every backend."""
+"""The queue: accepts jobs, starts those that may start, and follows those that run, on any backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 from training.jobs import job_files as files
-from training.jobs.limits import MAX_ACTIVE, check
+from training.jobs.admission import MAX_ACTIVE, check
 from training.jobs.processes import Identity
 from training.jobs.records import ACTIVE, Job, JobState, Records, RecordsError, work_key
 from training.jobs.signature import Verb, command, parameters, validate
@@ -44,11 +44,11 @@ class JobBackend(Protocol):
         ...
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
-        """Raise ``LabError`` where it cannot run this job."""
+        """Raise ``LabError`` if it cannot run this job."""
         ...
 
     def start(self, job: Job, secrets: Mapping[str, str]) -> bool:
-        """Start a job that the caller has claimed; False where it went back into the queue for now.
+        """Start a job that the caller has claimed; False if it went back into the queue for now.
 
         ``secrets`` go into the job's environment and nowhere else.
 
@@ -58,11 +58,11 @@ class JobBackend(Protocol):
         ...
 
     def watch(self, job: Job) -> None:
-        """Bring the record of a job that was started up to date, and stop it where that was asked for."""
+        """Update the record of a job that was started, and stop it if somebody asked for that."""
         ...
 
     def reap(self) -> None:
-        """Once a round."""
+        """Called once in every round of the queue."""
         ...
 
 
@@ -256,7 +256,7 @@ class Runner:
                 self.tick()
                 trouble = ""
             except RecordsError as error:
-                if str(error) != trouble:  # said once, not twice a second
+                if str(error) != trouble:  # logged once, not twice a second
                     trouble = str(error)
                     _log.error("%s", error)
             except Exception:
@@ -266,12 +266,12 @@ class Runner:
             self._wake.clear()
 
     def tick(self) -> None:
-        """One round: see after what was started, then start what may start."""
+        """One round: follow the jobs that were started, then start those that may start."""
         self.backend.reap()
         jobs = self.list(ACTIVE)
         for job in jobs:
             if job.kind != "sweep" and job.backend == self.backend.name:
-                self._look_after(job)
+                self._follow(job)
         for slot in self.backend.slots:
             while claimed := self.records.claim(self.backend.name, slot, self._me):
                 if not self._start(claimed) or slot is not None:
@@ -279,14 +279,14 @@ class Runner:
         for sweep in {job.sweep or job.id for job in jobs if job.sweep or job.kind == "sweep"}:
             settle(self.records, sweep)
 
-    def _look_after(self, job: Job) -> None:
+    def _follow(self, job: Job) -> None:
         try:
             if job.state == "running" or job.slot:
                 self.backend.watch(job)
             else:
-                self._look_after_waiting(job)
+                self._check_waiting(job)
         except Exception:
-            # One job that cannot be looked after must not keep the others from it; it is tried again.
+            # An error with one job must not stop the others; it is tried again in the next round.
             _log.exception("job %s", job.id)
 
     def _start(self, job: Job) -> bool:
@@ -296,10 +296,12 @@ class Runner:
             self._end(job, "failed", f"It could not be started: {error}")
             return True
 
-    def _look_after_waiting(self, job: Job) -> None:
+    def _check_waiting(self, job: Job) -> None:
         needed = self.records.get(job.needs) if job.needs else None
         if job.needs and (needed is None or not (needed.active or needed.state == "succeeded")):
-            self._end(job, "failed", "Its fine-tune did not succeed." if needed else "Its fine-tune is gone.")
+            self._end(
+                job, "failed", "Its fine-tune did not succeed." if needed else "Its fine-tune was deleted."
+            )
         elif job.process and job.process != self._me and job.process.here and not job.process.alive:
             reason = (
                 "The app that kept its key in memory, and nowhere else, was closed. Give the key and retry."

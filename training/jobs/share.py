@@ -1,4 +1,4 @@
-"""How checkpoints and runs travel between the app and a cluster: a folder, or any URL that fsspec knows.
+"""Copy checkpoints and runs between the app and a cluster, through a folder or any URL that fsspec knows.
 
 ``shared`` is a folder's path below the data folder, such as ``checkpoints/smollm2-135m/200-regular``; it has
 the same one below the share.

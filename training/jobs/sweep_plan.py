@@ -19,6 +19,7 @@ from pipeline.models.families import Family, get_family
 from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError
 from pipeline.scoring.execution.suite import DATASETS
 from pipeline.settings import Settings
+from training.jobs.admission import evaluated_column
 from training.jobs.arguments import (
     BASELINE,
     evaluation_sampling,
@@ -27,7 +28,6 @@ from training.jobs.arguments import (
     parse_seeds,
     parse_sizes,
 )
-from training.jobs.limits import evaluated_column
 from training.jobs.recipe import RECORD, other_hyperparameters
 from training.jobs.records import Records
 
@@ -91,7 +91,7 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
 
 
 def settle(records: Records, sweep_id: str) -> None:
-    """Bring a sweep's record up to date: a sweep is what its members are."""
+    """Update a sweep's record from its members."""
     sweep, members = records.get(sweep_id), records.list(sweep=sweep_id)
     if sweep is None or not members:
         return
@@ -126,7 +126,7 @@ def _trained(checkpoint: Checkpoint | None, family: Family, training: Mapping[st
 
 
 def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
-    """Whether there is a complete run of just what an evaluation with these arguments would make."""
+    """Whether a complete run of the same evaluation exists."""
     family = get_family(settings, arguments["family"])
     column = get_column(settings, family, evaluated_column(arguments))
     return _evaluated(settings, _configs(settings, family), family, column.checkpoint, arguments)
@@ -148,7 +148,7 @@ def _evaluated(
     checkpoint: Checkpoint,
     wanted: Mapping[str, Any],
 ) -> bool:
-    """Whether one of the runs is complete and of these very weights, as it is asked for now."""
+    """Whether one of the runs is complete, of the same weights, and made with the same settings."""
     judge = judge_config(settings, wanted)
     sampling = evaluation_sampling(family, wanted)
     dataset = _suite_dataset(wanted.get("suite", "none")) or family.dataset

@@ -1,4 +1,4 @@
-"""How long a job will take, and from what one knows it."""
+"""Estimate how long a job takes, and name the basis of the estimate."""
 
 from __future__ import annotations
 

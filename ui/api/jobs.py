@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline.schema import FieldError
 from training.jobs import Job, JobState, Runner
-from training.jobs.limits import require_launch
+from training.jobs.admission import require_launch
 from training.jobs.signature import Parameter, job_parameters, summary
 from ui.api.endpoint import convert, endpoint, publish
 from ui.jobs.html import command_line

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from training.jobs import Job, RecordsError, Runner
-from training.jobs.limits import jobs_are_on
+from training.jobs.admission import jobs_are_on
 from ui.jobs import html as jobs_view
 from ui.jobs import sweep_grid as jobs_sweep
 from ui.jobs.curve import Curve, curve_of, plot

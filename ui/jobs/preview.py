@@ -12,9 +12,9 @@ from pipeline.models.families import get_family
 from pipeline.schema import LabError, counted
 from pipeline.settings import Settings
 from training.jobs import Runner, duration
+from training.jobs.admission import trained_checkpoint
 from training.jobs.arguments import judge_config
 from training.jobs.gpus import gpu_memory_in_use, visible_gpus
-from training.jobs.limits import trained_checkpoint
 from training.jobs.signature import command
 from training.jobs.sweep_plan import Step, evaluated, plan_sweep
 from training.jobs.time_estimate import TimeEstimate, estimate, estimate_steps, units

@@ -13,7 +13,7 @@ from pipeline.models.checkpoints import columns
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from training.jobs import Runner
-from training.jobs.limits import jobs_are_on, require_launch
+from training.jobs.admission import jobs_are_on, require_launch
 from ui import pieces
 from ui.callbacks import QUIET, inform
 from ui.jobs import forms as jobs_forms

@@ -1,8 +1,8 @@
-"""The keeper of one local job: runs the verb, minds it, and records how it ended.
+"""The supervisor of one local job: runs the verb, follows its progress, and records how it ended.
 
 It is a process of its own in a session of its own, so a job outlives the app that started it, and its
-exit code is known even then. All it shares with the app is the job's record: it reads there that it shall
-stop, and writes there how far the verb is.
+exit code is known even then. It shares only the job's record with the app: there it reads whether to stop,
+and writes the verb's progress.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TRY_TO_RECORD = 600.0  # seconds: with a full disk, how long to wait for room t
 
 
 def main(root: Path, job_id: str, attempt: int, grace: float) -> int:
-    """Keep a claimed job until it has ended; returns 0 also where somebody else already has it."""
+    """Supervise a claimed job until it ends; returns 0 also if another process already has it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(
             number, lambda *_: None
@@ -44,8 +44,8 @@ def main(root: Path, job_id: str, attempt: int, grace: float) -> int:
     environment = {**os.environ, processes.MARK: job.mark, FILE_VARIABLE: str(folder / files.PROGRESS)}
     print(f"--- attempt {attempt}: python {' '.join(job.command[1:])}", flush=True)
     verb = subprocess.Popen(job.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
-    cancelled = _mind(records, job, verb, grace)
-    _end(verb, job, 0)  # whatever it left behind
+    cancelled = _follow(records, job, verb, grace)
+    _end(verb, job, 0)  # processes that it left behind
     code = verb.wait()
     if cancelled and code != 0:
         changes: dict[str, Any] = {
@@ -69,10 +69,10 @@ def _take(records: Records, job_id: str, attempt: int) -> Job | None:
     return records.get(job_id) if taken else None
 
 
-def _mind(records: Records, job: Job, verb: subprocess.Popen[bytes], grace: float) -> bool:
+def _follow(records: Records, job: Job, verb: subprocess.Popen[bytes], grace: float) -> bool:
     """Wait for the verb and pass on its progress; returns whether it was cancelled."""
     folder, written = records.folder(job.id), time.monotonic()
-    said: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     while True:
         try:
             verb.wait(_LOOK_EVERY)
@@ -85,9 +85,9 @@ def _mind(records: Records, job: Job, verb: subprocess.Popen[bytes], grace: floa
                 _end(verb, job, grace)
                 return True
             new = files.last_progress(folder)
-            if new != said or time.monotonic() - written > _SIGN_OF_LIFE:
+            if new != reported or time.monotonic() - written > _SIGN_OF_LIFE:
                 records.update(job, **new)
-                said, written = new, time.monotonic()
+                reported, written = new, time.monotonic()
         except RecordsError:
             continue  # most likely a full disk: the verb may go on without, and its end is recorded later
 
