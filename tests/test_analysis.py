@@ -1,6 +1,7 @@
 """From stored runs to figures and sentences: what is compared, what counts, what is said."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -457,6 +458,17 @@ def test_the_library_reads_what_was_written_since(own):
     whole = make_run(bare_settings(own.data_dir / "elsewhere"), 0, samples=20)
     append_attempts(run.path, list(whole.attempts.values())[5:])
     assert library.analysis(library.setup(""), CHRF).points[0].n == 20
+
+
+def test_a_run_replaced_at_the_same_size_and_time_is_read_again(own):
+    library, run = RunCache(own), make_run(own, 0)
+    items = run.path / "items.jsonl"
+    text, times = items.read_text(), items.stat()
+    assert library.runs()[0].attempts
+    items.write_text("x" * (len(text.encode()) - 1) + "\n")
+    os.utime(items, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert items.stat().st_size == times.st_size
+    assert not library.runs()[0].attempts
 
 
 def test_a_damaged_run_is_named_and_hides_no_other(own):

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.arxivdl import load_arxivdl as arxivdl
 from pipeline.data.dataset import Dataset
+from pipeline.data.duplicates import copy_key
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.checkpoints import SIZES
 from pipeline.models.families import get_family
@@ -252,6 +255,40 @@ def test_a_file_length_that_is_missing_is_counted_from_the_file(own, variant):
     )
     assert size(dataset) == (12 if variant == "regular" else 11)
     assert {len(sample.full_code) for sample in dataset.train} >= {dataset.get("arxivdl/0").file_length}
+
+
+@pytest.mark.parametrize("length", [float("nan"), float("inf")])
+def test_a_file_length_that_is_not_finite_is_counted_from_the_file(own, tmp_path: Path, length: float):
+    folder = own(rows_of())
+    table = pq.read_table(f"{folder}/train.parquet")
+    lengths = pa.array([length] * 2 + [40.0] * 10)
+    at = table.schema.get_field_index("file_length")
+    pq.write_table(table.set_column(at, "file_length", lengths), f"{folder}/train.parquet")
+    assert size(arxivdl("augmented", folder)) == 12
+
+
+def test_a_dataset_without_any_file_length_is_read(own):
+    assert size(arxivdl("augmented", own(rows_of(*[{"file_length": None}] * 12)))) == 12
+
+
+def test_a_column_that_is_called_as_our_own_is_in_nobodys_way(own):
+    dataset = arxivdl("regular", own([{**row, "row": 7} for row in rows_of()]))
+    assert len({*dataset.train.ids, *dataset.test.ids}) == 12
+
+
+def test_a_folder_that_cannot_be_read_is_not_blamed_on_the_network(tmp_path: Path):
+    (tmp_path / "train.parquet").write_bytes(b"")
+    with pytest.raises(LabError, match="cannot be read") as raised:
+        arxivdl("regular", str(tmp_path))
+    assert "Hugging Face" not in str(raised.value)
+    assert "SSL" not in str(raised.value)
+
+
+def test_copies_that_differ_in_white_space_at_the_end_of_lines_are_copies():
+    assert copy_key("Do it.\r\n", "def f():\r\n    return 1 \n") == copy_key(
+        "Do it.", "def f():\n    return 1"
+    )
+    assert copy_key("Do it.", "if x:\n    y") != copy_key("Do it.", "if x:\ny")
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -55,6 +55,12 @@ def test_what_is_no_number_within_its_bounds_is_refused_under_its_name(
     str(refused.value).encode()
 
 
+def test_a_negative_zero_is_the_same_work_as_zero() -> None:
+    for zero in (-0.0, "-0.0"):
+        values = validate(VERBS["evaluate"], {"subset_size": "baseline", "temperature": zero})
+        assert str(values["temperature"]) == "0.0"
+
+
 def test_a_refused_value_is_quoted_as_json_writes_it() -> None:
     for wrong, written in ((False, "false"), ("many", '"many"'), ([None, 1], "[null, 1]")):
         with pytest.raises(FieldError) as refused:

@@ -110,6 +110,32 @@ def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("state.safetensors", b"cut"),
+        ("state.safetensors", None),
+        ("log.json", b"{"),
+        ("log.json", b"[]"),
+        ("log.json", b'{"step": 2}'),
+        ("log.json", b'{"step": 2, "loss": 5, "held_out_loss": []}'),
+    ],
+)
+def test_a_damaged_save_is_named_with_what_to_do(
+    short: Settings, small: Family, rows: list[loop.Row], tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    train(new_model(short, small), rows, small, tmp_path, max_steps=2)
+    [save] = tmp_path.glob("step-*")
+    if content is None:
+        from safetensors.torch import save_file
+
+        save_file({"0.weight": torch.zeros(1)}, save / file)
+    else:
+        (save / file).write_bytes(content)
+    with pytest.raises(LabError, match=r"save in .* is damaged: .*without --resume"):
+        train(new_model(short, small), rows, small, tmp_path, resume=True)
+
+
 def test_a_loss_that_is_not_finite_stops_the_training_and_the_last_save_stays(
     short: Settings, small: Family, rows: list[loop.Row], tmp_path: Path
 ) -> None:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.files import write_atomically
+from pipeline.json_files import parse_object
 from pipeline.models.families import Family
 from pipeline.schema import LabError
 from training.jobs.progress import Reporter
@@ -127,7 +129,7 @@ def batches(rows: Sequence[Row], size: int, epochs: int, seed: int) -> Iterator[
 
 
 def _last_save(work: Path) -> Path | None:
-    saves = [file.parent for file in work.glob("step-*/log.json")]
+    saves = [file.parent for file in work.glob("step-[0-9]*/log.json")]
     return max(saves, key=lambda folder: int(folder.name.partition("-")[2]), default=None)
 
 
@@ -155,10 +157,23 @@ def _save(stepper: Stepper, log: TrainingLog, work: Path) -> None:
 
 
 def _load(stepper: Stepper, work: Path) -> TrainingLog:
-    """Continue from the last save; from the beginning if there is none."""
+    """Continue from the last save; from the beginning if there is none.
+
+    Raises:
+        LabError: the save is damaged.
+    """
     folder = _last_save(work)
     if folder is None:
         return TrainingLog()
+    try:
+        return _read_save(stepper, folder)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise LabError(
+            f"The save in {folder} is damaged: {error}. Start again without --resume, which deletes it."
+        ) from error
+
+
+def _read_save(stepper: Stepper, folder: Path) -> TrainingLog:
     tensors = load_file(folder / "state.safetensors", device=str(stepper.device))
     for index, (weight, master) in enumerate(zip(stepper.weights, stepper.masters, strict=True)):
         master.data.copy_(tensors[f"{index}.weight"])
@@ -169,7 +184,7 @@ def _load(stepper: Stepper, work: Path) -> TrainingLog:
             "exp_avg": tensors[f"{index}.exp_avg"],
             "exp_avg_sq": tensors[f"{index}.exp_avg_sq"],
         }
-    raw = json.loads((folder / "log.json").read_text(encoding="utf-8"))
+    raw = parse_object((folder / "log.json").read_bytes())
     return TrainingLog(
         raw["step"], *([(step, value) for step, value in raw[name]] for name in ("loss", "held_out_loss"))
     )

@@ -19,8 +19,8 @@ _SAVES = ("step-*/log.json", "checkpoint-*/trainer_state.json")  # of training.l
 
 def last_saved_step(work: Path) -> int | None:
     """The step that an interrupted training in this folder can go on from, None if it saved nothing."""
-    saves = [file.parent.name for pattern in _SAVES for file in work.glob(pattern)]
-    return max((int(name.rpartition("-")[2]) for name in saves), default=None)
+    saves = [file.parent.name.rpartition("-")[2] for pattern in _SAVES for file in work.glob(pattern)]
+    return max((int(step) for step in saves if step.isdecimal()), default=None)
 
 
 def prepare_work(work: Path, recipe: Mapping[str, Any], resume: bool) -> None:

@@ -63,7 +63,7 @@ class Lab:
         self._lock, self._closing = Lock(), Event()
         self._models = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
-        self._model: tuple[str, Loading[Model]] | None = None
+        self._model: tuple[Family, Loading[Model]] | None = None
         self._datasets: dict[tuple[str, PromptVariant], Loading[Dataset]] = {}
 
     def start(self) -> None:
@@ -133,7 +133,7 @@ class Lab:
     def _load(self, family: Family) -> Loading[Model]:
         """The family's model, in place of any other. One that failed is tried again."""
         with self._lock:
-            if self._model is None or self._model[0] != family.name or self._model[1].state == "failed":
+            if self._model is None or self._model[0] != family or self._model[1].state == "failed":
                 self._model = None  # so that two base models are never in memory at once
                 loading = Loading(
                     lambda report: self._load_model(family, report),
@@ -141,7 +141,7 @@ class Lab:
                     self._closing,
                     "Loading torch",
                 )
-                self._model = (family.name, loading)
+                self._model = (family, loading)
             return self._model[1]
 
     def dataset(self, family: Family, variant: PromptVariant, again: bool = False) -> Loading[Dataset]:
@@ -174,7 +174,7 @@ class Lab:
         if place.number > 1:
             return "working", f"The model is busy. You would be {place_label(place)}"
         current = self._model
-        if current is None or current[0] != family.name:
+        if current is None or current[0] != family:
             return "idle", f"Not loaded yet. {family.title} loads when you generate"
         loading = current[1]
         if loading.state == "ready":

@@ -13,12 +13,12 @@ from pipeline.analysis.passes import PassAtK, passes_at_k
 from pipeline.analysis.setups import Setup, find_setups
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import list_runs, load_run
+from pipeline.models.fingerprints import FileStates, file_states
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 
 _KEPT = 32
 _Found = TypeVar("_Found")
-_Stamp = tuple[tuple[str, int, int], ...]
 
 
 class RunCache:
@@ -27,7 +27,7 @@ class RunCache:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._runs: dict[Path, tuple[_Stamp, Run | str]] = {}
+        self._runs: dict[Path, tuple[FileStates, Run | str]] = {}
         self._kept: dict[tuple[object, ...], Any] = {}
 
     def runs(self) -> list[Run]:
@@ -86,7 +86,7 @@ class RunCache:
             self._runs = {folder: self._read(folder) for folder in folders}
             return [run for _, run in self._runs.values()]
 
-    def _read(self, folder: Path) -> tuple[_Stamp, Run | str]:
+    def _read(self, folder: Path) -> tuple[FileStates, Run | str]:
         stamp = _stamp(folder)
         if folder in self._runs and self._runs[folder][0] == stamp:
             return self._runs[folder]
@@ -96,10 +96,9 @@ class RunCache:
             return stamp, str(error)
 
 
-def _stamp(folder: Path) -> _Stamp:
+def _stamp(folder: Path) -> FileStates:
     """Return a value that changes when a file of the run changes."""
     try:
-        facts = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
+        return file_states(sorted(folder.iterdir()))
     except OSError:
         return ()  # deleted meanwhile
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in facts)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ ARXIVDL = "AlgorithmicResearchGroup/ArXivDLInstruct"
 _TEXTS = ("prompt", "function", "full_code")
 _NEEDED = {
     **dict.fromkeys(_TEXTS, ("text", ("string", "large_string"))),
-    "file_length": ("numbers", ("int", "uint", "float")),
+    "file_length": ("numbers", ("int", "uint", "float", "null")),
 }
 """The type of each needed column: in words, and as the first letters of the types of ``datasets``."""
 LONGEST_FUNCTION, LONGEST_FILE = 1000, 5000
@@ -49,7 +50,8 @@ def load_arxivdl(variant: PromptVariant, source: str = ARXIVDL, progress: Progre
         progress(0.0, f"reading {source}")
     rows = _read(source)
     _check_columns(rows, source)
-    whole = rows.add_column("row", np.arange(len(rows)))
+    others = [name for name in rows.column_names if name != "row"]
+    whole = rows.select_columns(others).add_column("row", np.arange(len(rows)))
     if any(rows.data.column(name).null_count for name in _TEXTS):
         whole = whole.filter(lambda *texts: None not in texts, input_columns=list(_TEXTS))
     sides = [_Side(each) for each in _split(_filter(whole, variant), source, variant)]
@@ -73,6 +75,8 @@ def _read(source: str) -> Any:
     try:
         return datasets.load_dataset(source, split="train")
     except Exception as error:  # errors of the hub, the network, the disk and the parsers have no common base
+        if Path(source).exists():
+            raise LabError(f"The dataset in {source} cannot be read: {error}") from error
         why = with_settings(str(error).rstrip("."), HUB_URL)
         raise LabError(
             f"The dataset {source} cannot be read: {why}. It comes from the Hugging Face Hub; the embedded "
@@ -96,7 +100,7 @@ def _filter(rows: Any, variant: PromptVariant) -> Any:
     rows = rows.filter(lambda function: len(function) <= LONGEST_FUNCTION, input_columns="function")
     if variant == "regular":
         return rows
-    if rows.data.column("file_length").null_count:
+    if rows.data.column("file_length").null_count or rows.features["file_length"].dtype.startswith("float"):
         columns = ["file_length", "full_code"]
         return rows.filter(lambda *row: _length(*row) <= LONGEST_FILE, input_columns=columns)
     return rows.filter(lambda length: length <= LONGEST_FILE, input_columns="file_length")

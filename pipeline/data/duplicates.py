@@ -1,4 +1,4 @@
-"""Test samples that are exact copies of training samples."""
+"""Test samples that are copies of training samples, apart from white space at the end of lines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,13 @@ class Duplicates:
 
 
 def copy_key(prompt: str, function: str) -> tuple[int, int]:
-    """Return hashes of the function, and of prompt and function; the texts would take too much memory."""
+    """Return hashes of the function, and of prompt and function; the texts would take too much memory.
+
+    Line ends and white space at the end of lines make no difference.
+    """
+    function, prompt = (
+        "\n".join(line.rstrip() for line in text.strip().splitlines()) for text in (function, prompt)
+    )
     return hash(function), hash((prompt, function))
 
 
