@@ -530,6 +530,18 @@ def test_an_unreadable_answer_that_an_older_version_kept_is_not_used(serve, tmp_
     assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("value", ["X'ff00'", "CAST(X'ff' AS TEXT)"])
+@pytest.mark.parametrize("column", ["text", "finish_reason", "left_out"])
+def test_a_damaged_answer_is_asked_for_again(serve, tmp_path, column, value):
+    server = serve()
+    judge(server, tmp_path).score([candidate()])
+    with closing(sqlite3.connect(tmp_path / "answers.sqlite")) as base, base:
+        base.execute(f"UPDATE answers SET {column} = {value}")
+    for _ in range(2):
+        assert one(judge(server, tmp_path).score([candidate()])).value == 1.0
+    assert len(server.requests) == 2
+
+
 def test_answers_of_the_first_version_s_cache_are_used(serve, tmp_path):
     server = serve()
     judge(server, tmp_path).score([candidate()])

@@ -315,3 +315,10 @@ def test_a_record_of_a_newer_version_is_refused_in_words(tmp_path: Path) -> None
     (tmp_path / RECORD).write_text(json.dumps({"schema": SCHEMA + 1}))
     with pytest.raises(LabError, match="newer version"):
         read_record(tmp_path / RECORD)
+
+
+@pytest.mark.parametrize("schema", ["1e999", "NaN", "true", "1.5", '"x"', "[1]", "-1"])
+def test_a_record_whose_schema_is_no_number_is_refused_in_words(tmp_path: Path, schema: str) -> None:
+    (tmp_path / RECORD).write_text(f'{{"schema": {schema}}}')
+    with pytest.raises(LabError, match="cannot be read: a schema of"):
+        read_record(tmp_path / RECORD)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.models.families import Family
 from pipeline.settings import Settings
 from tests.conftest import isolated
 from tests.jobs_kit import local_runner
@@ -114,7 +115,7 @@ class App:
 
 
 @pytest.fixture(scope="module")
-def app(short: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def app(short: Settings, family: Family, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """The whole app with a short model; its jobs wait in the queue and never start."""
     import app as whole
 
@@ -124,6 +125,10 @@ def app(short: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
     page = whole.build(lab, runner)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
     lab.start()
+    # Hypothesis reads the list of modules, which must not change meanwhile: wait until all are imported.
+    lab.dataset(family, "regular").result()
+    with lab.use_model("fixture", family):
+        pass
     with httpx.Client(timeout=120) as client:
         yield App(url, client, _calls(client.get(f"{url}config").json()))
     page.close()

@@ -73,9 +73,22 @@ def base_folder(family: str, base: Gguf) -> str:
 
 
 def load_families(settings: Settings) -> dict[str, Family]:
-    """Read the families of ``assets/families.toml``, in the order of the file."""
-    table = tomllib.loads((settings.assets / "families.toml").read_text(encoding="utf-8"))
-    return {name: _family(name, row) for name, row in table.items()}
+    """Read the families of ``assets/families.toml``, in the order of the file.
+
+    Raises:
+        LabError: the file or a family in it cannot be read.
+    """
+    file, name = settings.assets / "families.toml", ""
+    try:
+        families = {}
+        for name, row in tomllib.loads(file.read_text(encoding="utf-8-sig")).items():
+            families[name] = _family(name, row)
+    except KeyError as error:
+        raise LabError(f"The family {name} in {file} has no {error}.") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        where = f"The family {name} in {file}" if name else str(file)
+        raise LabError(f"{where} cannot be read: {error}") from error
+    return families
 
 
 def get_family(settings: Settings, name: str) -> Family:

@@ -70,8 +70,10 @@ def read_record(file: Path) -> dict[str, Any]:
     """
     try:
         record = {**_BEFORE, **read_json_object(file)}
-        schema = int(record["schema"])
-    except (OSError, ValueError, TypeError) as error:
+        schema = record["schema"]
+        if type(schema) is not int or schema < 0:
+            raise ValueError(f"a schema of {schema!r}")
+    except (OSError, ValueError) as error:
         raise LabError(f"{file} cannot be read: {error}") from error
     if schema > SCHEMA:
         raise LabError(f"{file} was written by a newer version of this program. Update it to read the file.")

@@ -53,12 +53,14 @@ class AnswerCache:
                 base.execute("PRAGMA user_version = 1")
 
     def get(self, key: str) -> JudgeAnswer | None:
-        """The answer under this key, if it was given before."""
+        """The answer under this key, if it was given before; a damaged one counts as not given."""
         with self._open() as base:
             row = base.execute(
                 "SELECT text, finish_reason, left_out FROM answers WHERE key = ?", (key,)
             ).fetchone()
-        return JudgeAnswer(row[0] or "", row[1] or "", tuple(row[2].split())) if row else None
+        if not row or not all(isinstance(each, str | None) for each in row):
+            return None
+        return JudgeAnswer(row[0] or "", row[1] or "", tuple((row[2] or "").split()))
 
     def put(self, key: str, label: str, answer: JudgeAnswer) -> None:
         """Keep an answer; it is on the disk when this returns."""
@@ -77,9 +79,18 @@ class AnswerCache:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._file, timeout=60)) as base, base:
+                base.text_factory = _decode
                 yield base
         except (sqlite3.Error, OSError) as error:
             raise LabError(
                 f"The judge's answers cannot be kept in {self._file}: {error}. If the file is damaged, move "
                 "it away; the judge is then asked again for what it holds."
             ) from error
+
+
+def _decode(text: bytes) -> str | bytes:
+    """A text of the file; bytes if it is damaged, for which SQLite itself would raise."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text
