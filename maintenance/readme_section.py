@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         before, after = _around_marks(arguments.readme)
-        library = RunCache(Settings.from_env())
-        setup = library.setup(arguments.setup)
-        analyses = [library.analysis(setup, metric) for metric in arguments.metric or _metrics(setup)]
+        cache = RunCache(Settings.from_env())
+        setup = cache.setup(arguments.setup)
+        analyses = [cache.analysis(setup, metric) for metric in arguments.metric or _metrics(setup)]
         draw(analyses, arguments.figure)
         arguments.readme.write_text(f"{before}{START}\n{section(analyses)}\n{END}{after}", encoding="utf-8")
     except LabError as error:
