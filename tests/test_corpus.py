@@ -382,11 +382,10 @@ def test_a_damaged_file_is_built_again(tmp_path: Path, damage):
 def test_a_full_disk_is_said_in_words_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def full(table, where, **options):
-        Path(where).write_bytes(b"half")
+    def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LabError, match="the disk is full"):
         load_corpus(Settings(data_dir=tmp_path))
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]

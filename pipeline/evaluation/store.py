@@ -14,8 +14,6 @@ import gzip
 import json
 import math
 import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +24,7 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs this one up to Python 3.11
 
 from pipeline.evaluation.runs import Run, RunConfig, repeat_command
-from pipeline.files import write_atomically
+from pipeline.files import folder_beside, write_atomically
 from pipeline.json_files import check_format, parse_object, validate
 from pipeline.schema import Attempt, Column, Completion, Context, LabError, Score, Task, counted
 from pipeline.scoring.judge.config import JudgeConfig
@@ -98,17 +96,12 @@ def create_run(root: Path, config: RunConfig) -> Path:
     if has_run(folder):
         _write(folder, _read_config(folder))
         return folder
-    root.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{config.id}.", dir=root))
-    try:
+    if folder.is_dir():  # left behind without a config
+        _write(folder, asdict(config))
+        return folder
+    with folder_beside(folder) as part:
         _write(part, asdict(config))
-        part.chmod(0o755)
-        if folder.is_dir():  # left behind without a config
-            (part / _RUN).replace(folder / _RUN)
-        else:
-            part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        part.rename(folder)
     return folder
 
 

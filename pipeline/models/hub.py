@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.files import folder_beside, write_atomically
 from pipeline.models.checkpoints import published_dir, read_checkpoint
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PUBLISHED
@@ -54,24 +53,20 @@ def _download(hub_id: str, target: Path) -> None:
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        info = HfApi().model_info(hub_id)
-        names = {file.rfilename for file in info.siblings or ()}
-        files = _files_to_download(hub_id, names)
-        snapshot_download(hub_id, revision=info.sha, local_dir=part, allow_patterns=files)
-        shutil.rmtree(part / ".cache", ignore_errors=True)  # the download's own notes
-        (part / PUBLISHED).write_text(json.dumps({"hub_id": hub_id, "commit": info.sha}), encoding="utf-8")
-        part.chmod(0o755)
-        os.rename(part, target)
+        with folder_beside(target) as part:
+            info = HfApi().model_info(hub_id)
+            names = {file.rfilename for file in info.siblings or ()}
+            files = _files_to_download(hub_id, names)
+            snapshot_download(hub_id, revision=info.sha, local_dir=part, allow_patterns=files)
+            shutil.rmtree(part / ".cache", ignore_errors=True)  # the download's own notes
+            write_atomically(part / PUBLISHED, json.dumps({"hub_id": hub_id, "commit": info.sha}))
+            part.rename(target)
     except LabError:
         raise
     except Exception as error:  # of the hub, the network and the disk; they share no base class
         if not (target / PUBLISHED).is_file():
             raise LabError(_explain(hub_id, error)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _files_to_download(hub_id: str, names: set[str]) -> list[str]:

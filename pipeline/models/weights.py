@@ -6,13 +6,12 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.files import folder_beside, replace_folder
 from pipeline.models.families import Family, Gguf, base_folder
 from pipeline.models.model_files import check_model, read_json_object
 from pipeline.network import HUB_URL, with_settings
@@ -112,20 +111,16 @@ def _convert(source: Path, base: Gguf, target: Path) -> None:
             f"Not enough disk space for the base model: {target.parent} has {free // 1_000_000} MB free and "
             f"{_NEEDED_BYTES // 1_000_000} MB are needed. Free some, or set RCL_DATA_DIR to another disk."
         )
-    part = Path(tempfile.mkdtemp(prefix=target.name + ".", dir=target.parent))
     try:
-        model, tokenizer = _read_gguf(source, base)
-        model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
-        os.chmod(part, 0o755)
-        if not _is_whole(target, base):  # else another process finished first
-            shutil.rmtree(target, ignore_errors=True)
-            os.rename(part, target)
+        with folder_beside(target) as part:
+            model, tokenizer = _read_gguf(source, base)
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            if not _is_whole(target, base):  # else another process finished first
+                replace_folder(part, target)
     except OSError as error:
         if not _is_whole(target, base):
             raise LabError(f"The base model could not be written to {target}: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 @contextlib.contextmanager

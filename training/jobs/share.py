@@ -6,12 +6,10 @@ the same one below the share.
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.files import replace_folder
+from pipeline.files import folder_beside, replace_folder
 from pipeline.schema import LabError
 
 _KINDS = ("checkpoints", "runs")
@@ -37,13 +35,9 @@ def pull(data_dir: Path, shared: str, url: str) -> None:
     source, target = f"{base}/{shared}", data_dir / _inside(shared)
     if not files.find(source):
         raise LabError(f"The share {url} has no {shared}.")
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        files.get(source, str(part), recursive=True)
+    with folder_beside(target) as part:
+        files.get(f"{source}/", str(part), recursive=True)
         replace_folder(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _open(url: str) -> tuple[Any, str]:

@@ -8,9 +8,7 @@ import gc
 import hashlib
 import json
 import logging
-import os
 import re
-import uuid
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -27,6 +25,7 @@ from pipeline.data.packages.harvest import (
     is_own_source,
     plain_text,
 )
+from pipeline.files import write_atomically
 from pipeline.json_files import check_format
 from pipeline.schema import LabError, Progress, Sample
 from pipeline.settings import Settings
@@ -214,18 +213,13 @@ def _as_dict(row: Found) -> dict[str, Any]:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    """Write a temporary file, then rename it, so that no other process reads an incomplete one."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-        os.replace(temporary, path)
+        write_atomically(path, buffer.getvalue().to_pybytes())
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error
         raise LabError(f"The dataset could not be written to {path.parent}: {why}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _open(path: Path) -> Corpus:
