@@ -163,8 +163,12 @@ def _left_out() -> tuple[gr.Textbox, gr.Button]:
 
 def _samples_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tuple[Any, ...]:
     with gr.Row():
-        kind = gr.Radio(list(KINDS), value="all", label="Samples", info=_NOTES["kind"], scale=3)
-        search = gr.Textbox("", label="Search", placeholder="Name, instruction or code", scale=2)
+        kind = gr.Radio(
+            list(KINDS), value="all", label="Samples", info=_NOTES["kind"], scale=3, min_width=340
+        )
+        search = gr.Textbox(
+            "", label="Search", placeholder="Name, instruction or code", scale=2, min_width=220
+        )
         threshold = gr.Number(label=_LABELS["threshold"], info=_NOTES["threshold"], scale=1)
     with gr.Column(elem_classes="card"):
         matrix = _html(js_on_load=_PICK, elem_id="results-matrix")

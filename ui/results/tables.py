@@ -239,7 +239,6 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collectio
             judge,
             (config.fingerprint or "no adapter") + (", not on this machine" if config.id in absent else ""),
             config.created[:16].replace("T", " "),
-            config.engine,
         )
         body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         name = escape(column_label(config.as_column))
@@ -254,7 +253,6 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collectio
         "Judge",
         "Adapter",
         "Created (UTC)",
-        "Engine",
     )
     problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
     return problems + html.tall("Runs", html.heads(names), rows, "left")
