@@ -49,7 +49,6 @@ def test_a_person_trains_watches_reloads_finds_and_evaluates_a_checkpoint(
         expect(loss).not_to_have_text(first, timeout=LONG)
 
         page.reload()
-        page.get_by_role("tab", name="Jobs").click()
         expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=LONG)
         assert "step 12 of 12" in page.get_by_label("Log").input_value()
         page.get_by_role("button", name="Open in Compare").click()

@@ -26,11 +26,20 @@ def page(tab: Page, app_url: str) -> Page:
     return tab
 
 
-@pytest.mark.parametrize("name", ["Results", "Dataset", "Jobs", "About"])
-def test_a_reload_stays_in_its_tab(page: Page, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("Results", ".answers .headline"),
+        ("Dataset", ".rows button"),
+        ("Jobs", "#jobs-queue .note"),
+        ("About", ".facts-table"),
+    ],
+)
+def test_a_reload_stays_in_its_tab_and_fills_it(page: Page, name: str, content: str) -> None:
     tab(page, name).click()
     page.reload()
     expect_tab(page, name)
+    expect(page.locator(f"{content}:visible").first).to_be_visible(timeout=WAIT)
 
 
 def test_back_and_forward_go_through_the_tabs_and_stay_in_the_app(page: Page) -> None:

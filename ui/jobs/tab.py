@@ -65,13 +65,13 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
             with gr.Tabs(overflow_behavior="wrap") as kinds:
                 made = {}
                 for kind, (name, _) in _FORMS.items():
-                    with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as tab:
-                        made[kind] = _form(lab, runner, page, kind, tab)
+                    with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as form_tab:
+                        made[kind] = _form(lab, runner, page, kind, form_tab)
         with gr.Column(scale=3, min_width=320):
             look = jobs_look.build()
     for form, start in made.values():
         _wire_start(runner, form, start, token, look)
-    _wire_look(runner, look, page, navigation.tabs)
+    _wire_look(runner, look, tab, navigation.tabs)
     _wire_actions(runner, look, token, [form.key for form, _ in made.values() if form.key])
     _wire_evaluate(runner, look, kinds, made["evaluate"][0])
     _wire_links(runner, look, navigation)
@@ -146,7 +146,7 @@ def _who(request: gr.Request) -> str:
     return request.username or ("" if host in ("127.0.0.1", "::1") else host)
 
 
-def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> None:
+def _wire_look(runner: Runner, look: Look, tab: gr.Tab, tabs: gr.Tabs) -> None:
     def refresh(opened: str, drawn: Drawn | None) -> list[Any]:
         return redraw(runner, opened, drawn)
 
@@ -162,7 +162,9 @@ def _wire_look(runner: Runner, look: Look, page: gr.Blocks, tabs: gr.Tabs) -> No
     def watch(event: gr.SelectData) -> gr.Timer:
         return gr.Timer(active=event.value == "Jobs")  # nobody looks at it in another tab
 
-    entered = tabs.select(watch, None, timer, **QUIET)
+    tabs.select(watch, None, timer, **QUIET)
+    # An address and the history select the tab, too, and then only the tab itself tells.
+    entered = tab.select(lambda: gr.Timer(active=True), None, timer, **QUIET)
     entered.then(refresh, [look.opened, look.drawn], look.outputs, **QUIET).then(None, js=_FOLLOW)
 
 
