@@ -1,7 +1,7 @@
-"""What a person found who read answers of models, and which answers are to be read.
+"""Answers of models, and faults that no test noticed, for somebody to read; and what readers found.
 
-``python -m maintenance.harness.reading --output FILE`` writes the answers; what was found goes to
-``assets/studies/execution_labels.json``, one entry for each answer.
+``python -m maintenance.harness.reading --suite metrics --output FILE`` writes answers that are to be read.
+What was found stands in ``assets/studies/execution_labels.json``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pipeline.evaluation.store import list_runs, load_run
 from pipeline.json_files import parse_object
-from pipeline.scoring.execution.spec import EXECUTION
+from pipeline.scoring.execution.spec import EXECUTION, Suite
 from pipeline.settings import ASSETS, Settings
 from pipeline.stats.intervals import wilson
 from training.command_line import run_verb
@@ -27,7 +27,7 @@ LABELS = ASSETS / "studies" / "execution_labels.json"
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a person found about one answer.
+    """What a reader found about one answer.
 
     Attributes:
         run: id of the run.
@@ -44,19 +44,46 @@ class Label:
     note: str = ""
 
 
-def read_labels() -> list[Label]:
-    """The stored labels; none where nobody has read answers."""
+@dataclass(frozen=True, slots=True)
+class FaultLabel:
+    """What a reader found about one fault that no test noticed.
+
+    Attributes:
+        suite: of the sample.
+        sample: its id.
+        fault: first 12 hex digits of the SHA-256 of the code with the fault.
+        observable: whether some call gives something else than the reference.
+    """
+
+    suite: Suite
+    sample: str
+    fault: str
+    observable: bool
+
+
+def read_labels() -> tuple[list[Label], list[FaultLabel]]:
+    """The stored labels of answers and of faults; none where nobody has read any."""
     if not LABELS.exists():
-        return []
-    return [Label(**each) for each in parse_object(LABELS.read_bytes())["labels"]]
+        return [], []
+    stored = parse_object(LABELS.read_bytes())
+    return [Label(**each) for each in stored["answers"]], [FaultLabel(**each) for each in stored["faults"]]
 
 
-def count_labels(labels: Sequence[Label]) -> dict[str, Any]:
+def count_answers(labels: Sequence[Label]) -> dict[str, Any]:
     """False positives among passing answers, false negatives among failing ones; Wilson's intervals."""
     counts = Counter((label.executed, label.correct) for label in labels)
     return {
         "false positives": _share(counts["passed", False], counts["passed", True] + counts["passed", False]),
         "false negatives": _share(counts["failed", True], counts["failed", True] + counts["failed", False]),
+    }
+
+
+def count_faults(labels: Sequence[FaultLabel]) -> dict[str, Any]:
+    """By suite, how many of the faults that were read can be observed; Wilson's intervals."""
+    counts = Counter((label.suite, label.observable) for label in labels)
+    suites = dict.fromkeys(label.suite for label in labels)
+    return {
+        suite: _share(counts[suite, True], counts[suite, True] + counts[suite, False]) for suite in suites
     }
 
 
@@ -67,11 +94,14 @@ def _share(count: int, of: int) -> dict[str, Any]:
     return {"count": count, "of": of, "interval": [round(float(low), 4), round(float(high), 4)]}
 
 
-def draw_answers(output: Path, passing: int = 100, failing: int = 100, seed: int = 0) -> dict[str, int]:
-    """Write answers that were executed, drawn evenly from all shipped runs, for a person to read.
+def draw_answers(
+    output: Path, suite: Suite, passing: int = 100, failing: int = 100, seed: int = 0
+) -> dict[str, int]:
+    """Write answers that were executed, drawn evenly from all runs of a suite, to be read.
 
     Args:
         output: the file
+        suite: which suite
         passing: most answers that passed
         failing: most answers that failed
         seed: of the draw

@@ -2,7 +2,7 @@
 
 What must pass: the references, and the references in other words. What must fail: definitions that do
 nothing, and references with one fault, drawn anew. Some faults change nothing that can be observed, so the
-share that passes is more than the share of false positives. What models wrote is read by a person
+share that passes is more than the share of false positives: some were read, as were answers of models
 (``maintenance.harness.reading``).
 """
 
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from maintenance.harness.reading import count_labels, read_labels
+from maintenance.harness.reading import count_answers, count_faults, read_labels
 from maintenance.harness.rewrites import REWRITES, widened
 from maintenance.suites.mutants import REPORT, mutants, stubs
 from pipeline.json_files import parse_object
@@ -40,7 +40,7 @@ def study(
     """Measure how often execution is wrong, and write ``assets/studies/execution.json``.
 
     Args:
-        suites: separated by commas; the others keep what the study holds of them
+        suites: separated by commas; the others keep what the study holds of them; none counts labels again
         faults: for each sample
         odd: file for the code that should have failed and passed, or the reverse, to read
 
@@ -50,19 +50,21 @@ def study(
     settings, report = Settings.from_env(), Reporter()
     known = parse_object(STUDY.read_bytes()) if STUDY.exists() else {}
     measured = dict(known.get("suites", {}))
-    for name in filter(None, suites.split(",")):
+    for name in suites.split(",") if suites != "none" else ():
         suite = load_suite(settings, _suite(name))
         measured[name], strange = measure(list(suite.specs.values()), faults, report)
         measured[name]["fingerprint"] = suite.dataset.fingerprint
         if odd:
             with odd.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(each) + "\n" for each in strange)
+    answers, passing_faults = read_labels()
     record = {
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"python -m maintenance.harness --faults {faults}",
         "versions": package_versions(),
         "suites": measured,
-        "read by hand": count_labels(read_labels()),
+        "answers read": count_answers(answers),
+        "passing faults read, of which can be observed": count_faults(passing_faults),
     }
     STUDY.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.scoring.execution.suites.load import (
     make_spec,
     read_record,
 )
+from pipeline.scoring.execution.suites.place import modules_with
 from pipeline.settings import Settings
 
 confined = pytest.mark.skipif(bool(unavailable()), reason="this system cannot confine a process")
@@ -133,6 +135,14 @@ def _with(settings: Settings, assets: Path, record: object) -> Settings:
 
 
 # Where code is put
+
+
+def test_a_module_that_is_loaded_under_two_names_holds_a_definition_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "another_name_of_this_module", sys.modules[__name__])
+    assert [module.__name__ for module, _ in modules_with("values", values)] == [__name__]
+
 
 SUM = "torchmetrics.aggregation"
 

@@ -86,9 +86,9 @@ def install(space: dict[str, Any], entry: str) -> None:
 
 
 def modules_with(name: str, value: Any) -> tuple[tuple[Any, str], ...]:
-    """Every loaded module that holds an object under its name."""
-    modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
-    return tuple((module, name) for module in modules if vars(module).get(name) is value)
+    """Every loaded module that holds an object under its name; one that is loaded as two counts once."""
+    modules = {id(module): module for module in list(sys.modules.values()) if isinstance(module, ModuleType)}
+    return tuple((module, name) for module in modules.values() if vars(module).get(name) is value)
 
 
 def _bound_like(written: Any, place: Place) -> Any:
