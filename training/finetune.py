@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
-from pipeline.models.families import DEFAULT_FAMILY
+from pipeline.models.families import DEFAULT_FAMILY, Family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import best_dtype
 from pipeline.schema import DEFAULT_SEED, Checkpoint, PromptVariant, Sample, counted
@@ -26,6 +26,9 @@ from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSiz
 from training.jobs.progress import Reporter
 from training.jobs.recipe import SCHEMA, check_replace, existing_checkpoint, family_for, recipe
 from training.saving import last_saved_step, prepare_work, save_adapter
+
+if TYPE_CHECKING:
+    from training.loop import TrainingLog
 
 _HELD_OUT = 64  # samples whose loss is measured beside the training loss
 
@@ -73,10 +76,7 @@ def finetune(
     kind = choose(backend, chosen)
     name = checkpoint_name(subset_size, prompt, seed)
     target = (output or checkpoints_dir(settings, chosen)) / name
-    existing = existing_checkpoint(settings, chosen, name)
-    if output:  # which no list shows
-        existing = Checkpoint(chosen.name, name, path=target) if target.exists() else None
-    if existing:
+    if existing := _existing(settings, chosen, target, listed=output is None):
         if not replace:
             check_replace(existing, chosen, epochs, max_steps)
         report(0.0, f"there is a checkpoint {name} already; this training takes its place when it ends")
@@ -103,7 +103,28 @@ def finetune(
 
         log = train_with_trl(model, tokenizer, rows, chosen, work, epochs, seed, max_steps, report, resume)
     seconds = round(time.time() - started, 1)
-    record = {
+    save_adapter(model, chosen.base_names[0], _record(wanted, log, seconds), work, target)
+    report(1.0, f"saved {target.name}")
+    return {
+        "checkpoint": target.name,
+        "path": str(target),
+        "fingerprint": fingerprint(target),
+        "loss": log.loss[-1][1] if log.loss else None,
+        "steps": log.step,
+        "seconds": seconds,
+    }
+
+
+def _existing(settings: Settings, family: Family, target: Path, listed: bool) -> Checkpoint | None:
+    """The checkpoint whose place this training would take; a folder of ``--output`` is in no list."""
+    if listed:
+        return existing_checkpoint(settings, family, target.name)
+    return Checkpoint(family.name, target.name, path=target) if target.exists() else None
+
+
+def _record(wanted: Mapping[str, Any], log: TrainingLog, seconds: float) -> dict[str, Any]:
+    """What ``checkpoint.json`` holds."""
+    return {
         "schema": SCHEMA,
         **wanted,
         "device": _device(),
@@ -114,16 +135,6 @@ def finetune(
         "command": _command(wanted),
         "loss": log.loss,
         "held_out_loss": log.held_out_loss,
-    }
-    save_adapter(model, chosen.base_names[0], record, work, target)
-    report(1.0, f"saved {target.name}")
-    return {
-        "checkpoint": target.name,
-        "path": str(target),
-        "fingerprint": fingerprint(target),
-        "loss": log.loss[-1][1] if log.loss else None,
-        "steps": log.step,
-        "seconds": seconds,
     }
 
 
