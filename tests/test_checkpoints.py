@@ -163,7 +163,7 @@ def rename_weights(folder: Path) -> None:
         (keep_weights_alone, "No such file"),
         (write_overflow, "too large"),
         (rename_weights, "cannot be used here: its weights are in adapter_model.bin"),
-        (break_name, "0-regular is no checkpoint name"),
+        (break_name, "0-regular is not a checkpoint name"),
         (break_config, "adapter_config.json is unreadable"),
         (break_encoding, "adapter_config.json is unreadable"),
         (empty_config, "adapter_config.json is unreadable"),

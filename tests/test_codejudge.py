@@ -349,7 +349,7 @@ def test_what_cannot_be_used_is_unscored_with_its_reason_and_the_rest_scored(ser
     [
         (Reply("bad key", 401), "refused the key"),
         (Reply("not yours", 403), "refused the key"),
-        (Reply("no such model", 404), "knows no model 'judge'"),
+        (Reply("no such model", 404), "has no model 'judge'"),
         (Reply("pay first", 402), "no credit"),
         (Reply(raw='{"error": {"message": "quota", "code": "insufficient_quota"}}', status=429), "no credit"),
     ],

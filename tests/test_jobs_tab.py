@@ -130,7 +130,7 @@ def test_no_form_begins_with_a_checkpoint_that_ships(tmp_path: Path) -> None:
     values = {name: component.value for name, component in form.fields.items()}
     runner = open_runner(Settings(tmp_path), VERBS)
     assert "already" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
-    assert "trained otherwise" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
+    assert "trained with other settings" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
 
 
 @pytest.mark.parametrize("change", [{"epochs": 2}, {"learning_rate": 1e-4}, {"max_steps": 7}])

@@ -137,7 +137,7 @@ def test_verdicts_under_other_settings_are_not_mixed(lab: Lab, monkeypatch: pyte
 
 def test_a_judge_that_gave_no_verdict_can_be_replaced(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.server.behaviour = lambda request, before: Reply("unknown model", status=404)
-    with pytest.raises(LabError, match="knows no model"):
+    with pytest.raises(LabError, match="has no model"):
         lab.judge()
     with JudgeServer() as elsewhere:
         monkeypatch.setenv("OPENAI_BASE_URL", elsewhere.url)

@@ -218,7 +218,7 @@ def test_a_merged_model_with_bad_weights_is_refused(
 
 def test_a_merged_model_of_another_base_is_refused(engine: PublishedEngine, merged: Path) -> None:
     set_fields(merged / "config.json", num_hidden_layers=2)
-    with pytest.raises(LabError, match=r"no fine-tune of the base model \(num_hidden_layers: 2, not 4\)"):
+    with pytest.raises(LabError, match=r"not a fine-tune of the base model \(num_hidden_layers: 2, not 4\)"):
         answer(engine, merged)
 
 

@@ -60,7 +60,7 @@ def finetune(
         backend: auto takes Unsloth on a GPU for large models, else PEFT
         resume: go on from the last save of an interrupted training
         output: folder that gets the checkpoint's folder, instead of the app's own
-        replace: take the place of a checkpoint of the same name that was trained otherwise
+        replace: take the place of a checkpoint of the same name that was trained with other settings
 
     Returns:
         The checkpoint's name, folder, fingerprint, final loss, steps and seconds.

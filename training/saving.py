@@ -89,7 +89,7 @@ def save_adapter(model: Any, base: str, record: Mapping[str, Any], work: Path, t
         replace_folder(final, target)
     except OSError as error:
         raise LabError(
-            f"The checkpoint could not be saved to {target}: {error}. Make that possible, then resume."
+            f"The checkpoint could not be saved to {target}: {error}. Solve this, then resume."
         ) from error
     shutil.rmtree(work, ignore_errors=True)
 
@@ -102,4 +102,6 @@ def _check_same(work: Path, recipe: Mapping[str, Any]) -> None:
             f"version saved it. Start again without --resume, which deletes what was saved."
         )
     if other := differences(read_record(work / _RECIPE), recipe):
-        raise LabError(f"The interrupted training in {work} was started otherwise: {other}. {again}")
+        raise LabError(
+            f"The interrupted training in {work} was started with other settings: {other}. {again}"
+        )

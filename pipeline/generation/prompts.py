@@ -1,7 +1,7 @@
 """The two prompt templates, and how the augmented one is trimmed to fit.
 
 The templates are the Alpaca forms that the published adapters were trained with; a family can override
-them in ``families.toml``. Only the file's code is ever trimmed, and the prompt tells by how much.
+them in ``families.toml``. Only the file's code is trimmed, and ``Prompt.trimmed`` describes by how much.
 """
 
 from __future__ import annotations
@@ -57,6 +57,17 @@ class Prompt:
 
     text: str
     trimmed: str = ""
+
+
+def tokens_for_prompt(sequence_length: int, max_new_tokens: int) -> int:
+    """Return how many tokens the prompt may have.
+
+    Raises:
+        LabError: the new tokens leave no room for a prompt.
+    """
+    if max_new_tokens >= sequence_length:
+        raise LabError(f"At most {sequence_length - 1:,} new tokens fit this model, not {max_new_tokens:,}.")
+    return sequence_length - max_new_tokens
 
 
 def render_prompt(

@@ -106,7 +106,7 @@ def _check_merged(name: str, model: Any, base: Any) -> None:
         own, expected = (getattr(each.config, field_name, None) for each in (model, base))
         if own != expected:
             raise LabError(
-                f"Checkpoint {name} cannot be used here: it is no fine-tune of the base model "
+                f"Checkpoint {name} cannot be used here: it is not a fine-tune of the base model "
                 f"({field_name}: {own}, not {expected})."
             )
     for tensor_name, tensor in model.state_dict().items():

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.generation.engine import Request
-from pipeline.generation.prompts import Prompt, render_prompt
+from pipeline.generation.prompts import Prompt, render_prompt, tokens_for_prompt
 from pipeline.models.families import Family
 from pipeline.openai_server import UNREADABLE, OptionalParameters, connect, error_message
 from pipeline.schema import Completion, Context, FinishReason, LabError, PromptVariant, SamplingParams
@@ -55,10 +55,8 @@ class RemoteEngine:
     def render(
         self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams
     ) -> Prompt:
-        """The prompt, trimmed to leave room for the completion; a token is taken for three characters."""
-        room = self.family.sequence_length - sampling.max_new_tokens
-        if room < 1:
-            raise LabError(f"Fewer than {self.family.sequence_length:,} new tokens fit this model.")
+        """The prompt, trimmed to leave room for the completion; three characters count as one token."""
+        room = tokens_for_prompt(self.family.sequence_length, sampling.max_new_tokens)
         return render_prompt(instruction, variant, context, room, _count_tokens, self.family.templates)
 
     def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:

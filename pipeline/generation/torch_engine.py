@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
 from pipeline.generation.bucketing import bucket_by_length, join_caches
 from pipeline.generation.engine import Request
-from pipeline.generation.prompts import Prompt, render_prompt
+from pipeline.generation.prompts import Prompt, render_prompt, tokens_for_prompt
 from pipeline.generation.sampling import sample_tokens, uniform_draws
 from pipeline.generation.tokenization import decode, encode_completion, encode_prompt, prepare_tokenizer
 from pipeline.models.families import Family
@@ -118,12 +118,7 @@ class TorchEngine:
         self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams
     ) -> Prompt:
         """The prompt, trimmed to leave room for the completion."""
-        room = self.family.sequence_length - sampling.max_new_tokens
-        if room < 1:
-            raise LabError(
-                f"At most {self.family.sequence_length - 1:,} new tokens fit this model, "
-                f"not {sampling.max_new_tokens:,}."
-            )
+        room = tokens_for_prompt(self.family.sequence_length, sampling.max_new_tokens)
         return render_prompt(instruction, variant, context, room, self.count_tokens, self.family.templates)
 
     def count_tokens(self, text: str) -> int:

@@ -54,7 +54,7 @@ def list_checkpoints(settings: Settings, family: Family) -> list[Checkpoint]:
 def _checkpoint(family: Family, name: str, path: Path | None = None, hub_id: str | None = None) -> Checkpoint:
     match = _NAME.fullmatch(name)
     if match is None:
-        raise LabError(f"{name!r} is no checkpoint name; one looks like 1000-regular.")
+        raise LabError(f"{name!r} is not a checkpoint name. Such a name looks like 1000-regular.")
     variant: PromptVariant = "regular" if match["variant"] == "regular" else "augmented"
     seed = int(match["seed"]) if match["seed"] else DEFAULT_SEED
     return Checkpoint(family.name, name, int(match["size"]), variant, seed, path, hub_id)
@@ -84,8 +84,8 @@ def _check_files(checkpoint: Checkpoint, family: Family) -> None:
     assert folder is not None
     if name.startswith("0"):
         raise LabError(
-            f"{name} is no checkpoint name: it starts with the number of training samples, which is at least "
-            f"1. Rename the folder {folder}."
+            f"{name} is not a checkpoint name: it starts with the number of training samples, which is at "
+            f"least 1. Rename the folder {folder}."
         )
     if checkpoint.is_merged:
         if not family.published:

@@ -97,7 +97,7 @@ class RayBackend:
             return False
         except Exception as error:  # Ray's own errors have no common base that can be named without it
             if "already exists" not in str(error):
-                raise LabError(f"The cluster did not take it: {_short(error)}") from error
+                raise LabError(f"The cluster refused the job: {_short(error)}") from error
         asked = f"{gpus} GPU and {_CPUS} CPUs" if gpus else f"{_CPUS} CPUs"
         there = {"state": "queued", "slot": name, "host": None, "pid": None, "pid_started": None}
         self._records.update(job, **there, message=f"waiting on the cluster for {asked}")

@@ -118,5 +118,5 @@ def check_replace(checkpoint: Checkpoint, family: Family, epochs: int, max_steps
         raise FieldError(
             "replace",
             f"must be set to train {checkpoint.name}, because there is a checkpoint of that name which was "
-            f"trained otherwise ({other}). Another seed makes another checkpoint.",
+            f"trained with other settings ({other}). Another seed makes another checkpoint.",
         )

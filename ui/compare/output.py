@@ -145,7 +145,7 @@ def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterato
                 return
         *_, sample = task.show_place(lab, view.family, variants, place)
         if not sample:
-            raise LabError("There is no sample to compare on. Choose one, or write an own instruction.")
+            raise LabError("There is no sample to compare on. Choose one, or write your own instruction.")
         view = comparison.view = replace(view, sample=sample)
     asked = task.read_task(lab, view)
     for stage in _paced(lab.compare(visitor(), family, columns, asked, sampling, comparison.leaving)):

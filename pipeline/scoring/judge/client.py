@@ -232,7 +232,7 @@ class JudgeClient:
             )
         if status == 404:
             return LabError(
-                f"The judge at {where} knows no model {self.config.model!r}, or that is not the address of "
+                f"The judge at {where} has no model {self.config.model!r}, or this is not the address of "
                 f"an OpenAI-compatible server, which usually ends in /v1 ({message})."
             )
         if status == 402 or error.code == "insufficient_quota":
