@@ -202,3 +202,14 @@ def test_a_bad_folder_of_a_published_checkpoint_says_so_instead_of_being_used(
     (folder / "published.json").write_text("{")
     with pytest.raises(LabError, match=r"published\.json is unreadable"):
         fetch(own, family, listed(own, family)["300-regular"])
+
+
+def test_a_download_of_another_repository_does_not_answer_for_the_one_that_is_published_now(
+    own: Settings, embedded: Family
+) -> None:
+    folder = copy_shipped(own, embedded, "300-regular")
+    (folder / "published.json").write_text('{"hub_id": "lab/old", "commit": "c0ffee"}')
+    now, same = (replace(embedded, published={"300-regular": each}) for each in ("lab/new", "lab/old"))
+    assert "downloaded from lab/old" in listed(own, now)["300-regular"].problem
+    assert not listed(own, same)["300-regular"].problem
+    assert not listed(own, embedded)["300-regular"].problem

@@ -260,6 +260,13 @@ def test_whatever_stands_in_a_field_every_view_of_the_other_runs_works(own: Sett
 # What is kept
 
 
+def test_a_run_that_goes_on_on_another_engine_names_both(own: Settings) -> None:
+    run = make_run(own, 0)
+    for engine in ("SmolLM2 · bfloat16 · CPU", "SmolLM2 · float32 · CPU", "SmolLM2 · bfloat16 · CPU", ""):
+        create_run(run.path.parent, replace(run.config, engine=engine))
+    assert load_config(run.path).engine.endswith("SmolLM2 · bfloat16 · CPU, then SmolLM2 · float32 · CPU")
+
+
 def test_a_rewritten_config_keeps_the_fields_that_this_version_does_not_know(own: Settings) -> None:
     run = make_run(own, 200)
     with_config(lambda raw: raw.update(note="mine", decoding={**raw["decoding"], "top_k": 40}))(run.path)

@@ -37,6 +37,7 @@ FORMAT = 2
 1: up to version 0.1, without that field; a completion repeated its column, and judges were not stored.
 """
 _RUN, _ITEMS = "run.json", "items.jsonl"
+_THEN = ", then "  # between the engines of a run
 
 
 class _Vote(TypedDict, total=False):
@@ -88,13 +89,17 @@ def runs_dir(settings: Settings) -> Path:
 def create_run(root: Path, config: RunConfig) -> Path:
     """Create the run's folder. If there is one, keep its config and convert it to the present format.
 
+    If the run was begun on another engine, its config then names both: their numbers differ by rounding.
+
     Raises:
         LabError: the run exists and cannot be read.
         OSError: the folder cannot be written.
     """
     folder = root / config.id
     if has_run(folder):
-        _write(folder, _read_config(folder))
+        stored = _read_config(folder)
+        engines = [*str(stored.get("engine") or "").split(_THEN), config.engine]
+        _write(folder, {**stored, "engine": _THEN.join(dict.fromkeys(filter(None, engines)))})
         return folder
     if folder.is_dir():  # left behind without a config
         _write(folder, asdict(config))

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PUBLISHED, fingerprint
 from pipeline.models.lora_settings import parse_lora_settings
-from pipeline.models.model_files import check_model, check_weights
+from pipeline.models.model_files import check_model, check_weights, read_json_object
 from pipeline.schema import DEFAULT_SEED, VARIANTS, Checkpoint, Column, LabError, PromptVariant
 from pipeline.settings import Settings
 
@@ -86,6 +86,12 @@ def _check_files(checkpoint: Checkpoint, family: Family) -> None:
         raise LabError(
             f"{name} is not a checkpoint name: it starts with the number of training samples, which is at "
             f"least 1. Rename the folder {folder}."
+        )
+    came_from = read_json_object(folder / PUBLISHED).get("hub_id") if (folder / PUBLISHED).exists() else None
+    if came_from and came_from != family.published.get(name, came_from):
+        raise LabError(
+            f"Checkpoint {name} was downloaded from {came_from}, and {family.name} now publishes "
+            f"{family.published[name]} under that name. Delete the folder {folder} to download that one."
         )
     if checkpoint.is_merged:
         if not family.published:
