@@ -299,6 +299,18 @@ def test_a_layer_that_its_config_does_not_name_is_not_applied_behind_pefts_back(
         read(engine, copied)
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64])
+def test_numbers_of_a_type_that_is_no_plain_float_are_refused(
+    engine: TorchEngine, family: Family, copied: Path, kind: torch.dtype
+) -> None:
+    file = copied / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = next(iter(tensors))
+    save_file({**tensors, name: tensors[name].to(kind)}, file)
+    with pytest.raises(LabError, match=f"is of type {str(kind).removeprefix('torch.')}"):
+        read(engine, copied)
+
+
 def test_a_missing_matrix_is_damage(engine: TorchEngine, family: Family, copied: Path) -> None:
     file = copied / "adapter_model.safetensors"
     tensors = load_file(file)

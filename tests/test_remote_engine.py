@@ -163,6 +163,12 @@ def test_a_count_of_tokens_that_makes_no_sense_is_replaced_by_our_own(serve, fam
     assert (completion.text, completion.tokens, completion.finish_reason) == ("def f():", 2, "stop")
 
 
+def test_a_server_that_goes_on_without_end_is_stopped_in_words(serve, family):
+    server = serve(lambda request, before: Reply("word " * 5_000))
+    with pytest.raises(LabError, match="does not keep to max_tokens"):
+        last(RemoteEngine(family, server.url).stream([request_for(BASE, "p")], GREEDY))
+
+
 def test_another_answer_that_was_not_asked_for_is_left_out(serve, family):
     end = [
         {"index": index, "text": text, "finish_reason": "stop"} for index, text in enumerate(("one", "two"))

@@ -194,6 +194,11 @@ def _matrices(
     tensors: Mapping[str, Tensor],
     layers: Mapping[str, StackedLinear],
 ) -> tuple[Tensor, Tensor]:
+    if whole := [key for key in _keys(module) if not tensors[key].is_floating_point()]:
+        raise LabError(
+            f"Checkpoint {checkpoint.name} cannot be used here: {whole[0].removeprefix(_PREFIX)} is of type "
+            f"{str(tensors[whole[0]].dtype).removeprefix('torch.')}. Quantized adapters cannot be applied."
+        )
     a, b = (tensors[key].float() for key in _keys(module))
     rank, base = settings.rank(module), layers[module].base
     if a.shape != (rank, base.in_features) or b.shape != (base.out_features, rank):

@@ -19,10 +19,19 @@ from pipeline.generation.engine import Request
 from pipeline.generation.prompts import Prompt, render_prompt, tokens_for_prompt
 from pipeline.models.families import Family
 from pipeline.openai_server import UNREADABLE, OptionalParameters, connect, error_message
-from pipeline.schema import Completion, Context, FinishReason, LabError, PromptVariant, SamplingParams
+from pipeline.schema import (
+    Completion,
+    Context,
+    FinishReason,
+    LabError,
+    PromptVariant,
+    SamplingParams,
+    counted,
+)
 
 _UPDATE_SECONDS = 0.08
 _BROKEN_OFF = ("abort", "cancelled", "error")  # reasons to finish that leave the answer incomplete
+_LONGEST_TOKEN = 200  # characters, such as a row of spaces or dashes
 _MOST_TOKENS = 10**6  # a larger count is a server's mistake
 _CHARACTERS_PER_TOKEN = 3  # fewer than code and prose have, so that a prompt is trimmed early, not refused
 
@@ -98,6 +107,7 @@ class RemoteEngine:
                         raise piece
                     if piece is not None:
                         completions[row] = _add(completions[row], piece, time.perf_counter() - start)
+                        self._check_length(completions[row], models[row], sampling)
                     elif completions[row].finish_reason is None:
                         raise LabError(
                             f"The server at {self.base_url} broke off the answer of {models[row]}; try again."
@@ -138,6 +148,14 @@ class RemoteEngine:
             if first is not None:
                 yield _read(first)
                 yield from map(_read, stream)
+
+    def _check_length(self, completion: Completion, model: str, sampling: SamplingParams) -> None:
+        if len(completion.text) > _LONGEST_TOKEN * sampling.max_new_tokens:
+            raise LabError(
+                f"The server at {self.base_url} does not keep to max_tokens: the answer of {model} has "
+                f"{len(completion.text):,} characters, and {counted(sampling.max_new_tokens, 'token')} were "
+                "asked for."
+            )
 
     def _in_words(self, error: Exception, model: str) -> Exception:
         import openai
@@ -203,7 +221,7 @@ def _read(chunk: Any) -> _Piece:
 
 
 def _add(completion: Completion, piece: _Piece, seconds: float) -> Completion:
-    counted = completion.tokens + bool(piece.text)  # nearly every server sends one token in each event
+    events = completion.tokens + bool(piece.text)  # nearly every server sends one token in each event
     if piece.text or piece.finish_reason:
         completion = replace(
             completion,
@@ -212,7 +230,7 @@ def _add(completion: Completion, piece: _Piece, seconds: float) -> Completion:
             seconds=seconds,
             seconds_to_first=completion.seconds_to_first or seconds,
         )
-    return replace(completion, tokens=piece.tokens or counted, note=piece.note or completion.note)
+    return replace(completion, tokens=piece.tokens or events, note=piece.note or completion.note)
 
 
 def _note(refused: Sequence[str]) -> str:
