@@ -101,3 +101,14 @@ def test_a_running_job_is_cancelled_and_resumed_with_the_tabs_buttons(runner: Ru
         until(lambda: runner.status(job.id).state == "running" and runner.status(job.id).attempt == 2)
         expect(page.locator("#jobs-head .state.running")).to_be_visible(timeout=WAIT)
         page.close()
+
+
+def test_the_queue_fits_a_phone(runner: Runner, chromium: Any) -> None:
+    runner.submit("count", {"to": 2})
+    with page_of(runner) as url:
+        page = open_jobs(chromium, url)
+        page.set_viewport_size({"width": 390, "height": 850})
+        queue = page.locator("#jobs-queue .wide")
+        expect(queue).to_contain_text("Count", timeout=WAIT)
+        assert queue.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+        page.close()

@@ -47,6 +47,8 @@ _INFO: Mapping[Any, str] = {
     ("evaluate", "samples"): "The same ones for every checkpoint; 200 is the protocol",
     ("sweep", "sizes"): "With commas between them; baseline is the model without fine-tuning",
     ("sweep", "seeds"): "With commas between them; two or more show how much chance there is in training",
+    ("evaluate", "seed"): "Of the random choices; greedy makes none",
+    "judge_model": "Its name on the judge's server",
     "prompt": "",
     "replace": "Otherwise one of the same name that was trained with other settings stays, and the job fails",
     "judge": "A language model that reads each answer and says whether it is correct; it costs money",

@@ -154,7 +154,7 @@ def body(job: Job, curve: Curve, where: str, members: str = "") -> str:
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
     rows += f"<dt>Part of</dt><dd>{whole}</dd>" if whole else ""
-    parts = [members or _newest(curve), _result(job.result or {})]
+    parts = [members, _result(job.result) if job.result else _newest(curve)]
     parts += [f'<dl class="facts">{rows}</dl>', command(job.command) if job.command else ""]
     return "".join(parts)
 

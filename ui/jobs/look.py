@@ -65,7 +65,7 @@ def build() -> Look:
         head = gr.HTML(elem_id="jobs-head")
         with gr.Row(elem_classes="actions"):
             buttons = {
-                key: gr.Button(text, visible=False, size="sm", scale=0, min_width=120)
+                key: gr.Button(text, visible=False, size="sm", scale=0, min_width=150)
                 for key, text in _BUTTONS.items()
             }
         curve = plot()

@@ -22,8 +22,8 @@ def frame(data: pd.DataFrame, caption: str, row_headers: int = 1) -> str:
 def table(caption: str, head: str, rows: str, kind: str) -> str:
     """A table that scrolls sideways where it must; ``kind`` is its style."""
     return (
-        f'<div class="wide"><table class="{kind}"><caption>{escape(caption)}</caption><thead>{head}</thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+        f'<div class="wide" tabindex="0"><table class="{kind}"><caption>{escape(caption)}</caption>'
+        f"<thead>{head}</thead><tbody>{rows}</tbody></table></div>"
     )
 
 
