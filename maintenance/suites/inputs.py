@@ -6,20 +6,25 @@ Everything drawn is a source expression, so a test call is readable text that an
 from __future__ import annotations
 
 import ast
+import collections.abc as abc
 import enum
 import inspect
 import random
 import re
+import sys
 import time
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+import numpy
+import torch
 from transformers import PreTrainedConfig
 
+from maintenance.suites.signature import ParameterSpec, Uses, evaluated, parameters, uses_of_constructor
 from maintenance.suites.trial import deadline, quiet
+from pipeline.scoring.execution.suites import recipes
 
 _INTEGERS = ("0", "1", "2", "3", "4", "5", "7", "8", "16", "10", "12", "64", "100")
 _SIZES = ("1", "2", "3", "4", "6", "8")
@@ -88,141 +93,6 @@ _MODULE_ATTRIBUTES = _words(
 )
 
 
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One parameter of a definition.
-
-    Attributes:
-        name: its name.
-        annotation: an evaluated annotation, or None.
-        default: source of its default, empty where it is required.
-        kind: as ``inspect.Parameter.kind`` names it.
-    """
-
-    name: str
-    annotation: Any
-    default: str
-    kind: str
-
-
-@dataclass
-class Uses:
-    """What a definition's source tells about its names: constants, and attributes of each name."""
-
-    numbers: list[str] = field(default_factory=list)
-    strings: list[str] = field(default_factory=list)
-    attributes: dict[str, set[str]] = field(default_factory=dict)
-    called: dict[str, set[str]] = field(default_factory=dict)
-    compared: dict[str, list[str]] = field(default_factory=dict)
-    roles: dict[str, set[str]] = field(default_factory=dict)
-    classes: dict[str, list[str]] = field(default_factory=dict)
-
-
-def uses(source: str) -> Uses:
-    """Read what a definition's source tells about its names."""
-    found = Uses()
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        match node:
-            case ast.Constant(value=bool()):
-                pass
-            case ast.Constant(value=int() | float() as number):
-                found.numbers.append(repr(number))
-                if isinstance(number, int):
-                    found.numbers += [repr(number + 1), repr(max(0, number - 1))]
-            case ast.Constant(value=str(text)) if len(text) < 60:
-                found.strings.append(repr(text))
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attribute)):
-                found.called.setdefault(name, set()).add(attribute)
-            case ast.Call(func=ast.Name(id="isinstance"), args=[ast.Name(id=name), kinds]):
-                every = kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]
-                found.classes.setdefault(name, []).extend(ast.unparse(each) for each in every)
-            case ast.Call(func=ast.Name(id="range" | "int" | "float" as called), args=arguments):
-                for argument in arguments:
-                    if isinstance(argument, ast.Name):
-                        found.roles.setdefault(argument.id, set()).add(
-                            "float" if called == "float" else "int"
-                        )
-            case ast.Call(
-                func=ast.Name(id="len" | "enumerate" | "sorted" | "set" | "list" | "tuple" | "zip"),
-                args=arguments,
-            ):
-                for argument in arguments:
-                    if isinstance(argument, ast.Name):
-                        found.roles.setdefault(argument.id, set()).add("list")
-            case ast.Call(func=ast.Name(id=name)):
-                found.roles.setdefault(name, set()).add("function")
-            case ast.For(iter=ast.Name(id=name)) | ast.comprehension(iter=ast.Name(id=name)):
-                found.roles.setdefault(name, set()).add("list")
-            case ast.Compare(left=ast.Name(id=name), comparators=[right]):
-                for each in ast.walk(right):
-                    if isinstance(each, ast.Constant) and each.value is not None:
-                        found.compared.setdefault(name, []).append(repr(each.value))
-                if isinstance(right, ast.Name):
-                    found.roles.setdefault(name, set()).add("number")
-            case ast.BinOp(left=left, op=op, right=right) if not isinstance(op, ast.Mod):
-                for side in (left, right):
-                    if isinstance(side, ast.Name):
-                        found.roles.setdefault(side.id, set()).add("number")
-            case _:
-                pass
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found.attributes.setdefault(node.value.id, set()).add(node.attr)
-    return found
-
-
-def parameters(function: Callable[..., Any], namespace: Mapping[str, Any]) -> list[ParameterSpec]:
-    """A callable's parameters, ``self`` left to the caller; ``*args`` and ``**kwargs`` are left out.
-
-    Raises:
-        ValueError: it has no signature.
-    """
-    found = []
-    for parameter in inspect.signature(function).parameters.values():
-        kind = parameter.kind.name
-        if kind in ("VAR_KEYWORD",):
-            continue
-        default = "" if parameter.default is inspect.Parameter.empty else _literal(parameter.default)
-        annotation = parameter.annotation
-        if annotation is inspect.Parameter.empty:
-            annotation = None
-        elif isinstance(annotation, str):
-            annotation = _evaluated(annotation, namespace)
-        found.append(ParameterSpec(parameter.name, annotation, default, kind))
-    return found
-
-
-def _literal(value: Any) -> str:
-    """Source of a default; ``...`` where there is none short enough: such a parameter is never passed."""
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return repr(value)
-    if isinstance(value, list | tuple | dict | set) and len(repr(value)) < 80:
-        return repr(value)
-    return "..."
-
-
-def _evaluated(annotation: str, namespace: Mapping[str, Any]) -> Any:
-    import collections.abc
-
-    import torch
-
-    known: dict[str, Any] = {
-        **vars(collections.abc),
-        **vars(typing),
-        "torch": torch,
-        "Tensor": torch.Tensor,
-        "nn": torch.nn,
-    }
-    try:
-        return eval(annotation, {**known, **namespace})
-    except Exception:
-        tail = re.sub(r"\s*\|\s*None$|^Optional\[(.*)\]$", r"\1", annotation)
-        try:
-            return eval(tail, {**known, **namespace})
-        except Exception:
-            return None
-
-
 class Drawer:
     """Draws expressions for one definition.
 
@@ -269,8 +139,6 @@ class Drawer:
     # --- typed -----------------------------------------------------------------------------------------
     def annotated(self, kind: Any, name: str, depth: int) -> str:
         """An expression of a type."""
-        import torch
-
         choose = self.random.choice
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if kind in (None, type(None)):
@@ -291,7 +159,7 @@ class Drawer:
             return self.annotated(kind.__supertype__, name, depth)
         if isinstance(kind, str | typing.ForwardRef):
             text = kind if isinstance(kind, str) else kind.__forward_arg__
-            found = _evaluated(text, self.namespace)
+            found = evaluated(text, self.namespace)
             return self.annotated(found, name, depth) if found is not None else UNDRAWABLE
         if kind is Any or kind is object:
             return self.anything(depth)
@@ -307,9 +175,6 @@ class Drawer:
         return UNDRAWABLE
 
     def _simple(self, kind: Any, name: str, depth: int) -> str:
-        import numpy
-        import torch
-
         choose = self.random.choice
         if kind is bool:
             return choose(("True", "False"))
@@ -349,8 +214,6 @@ class Drawer:
         return ""
 
     def _generic(self, origin: Any, arguments: tuple[Any, ...], name: str, depth: int) -> str:
-        import collections.abc as abc
-
         if depth > 3:
             return "[]"
         inner = arguments[0] if arguments else None
@@ -416,7 +279,7 @@ class Drawer:
         if name == "config" and (kinds := self._configs()):
             return self.instance(self.random.choice(kinds), 0)
         for text in told.classes.get(name, ()):
-            kind = _evaluated(text, self.namespace)
+            kind = evaluated(text, self.namespace)
             if isinstance(kind, type):
                 options.append(lambda kind=kind: self.annotated(kind, name, 0))  # type: ignore[misc]
         if default not in ("", "None", "..."):
@@ -601,8 +464,6 @@ class Constructors:
 
 def construction(kind: type, wanted: list[ParameterSpec], drawer: Drawer) -> str:
     """A call of a class with drawn arguments."""
-    import torch
-
     arguments = arguments_source(wanted, {each.name: drawer.parameter(each) for each in wanted})
     call = f"make.named({_path(kind)!r})({arguments})"
     return f"make.fixed({call})" if issubclass(kind, torch.nn.Module) else call
@@ -641,33 +502,15 @@ def works(expression: str) -> bool:
 
 def evaluation_names() -> dict[str, Any]:
     """The names that expressions use beside those of the definition's module."""
-    import torch
-
-    from pipeline.scoring.execution.suites import recipes
-
     return {"make": recipes, "torch": torch}
 
 
-def uses_of_constructor(kind: type) -> Uses:
-    """What the source of a class's ``__init__`` tells; nothing where it has none of its own."""
-    import textwrap
-
-    try:
-        return uses(textwrap.dedent(inspect.getsource(kind.__init__)))  # type: ignore[misc]
-    except (OSError, TypeError, SyntaxError, IndentationError):
-        return Uses()
-
-
 def _namespace_of(kind: type) -> Mapping[str, Any]:
-    import sys
-
     module = sys.modules.get(kind.__module__)
     return vars(module) if module else {}
 
 
 def _importable(kind: type) -> bool:
-    from pipeline.scoring.execution.suites import recipes
-
     try:
         return recipes.named(_path(kind)) is kind
     except Exception:

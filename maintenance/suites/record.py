@@ -77,45 +77,31 @@ class Recorder:
                 self.classes.setdefault(holder, [])
                 self._wrap_method(holder, name, original, sample.id)
             else:
-                wrapped = self._wrapped(original, original, sample.id, bound=False)
+                wrapped = self._wrapped(original, sample.id, bound=False)
                 for each, held_as in place.modules_with(name, original):
                     setattr(each, held_as, wrapped)
         for kind in [*self.classes, *_subclasses(self.classes)]:
             self._follow(kind)
 
     def _wrap_method(self, holder: type, name: str, original: Any, sample_id: str) -> None:
-        if isinstance(original, property):
-            if original.fget:
-                setattr(
-                    holder,
-                    name,
-                    property(
-                        self._wrapped(original.fget, original.fget, sample_id, bound=True), original.fset
-                    ),
-                )
+        if isinstance(original, property) and original.fget:
+            wrapped: Any = property(self._wrapped(original.fget, sample_id, bound=True), original.fset)
         elif isinstance(original, staticmethod):
-            setattr(
-                holder,
-                name,
-                staticmethod(self._wrapped(original.__func__, original.__func__, sample_id, bound=False)),
-            )
+            wrapped = staticmethod(self._wrapped(original.__func__, sample_id, bound=False))
         elif isinstance(original, classmethod):
-            setattr(
-                holder,
-                name,
-                classmethod(
-                    self._wrapped(original.__func__, original.__func__, sample_id, bound=False, skip=1)
-                ),
-            )
+            wrapped = classmethod(self._wrapped(original.__func__, sample_id, bound=False, skip=1))
         elif inspect.isfunction(original) and name != "__init__":
-            setattr(holder, name, self._wrapped(original, original, sample_id, bound=True))
+            wrapped = self._wrapped(original, sample_id, bound=True)
+        else:
+            return
+        setattr(holder, name, wrapped)
 
-    def _wrapped(self, function: Any, signature_of: Any, sample_id: str, bound: bool, skip: int = 0) -> Any:
+    def _wrapped(self, function: Any, sample_id: str, bound: bool, skip: int = 0) -> Any:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             if self.seen.get(sample_id, 0) < MOST_RECORDS:
                 with contextlib.suppress(NoSource, ValueError, TypeError, RecursionError):
-                    self._keep(sample_id, signature_of, args[skip:], kwargs, bound, skip)
+                    self._keep(sample_id, function, args[skip:], kwargs, bound, skip)
             return function(*args, **kwargs)
 
         return call
@@ -297,58 +283,60 @@ def source_of(value: Any, variant: int = 0, depth: int = 0) -> str:
     if depth > 4:
         raise NoSource
     if isinstance(value, enum.Enum):
-        return f"make.named({type(value).__module__ + ':' + type(value).__qualname__ + '.' + value.name!r})"
-    if type(value) in (int, bool, bytes) or value is None:
+        return _named(f"{type(value).__module__}:{type(value).__qualname__}.{value.name}")
+    if type(value) in (list, tuple, set, dict):
+        return _container(value, variant, depth)
+    if isinstance(value, torch.Tensor) and type(value) in (torch.Tensor, torch.nn.Parameter):
+        return _tensor(value, variant)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fib":
+        return _tensor(torch.from_numpy(value.copy()), variant) + ".numpy()"
+    if source := _plain(value, variant):
+        return source
+    story = _story(value)
+    if story and story.intact and len(story.variants[variant]) == 1:
+        made = story.variants[variant][0].removeprefix("it = ")
+        has_weights = isinstance(value, torch.nn.Module) and list(value.parameters())
+        return f"make.fixed({made})" if has_weights else made
+    if callable(value) and getattr(value, "__module__", None):
+        name = getattr(value, "__qualname__", "<")
+        if "<" not in name:
+            return _named(f"{value.__module__}:{name}")
+    raise NoSource
+
+
+def _named(path: str) -> str:
+    return f"make.named({path!r})"
+
+
+def _plain(value: Any, variant: int) -> str:
+    """An expression for a value without parts; empty where it is of another kind."""
+    if type(value) in (int, bool, bytes, torch.dtype) or value is None:
         return repr(value)
     if type(value) is str:
         if len(value) > 300:
             raise NoSource
         return repr(_other_words(value, variant))
     if type(value) is float:
-        return repr(value) if value == value and abs(value) != float("inf") else f"float({str(value)!r})"
-    if isinstance(value, torch.Tensor) and type(value) in (torch.Tensor, torch.nn.Parameter):
-        return _tensor(value, variant)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fib":
-        return _tensor(torch.from_numpy(value.copy()), variant) + ".numpy()"
-    if type(value) in (list, tuple, set, dict):
-        if len(value) > 24:
-            raise NoSource
-        if type(value) is dict:
-            return (
-                "{"
-                + ", ".join(
-                    f"{source_of(k, 0, depth + 1)}: {source_of(v, variant, depth + 1)}"
-                    for k, v in value.items()
-                )
-                + "}"
-            )
-        parts = [source_of(each, variant, depth + 1) for each in value]
-        if type(value) is list:
-            return "[" + ", ".join(parts) + "]"
-        return (
-            "(" + "".join(part + ", " for part in parts) + ")"
-            if type(value) is tuple
-            else f"set([{', '.join(parts)}])"
-        )
+        finite = value == value and abs(value) != float("inf")
+        return repr(value) if finite else f"float({str(value)!r})"
     if isinstance(value, torch.Size):
         return f"torch.Size({tuple(value)})"
-    if isinstance(value, torch.dtype):
-        return repr(value)
     if isinstance(value, torch.device):
         return f"torch.device({str(value)!r})"
-    story = _story(value)
-    if story and story.intact and len(story.variants[variant]) == 1:
-        made = story.variants[variant][0].removeprefix("it = ")
-        return (
-            f"make.fixed({made})" if isinstance(value, torch.nn.Module) and list(value.parameters()) else made
-        )
-    if (
-        callable(value)
-        and getattr(value, "__module__", None)
-        and "<" not in getattr(value, "__qualname__", "<")
-    ):
-        return f"make.named({value.__module__ + ':' + value.__qualname__!r})"
-    raise NoSource
+    return ""
+
+
+def _container(value: Any, variant: int, depth: int) -> str:
+    if len(value) > 24:
+        raise NoSource
+    if type(value) is dict:
+        pairs = ((source_of(k, 0, depth + 1), source_of(v, variant, depth + 1)) for k, v in value.items())
+        return "{" + ", ".join(f"{key}: {item}" for key, item in pairs) + "}"
+    parts = [source_of(each, variant, depth + 1) for each in value]
+    if type(value) is tuple:
+        return "(" + "".join(f"{part}, " for part in parts) + ")"
+    listed = f"[{', '.join(parts)}]"
+    return listed if type(value) is list else f"set({listed})"
 
 
 def _tensor(value: torch.Tensor, variant: int) -> str:
