@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from training.base_model import base_model
 from training.command_line import run_subcommand
 from training.evaluate import original_spelling
 from training.sweep import VERBS
@@ -23,7 +24,7 @@ def main() -> int:
     name, *rest = sys.argv[1:] or [""]
     argv = [name, *(original_spelling(rest) if name == "evaluate" else rest)]
     about = "Compare a language model and its fine-tunes on research code."
-    return run_subcommand("rcl", about, {"app": app, **VERBS}, argv if name else [])
+    return run_subcommand("rcl", about, {"app": app, "base-model": base_model, **VERBS}, argv if name else [])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def cards(family: str = DEFAULT_FAMILY) -> dict[str, Any]:
         mark = fingerprint(folder)
         own = [run for run in runs if run.config.fingerprint == mark]
         (folder / "README.md").write_text(card(chosen, record, mark, own), encoding="utf-8")
-        draw_curve(record["loss"], folder / _CURVE)
+        draw_curve(record, folder / _CURVE)
     return {"cards": len(folders)}
 
 
@@ -73,9 +73,7 @@ def card(family: Family, record: dict[str, Any], mark: str, runs: Iterable[Run])
         "library_name: peft",
         "pipeline_tag: text-generation",
         "license: apache-2.0",
-        "base_model: HuggingFaceTB/SmolLM2-135M-Instruct"
-        if family.embedded
-        else f"base_model: {family.base}",
+        f"base_model: {family.base_names[0]}",
         "tags: [lora, code-generation]",
         "---",
         f"# {family.title.partition(' (')[0]}, fine-tuned on {size:,} samples ({variant} prompt)\n",
@@ -84,8 +82,8 @@ def card(family: Family, record: dict[str, Any], mark: str, runs: Iterable[Run])
         "| | |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in facts.items()),
-        "\n## Training loss\n",
-        f"![Training loss by step]({_CURVE})\n",
+        "\n## Loss\n",
+        f"![Loss by step]({_CURVE})\n",
         "```",
         record["command"],
         "```",
@@ -104,8 +102,9 @@ def _measured(runs: Sequence[Run]) -> list[str]:
             "greedy" if config.decoding.temperature == 0 else f"temperature {config.decoding.temperature:g}"
         )
         lines += [
-            f"{len(run.attempts)} test samples, {style}, at most {config.decoding.max_new_tokens} new tokens "
-            f"({summary['truncated']} answers were cut off there); {config.created[:10]}, {config.engine}:\n",
+            f"{len(run.attempts)} samples of `{config.dataset}`, {style}, at most "
+            f"{config.decoding.max_new_tokens} new tokens ({summary['truncated']} answers cut off); "
+            f"{config.created[:10]}, {config.engine}:\n",
             "| metric | mean | scored | unscored |",
             "|---|---|---|---|",
         ]
@@ -116,11 +115,16 @@ def _measured(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def draw_curve(losses: Sequence[tuple[int, float]], file: Path) -> None:
-    """The loss by step as a small figure."""
+def draw_curve(record: Mapping[str, Any], file: Path) -> None:
+    """The loss by step as a small figure, of the training set and of held-out samples."""
+    curves = (("loss", "training set", "#2f6fdb"), ("held_out_loss", "held-out samples", "#d55e00"))
     with figure(file, 1, (6, 2.6), 10) as (panel,):
-        panel.plot([step for step, _ in losses], [loss for _, loss in losses], color="#2f6fdb", linewidth=1.4)
-        panel.set(xlabel="optimizer step", ylabel="training loss")
+        for name, label, color in curves:
+            if points := record.get(name):
+                steps, losses = zip(*points, strict=True)
+                panel.plot(steps, losses, color=color, linewidth=1.4, label=label)
+        panel.set(xlabel="optimizer step", ylabel="loss per token")
+        panel.legend(frameon=False)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pipeline.evaluation.store import pack_run, runs_dir
 from pipeline.generation import open_engine
 from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, columns
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.schema import DEFAULT_SEED, VARIANTS, LabError, PromptVariant, SamplingParams
+from pipeline.schema import DEFAULT_SEED, TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant, SamplingParams
 from pipeline.settings import Settings
 from training.command_line import run_verb
 from training.jobs.progress import Reporter
@@ -55,10 +55,10 @@ def ladder(
     settings = Settings.from_env()
     chosen = get_family(settings, family)
     report = Reporter()
-    plan = [(size, variant, DEFAULT_SEED) for size in _numbers(sizes) for variant in VARIANTS]
+    plan = [(size, variant, DEFAULT_SEED) for size in _numbers(sizes) for variant in TRAINED_VARIANTS]
     for pair in extra_seeds.split(","):
         size, _, seed = pair.partition(":")
-        plan += [(_numbers(size)[0], variant, _numbers(seed)[0]) for variant in VARIANTS]
+        plan += [(_numbers(size)[0], variant, _numbers(seed)[0]) for variant in TRAINED_VARIANTS]
     plan.sort(key=lambda work: (-work[0], work[1]))
     started = time.time()
     with ThreadPoolExecutor(workers) as pool:

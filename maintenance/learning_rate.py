@@ -18,7 +18,7 @@ from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import SIZES, checkpoint_name
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.models.fingerprints import fingerprint
-from pipeline.schema import DEFAULT_SEED, Checkpoint, Column, LabError, PromptVariant, Sample, SamplingParams
+from pipeline.schema import DEFAULT_SEED, Checkpoint, Column, LabError, Sample, SamplingParams, TrainedVariant
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.command_line import run_verb
@@ -28,7 +28,7 @@ from training.jobs.progress import Reporter
 def learning_rate(
     learning_rates: str = "5e-4,1e-3,2e-3,4e-3",
     sizes: str = "200,1000,5000",
-    prompt: PromptVariant = "regular",
+    prompt: TrainedVariant = "regular",
     family: str = DEFAULT_FAMILY,
     held_out: int = 200,
     workers: int = 4,

@@ -1,7 +1,7 @@
 """The README's results, made from the stored runs: ``python -m maintenance.readme_section``.
 
-Writes a table and a paragraph for each prompt variant between the README's two ``results`` marks, and the
-figure to ``assets/results.svg``.
+Writes tables and paragraphs for each family between the README's two ``results`` marks, and a figure for each
+to ``assets/``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from maintenance.figures import figure
 from pipeline.analysis import Analysis, Point, Setup
 from pipeline.analysis.run_cache import RunCache
-from pipeline.schema import LabError, PromptVariant
+from pipeline.models.families import Family, get_family
+from pipeline.schema import TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant
 from pipeline.scoring.encoder import KINDS
+from pipeline.scoring.execution.suite import DATASETS
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.scoring.text import CHRF
 from pipeline.settings import ASSETS, Settings
@@ -29,30 +31,46 @@ from ui.results.sentences import listed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FAMILIES = ("qwen2.5-coder-1.5b", "smollm2-135m")
+"""The families that ship, in the order of the README."""
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 _ROOT = ASSETS.parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write table and figure; the README stays as it is where something is missing."""
+    """Write tables and figures; the README stays as it is where something is missing."""
     parser = argparse.ArgumentParser(prog="python -m maintenance.readme_section", description=__doc__)
-    parser.add_argument("--setup", default="", help="evaluation set-up (default: the one with the most runs)")
+    parser.add_argument("--family", action="append", help="may be given several times (default: all)")
     parser.add_argument("--metric", action="append", help="may be given several times (default: three)")
     parser.add_argument("--readme", type=Path, default=_ROOT / "README.md")
-    parser.add_argument("--figure", type=Path, default=ASSETS / "results.svg", help=".svg or .png")
+    parser.add_argument("--figures", type=Path, default=ASSETS, help="folder")
     arguments = parser.parse_args(argv)
+    families = arguments.family or FAMILIES
     try:
         before, after = _around_marks(arguments.readme)
-        cache = RunCache(Settings.from_env())
-        setup = cache.setup(arguments.setup)
-        analyses = [cache.analysis(setup, metric) for metric in arguments.metric or _metrics(setup)]
-        draw(analyses, arguments.figure)
-        arguments.readme.write_text(f"{before}{START}\n{section(analyses)}\n{END}{after}", encoding="utf-8")
+        settings = Settings.from_env()
+        setups = (cache := RunCache(settings)).setups()
+        parts = []
+        for family in (get_family(settings, name) for name in families):
+            own = [setup for setup in setups if setup.family == family.name]
+            if not own:
+                raise LabError(f"No run of {family.name} is stored yet.")
+            setup = next((each for each in own if each.dataset not in DATASETS), own[0])
+            analyses = [cache.analysis(setup, metric) for metric in arguments.metric or _metrics(setup)]
+            draw(analyses, arguments.figures / f"results-{family.name}.svg")
+            suites = [each for each in own if each.dataset in DATASETS and not each.decoding.temperature]
+            parts.append(section(family, analyses, _executed(cache, suites)))
+        text = "\n\n".join(parts)
+        arguments.readme.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{arguments.readme} and {arguments.figure} hold the results of {setup_label(setup)}.")
+    print(f"{arguments.readme} holds the results of {listed(list(families))}.")
     return 0
+
+
+def _executed(cache: RunCache, suites: Sequence[Setup]) -> list[Analysis]:
+    return [cache.analysis(setup, setup.execution) for setup in suites if setup.execution]
 
 
 def _around_marks(readme: Path) -> tuple[str, str]:
@@ -68,20 +86,42 @@ def _around_marks(readme: Path) -> tuple[str, str]:
 
 
 def _metrics(setup: Setup) -> list[str]:
-    """Three that say different things: execution, likelihood, likeness to an encoder, of characters."""
+    """Three that say different things: likelihood, likeness to an encoder, likeness of characters."""
     wanted = (setup.execution, BITS_PER_BYTE, *(kind.metric() for kind in KINDS), CHRF)
     return [name for name in wanted if name in setup.metrics][:3] or setup.metrics[:3]
 
 
-def section(analyses: Sequence[Analysis]) -> str:
-    """Markdown: what was measured, then a table and a paragraph for each prompt variant."""
+def section(family: Family, analyses: Sequence[Analysis], executed: Sequence[Analysis]) -> str:
+    """Markdown: what was measured, a table and a paragraph for each prompt variant, and the test suites."""
     setup = analyses[0].setup
-    parts = [f"`{setup.family}`{setup_label(setup).removeprefix(setup.family)}. Mean and 95% interval."]
-    for variant in dict.fromkeys(variant for analysis in analyses for variant in analysis.variants):
-        shown = [analysis for analysis in analyses if variant in analysis.variants]
-        parts += [f"### {variant.capitalize()} prompt", table(shown, variant)]
+    parts = [
+        f"### {family.title.partition(' (')[0]}",
+        f"![Scores of {family.name} by the number of training samples](assets/results-{family.name}.svg)",
+        f"`{setup.family}`{setup_label(setup).removeprefix(setup.family)}. Mean and 95% interval.",
+    ]
+    for variant in TRAINED_VARIANTS:
+        shown = [analysis for analysis in analyses if len(analysis.curve(variant)) > 1]
+        if not shown:
+            continue
+        parts += [f"**{variant.capitalize()} prompt**", table(shown, variant)]
         parts += filter(None, (_left_out(shown, variant), effect_paragraph(shown, variant)))
+    if executed:
+        parts += ["**Answers that pass their tests (pass@1)**", executed_table(executed)]
     return "\n\n".join(parts)
+
+
+def executed_table(executed: Sequence[Analysis]) -> str:
+    """A row for each prompt variant and training-set size, a column for each test suite."""
+    heads = [f"{each.metric.name}, {each.setup.samples} samples" for each in executed]
+    lines = [f"| prompt | training samples | {' | '.join(heads)} |", "|---" * (len(executed) + 2) + "|"]
+    for variant, size in sorted(
+        {(point.variant, point.size) for each in executed for point in each.points},
+        key=lambda row: (VARIANTS.index(row[0]), row[1]),
+    ):
+        found = [next((p for p in a.curve(variant) if p.size == size), None) for a in executed]
+        cells = [_cell(analysis, point) for analysis, point in zip(executed, found, strict=True)]
+        lines.append(f"| {variant} | {size_label(size)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def table(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
@@ -119,7 +159,7 @@ def _left_out(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
 
 
 def draw(analyses: Sequence[Analysis], file: Path) -> None:
-    """The README's figure: a small chart for each metric."""
+    """A family's figure: a small chart for each metric."""
     with figure(file, len(analyses), (4.4, 3.6), 11) as panels:
         for panel, analysis in zip(panels, analyses, strict=True):
             _panel(panel, analysis)

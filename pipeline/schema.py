@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-PromptVariant = Literal["regular", "augmented"]
+PromptVariant = Literal["regular", "augmented", "chat"]
 VARIANTS: tuple[PromptVariant, ...] = get_args(PromptVariant)
+TrainedVariant = Literal["regular", "augmented"]
+TRAINED_VARIANTS: tuple[TrainedVariant, ...] = get_args(TrainedVariant)
+"""The variants that adapters are trained with; ``chat`` is for the base model alone."""
 FinishReason = Literal["stop", "length", "cancelled"]
 DEFAULT_SEED = 42
 
@@ -77,7 +80,7 @@ class Checkpoint:
         family: the family's name.
         name: unique in the family: ``baseline``, ``1000-regular``, ``1000-regular-seed43``.
         subset_size: training samples, 0 for the baseline.
-        variant: the prompt variant that it was trained with, None for the baseline, which takes both.
+        variant: the prompt variant that it was trained with, None for the baseline, which takes all.
         seed: its training seed, None for the baseline and if unknown.
         path: its folder on this machine, None for the baseline and before a download.
         hub_id: where it is published, if it is.
@@ -89,7 +92,7 @@ class Checkpoint:
     family: str
     name: str
     subset_size: int = 0
-    variant: PromptVariant | None = None
+    variant: TrainedVariant | None = None
     seed: int | None = None
     path: Path | None = None
     hub_id: str | None = None

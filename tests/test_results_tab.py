@@ -188,17 +188,22 @@ def test_an_export_does_not_write_over_another_visitors(presenter, setup):
 # The README
 
 
+def readme_arguments(readme_file: Path) -> list[str]:
+    figures = str(readme_file.parent)
+    return ["--family", "smollm2-135m", "--readme", str(readme_file), "--figures", figures]
+
+
 def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
-    text, figure = tmp_path / "README.md", tmp_path / "results.svg"
+    text, figure = tmp_path / "README.md", tmp_path / "results-smollm2-135m.svg"
     text.write_text(f"before\n{readme.START}\nwhat was\n{readme.END}\nafter\n")
-    arguments = ["--readme", str(text), "--figure", str(figure), "--metric", CHRF, "--metric", JUDGE]
+    arguments = [*readme_arguments(text), "--metric", CHRF, "--metric", JUDGE]
     assert readme.main(arguments) == 0
     written = text.read_text()
     assert written.startswith("before\n")
     assert written.endswith("after\n")
     assert "what was" not in written
-    assert written.count("### ") == 2
+    assert written.count(" prompt**\n") == 2
     assert re.search(
         r"\| baseline \| \*\*[\d.]+\*\* \([\d.]+ to [\d.]+\) \| \*\*\.\d{3}\*\* \(\.\d{3} to \.\d{3}\)\* \|",
         written,
@@ -215,7 +220,7 @@ def test_the_readme_shows_three_metrics_unless_told_otherwise(own, tmp_path, mon
     monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
     text = tmp_path / "README.md"
     text.write_text(f"{readme.START}{readme.END}")
-    assert readme.main(["--readme", str(text), "--figure", str(tmp_path / "f.svg")]) == 0
+    assert readme.main(readme_arguments(text)) == 0
     assert f"| training samples | {BITS} ↓ | {BERT} ↑ | {CHRF} ↑ |" in text.read_text()
 
 
@@ -223,7 +228,7 @@ def test_a_readme_without_marks_is_left_alone(own, tmp_path, monkeypatch, capsys
     monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
     text = tmp_path / "README.md"
     text.write_text("nothing here")
-    assert readme.main(["--readme", str(text), "--figure", str(tmp_path / "f.svg")]) == 1
+    assert readme.main(readme_arguments(text)) == 1
     assert text.read_text() == "nothing here"
     assert "results:start" in capsys.readouterr().err
 

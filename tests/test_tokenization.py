@@ -13,7 +13,13 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from pipeline.generation import torch_engine
-from pipeline.generation.tokenization import decode, encode_completion, encode_prompt, prepare_tokenizer
+from pipeline.generation.tokenization import (
+    chat_frame,
+    decode,
+    encode_completion,
+    encode_prompt,
+    prepare_tokenizer,
+)
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir
@@ -50,6 +56,35 @@ def tokenizer_like_llamas() -> Any:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
     prepare_tokenizer(tokenizer)
     return tokenizer
+
+
+def test_a_chat_prompt_has_the_tokens_that_the_chat_template_gives(
+    tokenizer: Any, settings: Settings, family: Family
+) -> None:
+    untouched = AutoTokenizer.from_pretrained(base_model_dir(settings, family))
+    before, after = chat_frame(tokenizer)
+    words = "Write a function.\n\nAnswer with code."
+    expected = untouched.apply_chat_template(
+        [{"role": "user", "content": words}], add_generation_prompt=True, return_dict=False
+    )
+    assert encode_prompt(tokenizer, before + words + after) == expected
+
+
+def test_control_tokens_in_a_chat_message_stay_text(tokenizer: Any) -> None:
+    before, after = chat_frame(tokenizer)
+    ids = encode_prompt(tokenizer, before + CODE + after)
+    frame = encode_prompt(tokenizer, before + after)
+    control = set(tokenizer.all_special_ids)
+    assert sum(id_ in control for id_ in ids) == sum(id_ in control for id_ in frame)
+    assert decode(tokenizer, [ids]) == [before + CODE + after]
+
+
+def test_the_chat_prompt_of_an_engine_stands_in_the_models_own_template(engine: TorchEngine) -> None:
+    prompt = engine.render("Add two numbers.", "chat", Context("unused"), SamplingParams())
+    before, after = chat_frame(engine.tokenizer)
+    assert prompt.text.startswith(f"{before}Add two numbers.")
+    assert prompt.text.endswith(after)
+    assert "unused" not in prompt.text
 
 
 def test_text_that_names_control_tokens_comes_back_as_it_was(tokenizer: Any) -> None:

@@ -30,7 +30,7 @@ def test_a_view_is_read_back_from_its_address(view: View) -> None:
         ("tab=nowhere&metric=chrF", View(metric="chrF")),
         ("temperature=hot", View()),
         ("seed=7", View(sampling=SamplingParams(seed=7))),
-        ("variant=chat&column=", View()),
+        ("variant=telepathy&column=", View()),
         ("tab=jobs&job=%00%ff", View("jobs", job="\0\ufffd")),
     ],
 )

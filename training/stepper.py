@@ -8,6 +8,7 @@ carry loss reach the output layer. On a CPU the same steps run without graphs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from training.examples import IGNORED
+from training.lora_linear import fuse_lora
 
 _MAX_GRAD_NORM = 1.0
 _CPU_BYTES = 4_000_000_000  # for the activations of one forward pass
@@ -49,10 +51,13 @@ class Stepper:
 
     def __init__(self, model: Any, learning_rate: float) -> None:
         base = model.get_base_model()
-        _use_causal_attention(base)
-        model.train()
         self.device = base.device
         self.graphs = self.device.type == "cuda"
+        _use_causal_attention(base)
+        fuse_lora(base)
+        if self.graphs:
+            _use_liger(base)
+        model.train()
         self.body, self.head = base.model, base.lm_head.weight
         self.weights = [p for p in model.parameters() if p.requires_grad]
         self.masters = [p.detach().float().clone() for p in self.weights]
@@ -174,6 +179,16 @@ def _use_causal_attention(base: Any) -> None:
     AttentionInterface.register("causal", causal)
     AttentionMaskInterface.register("causal", lambda *_, **__: None)
     base.set_attn_implementation("causal")
+
+
+def _use_liger(base: Any) -> None:
+    """Use Liger's fused kernels where they are installed and know the architecture."""
+    with suppress(ImportError):
+        from liger_kernel.transformers import monkey_patch
+
+        patch = monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN.get(base.config.model_type)
+        if patch:
+            patch(model=base, fused_linear_cross_entropy=False, cross_entropy=False)
 
 
 def tokens_at_once(config: Any, device: torch.device) -> int:

@@ -11,7 +11,7 @@ import gradio as gr
 
 from pipeline.generation.prompts import context_around
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_families
-from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample
+from pipeline.schema import TRAINED_VARIANTS, LabError, PromptVariant, Sample
 from ui import markup, pieces
 from ui.callbacks import QUIET
 from ui.choices import first_columns
@@ -74,7 +74,7 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
     def open_view(view: View) -> Updates:
         """Choose the dataset and name the sample; entering the tab then opens it."""
         family = get_family(lab.settings, view.family or DEFAULT_FAMILY)
-        variant = view.variant or "regular"
+        variant = "augmented" if view.variant == "augmented" else "regular"
         shown = gr.Radio(value=variant, visible=_splits(family))
         return {parts.family: family.name, parts.variant: shown, parts.query: "", parts.opened: view.sample}
 
@@ -94,7 +94,7 @@ def _layout(families: Mapping[str, Family]) -> _Parts:
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
             family = gr.Dropdown(names, value=DEFAULT_FAMILY, label="Dataset")
             variant = gr.Radio(
-                [(name.capitalize(), name) for name in VARIANTS],
+                [(name.capitalize(), name) for name in TRAINED_VARIANTS],
                 value="regular",
                 label="Test samples for the prompt",
                 visible=_splits(families[DEFAULT_FAMILY]),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.evaluation.attempts import compare
 from pipeline.generation import Engine, check_can_run, open_engine
-from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.families import DEFAULT_FAMILY, Family, Gguf, get_family
+from pipeline.models.weights import is_here
 from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, SamplingParams, Task
 from pipeline.scoring import Scorer, offline_scorers
 from pipeline.scoring.execution.scorer import executions
@@ -152,6 +153,8 @@ class Lab:
             variant: the prompt variant.
             again: whether to try once more where that failed; what only looks on leaves it as it is.
         """
+        if variant == "chat":
+            variant = "regular"  # the same samples
         key = (family.dataset, variant)
         with self._lock:
             known = self._datasets.get(key)
@@ -175,7 +178,7 @@ class Lab:
             return "working", f"The model is busy. You would be {place_label(place)}"
         current = self._model
         if current is None or current[0] != family:
-            return "idle", f"Not loaded yet. {family.title} loads when you generate"
+            return "idle", _not_loaded(self.settings, family)
         loading = current[1]
         if loading.state == "ready":
             return "ready", f"Ready: {loading.result().engine.describe()}"
@@ -198,6 +201,16 @@ class Lab:
         from pipeline.evaluation.datasets import load_dataset
 
         return load_dataset(self.settings, name, variant, report)
+
+
+def _not_loaded(settings: Settings, family: Family) -> str:
+    said = f"Not loaded yet. {family.title} loads when you generate"
+    if isinstance(family.base, Gguf) and not is_here(settings, family):
+        said = (
+            f"Not on this machine yet. It is downloaded when you generate "
+            f"({family.base.file_megabytes:,} MB), or with: {family.base.command}"
+        )
+    return f"{said}. {family.note}" if family.note else said
 
 
 def _progress_message(attempts: Sequence[Attempt], sampling: SamplingParams) -> str:

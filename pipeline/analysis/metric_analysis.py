@@ -14,7 +14,7 @@ from pipeline.analysis.noise import TrainingNoise, estimate_training_noise
 from pipeline.analysis.pairs import Pair, compare_pairs
 from pipeline.analysis.points import Point, estimate_points
 from pipeline.analysis.setups import Condition, Setup, sample_clusters, score_table
-from pipeline.schema import VARIANTS, PromptVariant
+from pipeline.schema import TRAINED_VARIANTS, VARIANTS, PromptVariant
 from pipeline.scoring import Metric, metric_of
 from pipeline.stats import Codes, ScalingFit
 
@@ -49,6 +49,11 @@ class Analysis:
     def variants(self) -> list[PromptVariant]:
         """The prompt variants that have points."""
         return [variant for variant in VARIANTS if self.curve(variant)]
+
+    @property
+    def trained_variants(self) -> list[PromptVariant]:
+        """Those of them that checkpoints are trained with; all if there are only others."""
+        return [each for each in self.variants if each in TRAINED_VARIANTS] or self.variants
 
     def curve(self, variant: PromptVariant) -> list[Point]:
         """Return the points of one prompt variant by size."""

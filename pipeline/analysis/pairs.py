@@ -59,6 +59,8 @@ def compare_pairs(
 ) -> tuple[Pair, ...]:
     """Test all pairs that differ in either size or prompt variant and have the same test samples.
 
+    The baseline under its chat template is a control: it is compared with every other condition.
+
     Args:
         conditions: the conditions.
         scores: of shape (conditions, samples), NaN if unscored.
@@ -70,7 +72,11 @@ def compare_pairs(
     chosen = [
         (i, j)
         for i, j in combinations(range(len(conditions)), 2)
-        if (conditions[i].variant == conditions[j].variant or conditions[i].size == conditions[j].size)
+        if (
+            conditions[i].variant == conditions[j].variant
+            or conditions[i].size == conditions[j].size
+            or "chat" in (conditions[i].variant, conditions[j].variant)
+        )
         and test_set(conditions[i].runs[0]) == test_set(conditions[j].runs[0])
         and np.isfinite(scores[i] + scores[j]).any()
     ]

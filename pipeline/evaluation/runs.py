@@ -63,7 +63,7 @@ class RunConfig:
             self.family,
             self.checkpoint,
             self.subset_size,
-            self.variant if self.subset_size else None,
+            self.variant if self.subset_size and self.variant != "chat" else None,
             self.training_seed,
             fingerprint=self.fingerprint,
         )

@@ -1,7 +1,9 @@
-"""The two prompt templates, and how the augmented one is trimmed to fit.
+"""The prompt templates, and how the augmented one is trimmed to fit.
 
-The templates are the Alpaca forms that the published adapters were trained with; a family can override
-them in ``families.toml``. Only the file's code is trimmed, and ``Prompt.trimmed`` describes by how much.
+``regular`` and ``augmented`` are the Alpaca forms that the published adapters were trained with. ``chat`` is
+the same instruction in the model's own chat template (``pipeline.generation.tokenization.chat_frame``): what
+the base model can do in its own format. A family can override them in ``families.toml``. Only the file's code
+is trimmed, and ``Prompt.trimmed`` describes by how much.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ TEMPLATES: dict[str, str] = {
         "### Input: {context}\n\n"
         "### Response: "
     ),
+    "chat": "{instruction}\n\nAnswer with one Python code block that holds the whole code, and nothing else.",
 }
 
 

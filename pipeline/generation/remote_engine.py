@@ -65,6 +65,8 @@ class RemoteEngine:
         self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams
     ) -> Prompt:
         """The prompt, trimmed to leave room for the completion; three characters count as one token."""
+        if variant == "chat":
+            raise LabError("The chat prompt needs the model's own template, which only the local engine has.")
         room = tokens_for_prompt(self.family.sequence_length, sampling.max_new_tokens)
         return render_prompt(instruction, variant, context, room, _count_tokens, self.family.templates)
 

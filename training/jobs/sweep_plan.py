@@ -68,6 +68,8 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
     for size, seed, prompt in product(sizes, seeds, prompts):
         if size == 0 and seed != seeds[0]:
             continue  # the baseline has no training seed
+        if size and prompt == "chat":
+            continue  # which no checkpoint is trained with
         common = {"family": family.name, "prompt": prompt, "resume": True}
         checkpoint = known.get(checkpoint_name(size, prompt, seed) if size else BASELINE)
         trained = None

@@ -51,10 +51,11 @@ def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
             info="The baseline is the model as published; the others were fine-tuned on that many samples.",
         ),
         gr.CheckboxGroup(
-            [("Regular", "regular"), ("Augmented", "augmented")],
+            [("Regular", "regular"), ("Augmented", "augmented"), ("Chat (baseline only)", "chat")],
             value=["regular"],
             label="Prompt",
-            info="Regular: the instruction alone. Augmented: with the code of the file around it.",
+            info="Regular: the instruction alone. Augmented: with the code of the file around it. Chat: the "
+            "instruction in the chat format that the baseline was made for.",
         ),
     )
     note = gr.HTML(pieces.note(column_note(settings, first.name, chosen, ["regular"])), padding=False)

@@ -57,6 +57,7 @@ _INFO: Mapping[Any, str] = {
 _OPTIONS = {
     "regular": "Regular",
     "augmented": "Augmented with the file's code",
+    "chat": "Chat template of the model (baseline only)",
     "none": "None",
     "packages": "Packages",
     "metrics": "Torchmetrics",

@@ -21,13 +21,14 @@ from ui.numbers import mean_score, places
 LOOK: dict[str, tuple[str, str, str]] = {
     "regular": ("#0072B2", "circle", "solid"),
     "augmented": ("#D55E00", "square", "dash"),
+    "chat": ("#56B4E9", "triangle-up", "longdash"),
     "CodeJudge": ("#009E73", "diamond", "dot"),
     "CodeBERTScore": ("#CC79A7", "cross", "dashdot"),
 }
 _FONT = '"IBM Plex Sans", system-ui, sans-serif'  # the page's
 _NEUTRAL, _GRID = "#7a8594", "rgba(128,138,152,0.28)"
-SIDE_BY_SIDE: dict[PromptVariant, float] = {"regular": 0.98, "augmented": 1.02}
-"""Keeps the intervals of both variants apart on the log axis."""
+SIDE_BY_SIDE: dict[PromptVariant, float] = {"regular": 0.98, "augmented": 1.02, "chat": 1.06}
+"""Keeps the intervals of the variants apart on the log axis."""
 _BESIDE = 1.09  # single seeds stand right of their mean, whose figures could not be pointed at otherwise
 
 

@@ -80,6 +80,7 @@ def effect_sentences(analysis: Analysis, found: Effect) -> list[str]:
     else:
         said = [f"{data} make the score worse: {figures}."]
     said += _data(analysis, found)
+    said += _format(analysis, found)
     fit = analysis.fits.get(found.variant)
     if fit:
         said.append(
@@ -104,6 +105,32 @@ def _data(analysis: Analysis, found: Effect) -> list[str]:
         step = mean_score(found.last.difference, analysis.metric, signed=True)
         said.append(f"The last step, {step_label(found.last)}, still makes a difference ({step}).")
     return said
+
+
+def _format(analysis: Analysis, found: Effect) -> list[str]:
+    """How much of the change the baseline's own chat template makes, without any training."""
+    control = {
+        pair.first.size: pair
+        for pair in analysis.pairs
+        if pair.second.variant == "chat" and pair.first.variant == found.variant
+    }
+    start, end = control.get(found.whole.first.size), control.get(found.whole.second.size)
+    if found.first.size or not start or not end:
+        return []
+    metric = analysis.metric
+
+    def figures(difference: float, low: float, high: float) -> str:
+        return (
+            f"{mean_score(difference, metric, True)}, 95% interval {mean_score(low, metric, True)} to "
+            f"{mean_score(high, metric, True)}"
+        )
+
+    return [
+        f"The baseline with its own chat template instead of this prompt already changes the score by "
+        f"{figures(start.difference, start.low, start.high)}: that much can be format. Against it, "
+        f"{size_label(found.largest.size)} training samples change the score by "
+        f"{figures(-end.difference, -end.high, -end.low)}."
+    ]
 
 
 def effect_paragraph(analyses: Sequence[Analysis], variant: PromptVariant) -> str:

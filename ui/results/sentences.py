@@ -43,7 +43,10 @@ def _step(pair: Pair, metric: Metric) -> str:
 
 def step_sentence(pair: Pair, metric: Metric) -> str:
     """One pair in words, with the test, the corrected p and, for no difference, what could be detected."""
-    names = f"From {size_label(pair.first.size)} to {counted(pair.second.size, 'sample')}"
+    if pair.first.variant == pair.second.variant:
+        names = f"From {size_label(pair.first.size)} to {counted(pair.second.size, 'sample')}"
+    else:
+        names = f"From {condition_label(pair.first)} to {condition_label(pair.second)}"
     size = mean_score(pair.difference, metric, signed=True)
     interval = f"95% interval {mean_score(pair.low, metric, True)} to {mean_score(pair.high, metric, True)}"
     tested = f"{pair.test}, {counted(pair.n, 'sample')}, {p_value(pair.p_holm)} after Holm"

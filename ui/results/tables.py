@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import combinations
 
 import pandas as pd
 
 from pipeline.analysis import Analysis, Pair, Point, Setup
 from pipeline.analysis.samples import Kind, SampleMatrix
 from pipeline.evaluation.runs import Run, RunConfig
-from pipeline.schema import DEFAULT_SEED, PromptVariant, counted
+from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant, counted
 from pipeline.scoring import metric_of
 from ui import numbers
 from ui.labels import column_label, sampling_label, size_label
@@ -30,7 +31,7 @@ _COLUMNS = (
 def answers(analysis: Analysis) -> str:
     """The effect of fine-tuning, a card for each prompt variant."""
     metric = analysis.metric
-    cards = "".join(_answer(analysis, variant) for variant in analysis.variants)
+    cards = "".join(_answer(analysis, variant) for variant in analysis.trained_variants)
     better = "Higher" if metric.higher_is_better else "Lower"
     note = f'<p class="note">{escape(f"{metric.name}: {metric.description} {better} is better.")}</p>'
     return f'<div class="answers">{cards}</div>{note}'
@@ -63,7 +64,7 @@ def _samples(point: Point) -> str:
 def explanation(analysis: Analysis) -> str:
     """Each step in words, what doubling is expected to change, the noise, and notes on the figures."""
     parts = []
-    for variant in analysis.variants:
+    for variant in analysis.trained_variants:
         steps = [sentences.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
         steps.append(sentences.fit_sentence(analysis, variant))
         parts.append(f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{html.bullets(steps)}")
@@ -86,14 +87,10 @@ def curve(analysis: Analysis) -> str:
 def pairs(analysis: Analysis) -> str:
     """A matrix of all pairs for each prompt variant, then the variants against each other."""
     parts = [_pair_matrix(analysis, variant) for variant in analysis.variants]
-    across = [pair for pair in analysis.pairs if pair.first.variant != pair.second.variant]
-    if across:
-        rows = "".join(
-            f'<tr><th scope="row">{escape(size_label(pair.first.size))}</th>{_pair_cell(pair, analysis)}</tr>'
-            for pair in across
-        )
-        head = '<tr><th scope="col">Training samples</th><th scope="col">augmented minus regular</th></tr>'
-        parts.append(html.table("Augmented against regular prompt", head, rows, "matrix"))
+    for first, second in combinations(VARIANTS, 2):
+        across = [p for p in analysis.pairs if (p.first.variant, p.second.variant) == (first, second)]
+        if across:
+            parts.append(_pairs_across(across, analysis))
     legend = (
         "Each cell shows the score of the column minus that of the row, p after Holm's correction, and on "
         "how many samples the column is better / equal / worse. ▲ better and ▼ worse at the 5% level; "
@@ -103,6 +100,18 @@ def pairs(analysis: Analysis) -> str:
     if not parts or not analysis.pairs:
         return '<p class="note">A pair needs two checkpoints evaluated on the same samples.</p>'
     return f'<p class="note">{legend}</p><div class="pairs">{"".join(parts)}</div>'
+
+
+def _pairs_across(pairs: Sequence[Pair], analysis: Analysis) -> str:
+    """A table of two prompt variants against each other, a row for each size of the first."""
+    first, second = pairs[0].first.variant, pairs[0].second.variant
+    against = f"{second} minus {first}" if second != "chat" else f"baseline with chat minus {first}"
+    rows = "".join(
+        f'<tr><th scope="row">{escape(size_label(pair.first.size))}</th>{_pair_cell(pair, analysis)}</tr>'
+        for pair in pairs
+    )
+    head = f'<tr><th scope="col">Training samples</th><th scope="col">{escape(against)}</th></tr>'
+    return html.table(f"{second.capitalize()} against {first} prompt", head, rows, "matrix")
 
 
 def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
