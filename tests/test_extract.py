@@ -218,6 +218,12 @@ def test_a_block_that_is_not_closed_ends_where_the_next_one_begins():
     assert extract_code(f"```python\n{CODE}\n\n```bash\npip install x\n```") == CODE
 
 
+@pytest.mark.parametrize("behind", ["", "python", "### Explanation: `f` returns x. ```python\n" + CODE])
+def test_a_closing_fence_may_have_text_or_another_fence_behind_it(behind):
+    assert extract_code(f" ```python\n{CODE}\n```  ```{behind}") == CODE.replace("    ", "   ")
+    assert extract_code(f"```python\n{CODE}\n``` `f` returns x. {behind}") == CODE
+
+
 def test_line_ends_of_windows_change_nothing():
     text = 'Say """:\n\n- ```python3.11\n  def f(x):\n      """```"""\n      return x\n  ```\nDone.'
     assert extract_code(text.replace("\n", "\r\n")) == extract_code(text)

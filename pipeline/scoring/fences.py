@@ -10,6 +10,7 @@ _FENCE = re.compile(
     r"(?P<indent>[ \t]*(?:>[ \t]?|(?:[-*+]|\d{1,9}[.)])[ \t]+)*)"  # quotes and list items may hold a block
     r"(?P<marks>`{3,}|~{3,})[ \t]*(?P<tag>[^\s`]*)[^`]*"
 )
+_BEFORE_TEXT = re.compile(r" {0,3}(?P<marks>`{3,})[ \t]+\S.*")
 _AFTER_PROSE = re.compile(r"[^`]*[\s:](?P<marks>`{3,})[ \t]*(?P<tag>[^\s`]*)[ \t]*")
 
 
@@ -32,8 +33,13 @@ class Fence:
         return self.marks.startswith(opening.marks) and not self.tag
 
     def same_kind(self, line: str) -> Fence | None:
-        """The fence in a line of this block if it is of the same marks, and as many; else None."""
+        """The fence in a line of this block if it is of the same marks, and as many; else None.
+
+        Some models go on behind the closing fence, with text or another block, where Markdown knows no fence.
+        """
         fence = parse_fence(line)
+        if fence is None and (found := _BEFORE_TEXT.fullmatch(line)):
+            fence = Fence("", found["marks"], "")
         return fence if fence and fence.marks.startswith(self.marks) and not fence.indent.strip() else None
 
     def strip_indent(self, line: str) -> str:
