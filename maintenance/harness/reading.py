@@ -30,6 +30,7 @@ class Label:
     """What a reader found about one answer.
 
     Attributes:
+        suite: of the sample.
         run: id of the run.
         sample: id of the sample.
         executed: what execution says.
@@ -37,6 +38,7 @@ class Label:
         note: why, in a few words.
     """
 
+    suite: Suite
     run: str
     sample: str
     executed: Literal["passed", "failed"]
@@ -70,11 +72,18 @@ def read_labels() -> tuple[list[Label], list[FaultLabel]]:
 
 
 def count_answers(labels: Sequence[Label]) -> dict[str, Any]:
-    """False positives among passing answers, false negatives among failing ones; Wilson's intervals."""
-    counts = Counter((label.executed, label.correct) for label in labels)
+    """By suite, false positives of passing and false negatives of failing answers; Wilson's intervals."""
+    counts = Counter((label.suite, label.executed, label.correct) for label in labels)
     return {
-        "false positives": _share(counts["passed", False], counts["passed", True] + counts["passed", False]),
-        "false negatives": _share(counts["failed", True], counts["failed", True] + counts["failed", False]),
+        suite: {
+            "false positives": _share(
+                counts[suite, "passed", False], counts[suite, "passed", True] + counts[suite, "passed", False]
+            ),
+            "false negatives": _share(
+                counts[suite, "failed", True], counts[suite, "failed", True] + counts[suite, "failed", False]
+            ),
+        }
+        for suite in dict.fromkeys(label.suite for label in labels)
     }
 
 
@@ -97,7 +106,10 @@ def _share(count: int, of: int) -> dict[str, Any]:
 def draw_answers(
     output: Path, suite: Suite, passing: int = 100, failing: int = 100, seed: int = 0
 ) -> dict[str, int]:
-    """Write answers that were executed, drawn evenly from all runs of a suite, to be read.
+    """Write answers that were executed, drawn at random from all runs of a suite, to be read.
+
+    A sample gives one passing and one failing answer at most, so that the labels are independent. Samples
+    that have a label of that kind are left out.
 
     Args:
         output: the file
@@ -109,21 +121,24 @@ def draw_answers(
     Returns:
         How many answers of either kind were written.
     """
-    found: dict[bool, dict[str, dict[str, Any]]] = {True: {}, False: {}}
+    labelled = {(label.executed, label.sample) for label in read_labels()[0]}
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for folder in list_runs(Settings.from_env()):
         run = load_run(folder)
         for sample_id, attempt in run.attempts.items():
-            score = next(
-                (attempt.scores[name] for name in EXECUTION.values() if name in attempt.scores), None
-            )
+            score = attempt.scores.get(EXECUTION[suite])
             if score is None or score.value is None or not attempt.code:
                 continue
-            found[score.value == 1].setdefault(
-                f"{sample_id}\0{attempt.code}",  # an answer that several checkpoints gave is read once
+            executed = "passed" if score.value == 1 else "failed"
+            if (executed, sample_id) in labelled:
+                continue
+            found.setdefault((executed, sample_id), {}).setdefault(
+                attempt.code,  # an answer that several checkpoints gave counts once
                 {
+                    "suite": suite,
                     "run": run.config.id,
                     "sample": sample_id,
-                    "executed": "passed" if score.value == 1 else "failed",
+                    "executed": executed,
                     "details": score.details,
                     "instruction": attempt.task.instruction,
                     "reference": attempt.task.reference,
@@ -132,9 +147,10 @@ def draw_answers(
             )
     rng = random.Random(seed)
     drawn = []
-    for passed, most in ((True, passing), (False, failing)):
-        answers = [found[passed][key] for key in sorted(found[passed])]
-        drawn += answers if len(answers) <= most else rng.sample(answers, most)
+    for kind, most in (("passed", passing), ("failed", failing)):
+        samples = sorted(sample for executed, sample in found if executed == kind)
+        for sample in rng.sample(samples, min(most, len(samples))):
+            drawn.append(rng.choice([answer for _, answer in sorted(found[kind, sample].items())]))
     output.write_text(json.dumps(drawn, indent=1, ensure_ascii=False), encoding="utf-8")
     return {kind: sum(each["executed"] == kind for each in drawn) for kind in ("passed", "failed")}
 

@@ -12,6 +12,7 @@ import torch
 from maintenance.harness.reading import count_answers, count_faults, read_labels
 from maintenance.harness.rewrites import REWRITES, reassociated, renamed, restructured, widened
 from maintenance.harness.study import STUDY
+from pipeline.settings import Settings
 
 SOURCE = """
 def f(x, y=2):
@@ -69,3 +70,16 @@ def test_the_study_counts_the_labels() -> None:
     answers, faults = read_labels()
     assert record["answers read"] == count_answers(answers)
     assert record["passing faults read, of which can be observed"] == count_faults(faults)
+
+
+def test_the_method_page_gives_the_answers_that_were_read(settings: Settings) -> None:
+    text = (settings.assets.parent / "docs" / "method.md").read_text(encoding="utf-8")
+    read = json.loads(STUDY.read_text(encoding="utf-8"))["answers read"]
+    for line, kind in ("pass and are wrong", "false positives"), ("fail and are right", "false negatives"):
+        found = [read[suite][kind] for suite in ("packages", "metrics", "humaneval")]
+        assert f"| {line} | {' | '.join(_shown(each) for each in found)} |" in text
+
+
+def _shown(share: dict[str, Any]) -> str:
+    low, high = share["interval"]
+    return f"{share['count']} of {share['of']} ({low:.1%} to {high:.1%})".replace("% to", " to")
