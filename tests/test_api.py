@@ -37,7 +37,7 @@ def test_every_endpoint_is_typed_and_described(client: Client) -> None:
 
 def test_checkpoints_lists_the_columns_that_compare_takes(client: Client) -> None:
     rows = {row["name"]: row for row in client.predict(api_name="/checkpoints")}
-    assert rows["baseline"]["columns"] == ["baseline/regular", "baseline/augmented"]
+    assert rows["baseline"]["columns"] == ["baseline/regular", "baseline/augmented", "baseline/chat"]
     assert rows["5000-regular"]["columns"] == [GOOD]
     assert rows["5000-regular"]["fingerprint"]
 
@@ -148,7 +148,7 @@ def test_a_number_is_used_as_its_parameters_type(client: Client, number: Any) ->
         ({"limit": 0}, "limit must be a whole number from 1 to 200, not 0"),
         ({"limit": True}, "limit must be a whole number, not true"),
         ({"offset": -1}, "offset must be 0 or more"),
-        ({"variant": "chat"}, 'variant must be one of "regular", "augmented", not "chat"'),
+        ({"variant": "talk"}, 'variant must be one of "regular", "augmented", "chat", not "talk"'),
         ({"query": ["a"]}, 'query must be a text, not ["a"]'),
     ],
 )

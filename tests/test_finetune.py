@@ -23,7 +23,7 @@ from pipeline.models.checkpoints import columns
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import base_model_dir
-from pipeline.schema import VARIANTS, LabError, PromptVariant, Sample, SamplingParams
+from pipeline.schema import TRAINED_VARIANTS, LabError, PromptVariant, Sample, SamplingParams
 from pipeline.settings import Settings
 from tests.attempts import request_for
 from tests.jobs_kit import ended, until
@@ -48,7 +48,7 @@ def samples(settings: Settings, family: Family) -> list[Sample]:
     return load_dataset(settings, family.dataset, "augmented").subset(40)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", TRAINED_VARIANTS)
 def test_exactly_the_function_and_the_end_token_carry_loss(
     variant: PromptVariant, engine: TorchEngine, samples: list[Sample]
 ) -> None:
@@ -60,7 +60,7 @@ def test_exactly_the_function_and_the_end_token_carry_loss(
         assert row["input_ids"][-len(learned) :] == learned
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", TRAINED_VARIANTS)
 def test_training_sees_the_very_tokens_that_generation_starts_from(
     variant: PromptVariant, engine: TorchEngine, samples: list[Sample]
 ) -> None:
@@ -75,7 +75,7 @@ def test_training_sees_the_very_tokens_that_generation_starts_from(
 
 
 def test_no_training_row_is_longer_than_the_family_allows(engine: TorchEngine, samples: list[Sample]) -> None:
-    for variant in VARIANTS:
+    for variant in TRAINED_VARIANTS:
         for sample in samples:
             row = encode(sample, variant, engine.family, engine.tokenizer)
             assert len(row["input_ids"]) <= engine.family.sequence_length

@@ -175,7 +175,7 @@ for ask in (
     lambda: encoder.load_encoder(),
     lambda: load_arxivdl("regular"),
     lambda: fetch(settings, family, Checkpoint(family.name, "x", 1, "regular", hub_id="nobody/nothing")),
-    lambda: base_model_dir(settings, replace(family, base=replace(family.base, package="no_such_package"))),
+    lambda: base_model_dir(settings, replace(family, base=replace(family.base, path="no_such_package/file"))),
 ):
     try:
         ask()

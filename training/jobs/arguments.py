@@ -100,8 +100,9 @@ def column_key(subset_size: str, prompt: PromptVariant, training_seed: int = DEF
 
 def evaluation_sampling(family: Family, arguments: Mapping[str, Any]) -> SamplingParams:
     """How an evaluation samples: as its arguments say, and else as its family does."""
-    names = ("temperature", "max_new_tokens", "seed")
-    given = {name: arguments[name] for name in names if arguments.get(name) is not None}
+    # A run's id depends on the types, too: 0 and 0.0 are one temperature.
+    types = {"temperature": float, "max_new_tokens": int, "seed": int}
+    given = {name: kind(arguments[name]) for name, kind in types.items() if arguments.get(name) is not None}
     return replace(family.sampling, **given)
 
 
