@@ -1,9 +1,9 @@
 """Executes what must pass and what must fail, and counts where execution says otherwise.
 
 What must pass: the references, and the references in other words. What must fail: definitions that do
-nothing, and references with one fault, drawn anew. Some faults change nothing that can be observed, so the
-share that passes is more than the share of false positives: some were read, as were answers of models
-(``maintenance.harness.reading``).
+nothing, and references with one fault, drawn a second time. Some faults change nothing that can be
+observed, so the share that passes is more than the share of false positives: some were read, as were
+answers of models (``maintenance.harness.reading``).
 """
 
 from __future__ import annotations
