@@ -56,7 +56,7 @@ class Stepper:
         _use_causal_attention(base)
         fuse_lora(base)
         if self.graphs:
-            _use_liger(base)
+            use_liger(base)
         model.train()
         self.body, self.head = base.model, base.lm_head.weight
         self.weights = [p for p in model.parameters() if p.requires_grad]
@@ -181,8 +181,8 @@ def _use_causal_attention(base: Any) -> None:
     base.set_attn_implementation("causal")
 
 
-def _use_liger(base: Any) -> None:
-    """Use Liger's fused kernels where they are installed and know the architecture."""
+def use_liger(base: Any) -> None:
+    """Use Liger's fused kernels, if they are installed and know the architecture."""
     with suppress(ImportError):
         from liger_kernel.transformers import monkey_patch
 

@@ -10,7 +10,8 @@ import ast
 import copy
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 Operator = Callable[[ast.AST], Iterator[ast.AST]]
@@ -36,14 +37,14 @@ _OTHER: dict[type, type] = {
 }  # fmt: skip
 
 
-def _boundary(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in _BOUNDARY:
-        yield ast.Compare(node.left, [_BOUNDARY[type(node.ops[0])](), *node.ops[1:]], node.comparators)
+def _other_comparison(others: Mapping[type, type], node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in others:
+        yield ast.Compare(node.left, [others[type(node.ops[0])](), *node.ops[1:]], node.comparators)
 
 
-def _arithmetic(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in _SWAPPED:
-        yield _with(node, op=_SWAPPED[type(node.op)]())
+def _other_operator(others: Mapping[type, type], node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in others:
+        yield _with(node, op=others[type(node.op)]())
 
 
 def _next_constant(node: ast.AST) -> Iterator[ast.AST]:
@@ -96,16 +97,6 @@ def _dropped_call(node: ast.AST) -> Iterator[ast.AST]:
             pass
         case ast.Call(func=ast.Attribute(value=value)) if not isinstance(value, ast.Name) or not node.args:
             yield value
-
-
-def _inverse(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in _INVERSE:
-        yield ast.Compare(node.left, [_INVERSE[type(node.ops[0])](), *node.ops[1:]], node.comparators)
-
-
-def _other_arithmetic(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in _OTHER:
-        yield _with(node, op=_OTHER[type(node.op)]())
 
 
 def _previous_constant(node: ast.AST) -> Iterator[ast.AST]:
@@ -167,12 +158,12 @@ def _skipped_first(node: ast.AST) -> Iterator[ast.AST]:
 
 
 FILTER: tuple[Operator, ...] = (
-    _boundary, _arithmetic, _next_constant, _connective, _negated_condition, _removed_statement,
-    _dropped_keyword, _dropped_call,
+    partial(_other_comparison, _BOUNDARY), partial(_other_operator, _SWAPPED), _next_constant, _connective,
+    _negated_condition, _removed_statement, _dropped_keyword, _dropped_call,
 )  # fmt: skip
 REPORT: tuple[Operator, ...] = (
-    _inverse, _other_arithmetic, _previous_constant, _dropped_operand, _fixed_condition, _dropped_sign,
-    _swapped_arguments, _returned_value, _skipped_first,
+    partial(_other_comparison, _INVERSE), partial(_other_operator, _OTHER), _previous_constant,
+    _dropped_operand, _fixed_condition, _dropped_sign, _swapped_arguments, _returned_value, _skipped_first,
 )  # fmt: skip
 
 

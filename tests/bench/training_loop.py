@@ -66,7 +66,7 @@ def _measure(way: str, name: str) -> dict[str, Any]:
     else:
         nothing: Any = lambda model: None  # noqa: E731
         if "Liger" in way:
-            stepper._use_liger = nothing
+            stepper.use_liger = nothing
         if "fused" in way:
             stepper.fuse_lora = nothing
         loop = stepper.Stepper(model, family.learning_rate)
