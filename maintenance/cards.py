@@ -14,8 +14,10 @@ from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import list_runs, load_run
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.models.fingerprints import fingerprint
+from pipeline.scoring import metric_of
 from pipeline.settings import Settings
 from training.command_line import run_verb
+from ui.numbers import mean_score
 
 _CURVE = "loss.svg"
 
@@ -109,7 +111,7 @@ def _measured(runs: Sequence[Run]) -> list[str]:
             "|---|---|---|---|",
         ]
         for name, score in sorted(summary["scores"].items()):
-            mean = "–" if score["mean"] is None else f"{score['mean']:.3f}"
+            mean = mean_score(score["mean"], metric_of(name))
             lines.append(f"| {name} | {mean} | {score['n']} | {score['unscored']} |")
         lines += ["\n```", config.command, "```\n"]
     return lines

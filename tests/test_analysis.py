@@ -233,6 +233,23 @@ def test_the_answer_says_what_it_helps_and_how_much_data_that_takes(own):
     assert "From 500 on, no further change can be distinguished from noise." in said
 
 
+@pytest.mark.parametrize(("gain", "said"), [(30, "that much can be format"), (0, "chat template instead of")])
+def test_the_answer_says_how_much_of_a_gain_can_be_format(own, gain, said):
+    rng = np.random.default_rng(0)
+    base = rng.normal(0, 5, 60)
+    runs = [
+        make_run(
+            own, size, variant=variant, repos=60, values={CHRF: list(mean + base + rng.normal(0, 1, 60))}
+        )
+        for size, variant, mean in ((0, "regular", 20), (200, "regular", 60), (0, "chat", 20 + gain))
+    ]
+    analysis = analyze(only(runs), CHRF)
+    text = " ".join(effect_sentences(analysis, effect_of(analysis, "regular")))
+    assert said in text
+    assert ("no difference that can be distinguished" in text) == (gain == 0)
+    assert "Against the chat template, 200 training samples change the score by +" in text
+
+
 def test_no_gain_and_a_loss_are_called_what_they_are(own):
     same = analyze(only([judged(own, 0, 1, 0, 1, 0), judged(own, 200, 1, 0, 0, 1)]), JUDGE)
     assert (

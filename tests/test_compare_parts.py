@@ -41,6 +41,13 @@ def test_a_checkpoint_that_cannot_be_used_says_so_and_is_not_chosen_at_first(
     assert "adapter_config.json is unreadable" in note
 
 
+def test_the_note_says_that_the_chat_prompt_is_for_the_baseline_only(
+    settings: Settings, family: Family
+) -> None:
+    note = column_note(settings, family.name, ["baseline", "200"], ["regular", "chat"])
+    assert note == "3 answers side by side. The chat prompt is for the baseline only."
+
+
 def test_a_task_that_fits_no_column_is_refused_once_and_not_in_every_pane(
     settings: Settings, family: Family
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import datasets
 import pytest
+import torch
 
 from pipeline.data.arxivdl import load_arxivdl
 from pipeline.evaluation.datasets import load_dataset
@@ -21,9 +22,11 @@ from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summa
 from pipeline.evaluation.store import load_run
 from pipeline.evaluation.tasks import task_from_sample
 from pipeline.generation import open_engine
+from pipeline.generation.torch_engine import load_engine
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import Family
 from pipeline.schema import SamplingParams
+from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
 from tests.judge_server import JudgeServer
@@ -118,8 +121,9 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
 
 
 def test_greedy_text_is_the_same_at_any_batch_size(short: Settings, family: Family, tmp_path: Path) -> None:
-    """One sample alone against the same sample in a batch of three."""
-    engine, column = open_engine(short, family), columns(short, family)["baseline/regular"]
+    """One sample alone against the same in a batch of three; in fp32, as bf16 rounds by the batch's shape."""
+    engine = load_engine(short, family, dtype=torch.float32)
+    column = columns(short, family)["baseline/regular"]
 
     def texts(samples: int) -> list[str]:
         plan = EvaluationPlan(
@@ -171,8 +175,9 @@ def test_prompts_that_do_not_fit_are_counted_at_the_start_and_the_others_are_sco
     plan = EvaluationPlan(3, sampling, judge=None, resume=False, root=tmp_path)
     said: list[str] = []
     (run,) = evaluate_columns(short, family, [column], plan, lambda _, words: said.append(words), engine)
-    assert "1 of 3 prompts does not fit the model; it stays unscored" in said
     (unfit,) = [attempt for attempt in run.attempts.values() if attempt.error]
+    assert f"1 of 3 prompts stays unscored. The first reason: {unfit.error}" in said
+    assert "this model has room for" in unfit.error
     assert unfit.completion is None
     assert {score.reason for score in unfit.scores.values()} == {unfit.error}
     fit = [attempt for attempt in run.attempts.values() if not attempt.error]
@@ -180,6 +185,25 @@ def test_prompts_that_do_not_fit_are_counted_at_the_start_and_the_others_are_sco
     assert all(set(attempt.scores) == set(unfit.scores) for attempt in fit)
     assert all(attempt.scores[BITS_PER_BYTE].value for attempt in fit)
     assert summarize(run)["scores"][BITS_PER_BYTE]["unscored"] == 1
+
+
+def test_a_prompt_that_does_not_fit_gets_an_unscored_verdict_so_that_the_run_counts_as_judged(
+    fresh_short: Settings, family: Family
+) -> None:
+    short, sampling = fresh_short, SamplingParams(0, 0.1, 6)
+    engine, column = open_engine(short, family), columns(short, family)["baseline/regular"]
+    tasks = [task_from_sample(sample) for sample in load_dataset(short, family.dataset).evaluation(3)]
+    prompts = [engine.render(task.instruction, "regular", task.context, sampling) for task in tasks]
+    lengths = sorted(engine.count_tokens(prompt.text) for prompt in prompts)
+    engine.family = replace(family, sequence_length=lengths[1] + sampling.max_new_tokens)
+    with JudgeServer() as server:
+        judge = JudgeConfig("naive", "judge", server.url)
+        plan = EvaluationPlan(3, sampling, judge, resume=False, root=short.data_dir / "runs")
+        (run,) = evaluate_columns(short, family, [column], plan, lambda *_: None, engine)
+    verdicts = run.scores(judge.name)
+    assert len(verdicts) == len(run.attempts)
+    (unjudged,) = [verdict for verdict in verdicts if verdict.value is None]
+    assert "this model has room for" in unjudged.reason
 
 
 def test_what_a_dataset_says_of_itself_is_said_at_the_start_and_stored_with_the_run(

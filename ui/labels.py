@@ -19,6 +19,12 @@ def size_label(size: int) -> str:
     return f"{size:,}" if size else "baseline"
 
 
+def size_text(size: object) -> str:
+    """``1,000`` for a job's argument ``1000``; another text stays as it is."""
+    text = str(size)
+    return f"{int(text):,}" if text.isascii() and text.isdigit() else text
+
+
 def condition_label(condition: Condition | Point) -> str:
     """``1,000 · regular``."""
     return f"{size_label(condition.size)} · {condition.variant}"

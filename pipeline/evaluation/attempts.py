@@ -37,7 +37,7 @@ def compare(
 
 
 def render(engine: Engine, attempt: Attempt, sampling: SamplingParams) -> Attempt:
-    """Add the prompt, or the reason why it does not fit the model."""
+    """Add the prompt, or the reason why there is none, such as that it does not fit the model."""
     task = attempt.task
     try:
         prompt = engine.render(task.instruction, attempt.column.variant, task.context, sampling)

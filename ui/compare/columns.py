@@ -129,7 +129,9 @@ def column_note(settings: Settings, family: str, checkpoints: Sequence[str], var
         note = f"{len(there)} answers are too many: at most {MAX_COLUMNS} fit one comparison."
     else:
         note = f"{len(there)} answers side by side." if len(there) > 1 else "One answer."
-    if missing:
+    if any(key.endswith("/chat") for key in missing):
+        note += " The chat prompt is for the baseline only."
+    if missing := [key for key in missing if not key.endswith("/chat")]:
         note += f" Not available: {', '.join(missing)}. These checkpoints were not fine-tuned on that prompt."
     problems = [escape(known[key].checkpoint.problem) for key in there]
     return " ".join([note, *(problem for problem in problems if problem)])

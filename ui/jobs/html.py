@@ -12,6 +12,7 @@ from pipeline.scoring import metric_of
 from training.jobs import Job, duration
 from ui import numbers
 from ui.jobs.curve import Curve
+from ui.labels import size_text
 from ui.markup import escape
 
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
@@ -30,8 +31,8 @@ def title(job: Job) -> str:
             str(given.get(name, "")).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
         )
         return f"Sweep {sizes} · {prompts} · seed{'s' if ',' in seeds else ''} {seeds}"
-    size = str(given.get("subset_size", ""))
-    parts = [f"{int(size):,}" if size.isdigit() else size, str(given.get("prompt", ""))]
+    size = given.get("subset_size", "")
+    parts = [size_text(size), str(given.get("prompt", ""))]
     seed = given.get("training_seed" if job.kind == "evaluate" else "seed", DEFAULT_SEED)
     parts += [f"seed {seed}"] if seed != DEFAULT_SEED else []
     verb = {"finetune": "Fine-tune", "evaluate": "Evaluate"}.get(job.kind, job.kind.capitalize())
@@ -160,7 +161,9 @@ def body(job: Job, curve: Curve, where: str, members: str = "") -> str:
 
 
 def _newest(curve: Curve) -> str:
-    return f'<p class="newest">{curve.y}: <b>{curve.last:.3f}</b></p>' if curve.last is not None else ""
+    if curve.last is None:
+        return ""
+    return f'<p class="newest">{curve.y}: <b>{numbers.decimal(curve.last)}</b></p>'
 
 
 def _result(result: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pipeline.schema import VARIANTS, PromptVariant
 from training.jobs import Job
 from ui.jobs import html as jobs_view
+from ui.labels import size_text
 from ui.markup import escape
 
 _LETTERS = {"finetune": "F", "evaluate": "E"}
@@ -34,8 +35,7 @@ def grid(members: Sequence[Job], now: float) -> str:
 
 
 def _size(job: Job) -> str:
-    size = str(job.arguments["subset_size"])
-    return f"{int(size):,}" if size.isdigit() else size
+    return size_text(job.arguments["subset_size"])
 
 
 def _column(job: Job, members: Sequence[Job]) -> tuple[PromptVariant, int]:

@@ -125,11 +125,19 @@ def _format(analysis: Analysis, found: Effect) -> list[str]:
             f"{mean_score(high, metric, True)}"
         )
 
+    format_alone = f"({figures(start.difference, start.low, start.high)})"
+    rest = figures(-end.difference, -end.high, -end.low)
     return [
-        f"The baseline with its own chat template instead of this prompt already changes the score by "
-        f"{figures(start.difference, start.low, start.high)}: that much can be format. Against it, "
-        f"{size_label(found.largest.size)} training samples change the score by "
-        f"{figures(-end.difference, -end.high, -end.low)}."
+        f"The baseline with its own chat template instead of this prompt already makes a difference "
+        f"{format_alone}: that much can be format."
+        if start.distinguishable
+        else "The baseline with its own chat template instead of this prompt makes no difference that can be "
+        f"distinguished from noise {format_alone}.",
+        f"Against the chat template, {size_label(found.largest.size)} training samples change the score by "
+        f"{rest}."
+        if end.distinguishable
+        else f"Against the chat template, {size_label(found.largest.size)} training samples make no "
+        f"difference that can be distinguished from noise ({rest}).",
     ]
 
 

@@ -6,7 +6,6 @@ Call expressions refer to these as ``make.normal(1, 2, 3)``. Everything depends 
 from __future__ import annotations
 
 import hashlib
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -95,11 +94,6 @@ _TINY_SIZES = (
     ("dim", 8),
     ("channels", 8),
 )
-
-
-def thing(**attributes: Any) -> types.SimpleNamespace:
-    """An object with these attributes and nothing else."""
-    return types.SimpleNamespace(**attributes)
 
 
 def named(path: str) -> Any:
