@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from pipeline.generation.adapters import read_adapter
-from pipeline.generation.torch_engine import TorchEngine, load_engine, load_model
+from pipeline.generation.model_loading import load_model
+from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import base_model_dir
@@ -127,7 +128,7 @@ def test_a_4_bit_base_is_unpacked_to_the_very_weights_where_there_is_room(
     engines: list[TorchEngine] = []
     for room in (True, False):
         monkeypatch.setattr(
-            "pipeline.generation.torch_engine._has_room_to_dequantize", lambda *_, room=room: room
+            "pipeline.generation.model_loading.has_room_to_dequantize", lambda *_, room=room: room
         )
         model = load_model(large, four_bit, torch.bfloat16)
         engines.append(TorchEngine(large, model, AutoTokenizer.from_pretrained(four_bit)))

@@ -22,7 +22,7 @@ import numpy
 import torch
 from transformers import PreTrainedConfig
 
-from maintenance.suites.signature import ParameterSpec, Uses, evaluated, parameters, uses_of_constructor
+from maintenance.suites.definition_uses import ParameterSpec, Uses, evaluated, parameters, uses_of_constructor
 from maintenance.suites.trial import deadline, quiet
 from pipeline.scoring.execution.suites import recipes
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from maintenance.suites.definition_uses import ParameterSpec, parameters, uses
 from maintenance.suites.inputs import UNDRAWABLE, Constructors, Drawer, arguments_source
 from maintenance.suites.record import Recording
-from maintenance.suites.signature import ParameterSpec, parameters, uses
 from maintenance.suites.trial import Trial, TrialNamespace
 from pipeline.scoring.execution.spec import Call, TestSpec
 from pipeline.scoring.execution.suites import place

@@ -20,8 +20,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 from pipeline.scoring.execution import _restrict
+from pipeline.scoring.execution.equality import equal
 from pipeline.scoring.execution.spec import ATOL, RTOL, Call, TestSpec
-from pipeline.scoring.execution.values import equal
 from pipeline.scoring.execution.zygote import CandidateProcess, readable_paths
 
 _FILE = "<code>"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.generation.engine import Request
+from pipeline.generation.model_loading import load_model
 from pipeline.generation.prompts import Prompt
-from pipeline.generation.torch_engine import TorchEngine, load_model
+from pipeline.generation.torch_engine import TorchEngine
 from pipeline.models.fingerprints import FileStates, file_states
 from pipeline.schema import Checkpoint, Completion, Context, LabError, PromptVariant, SamplingParams
 

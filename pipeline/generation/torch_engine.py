@@ -6,8 +6,6 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor
 from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
 from pipeline.generation.bucketing import bucket_by_length, join_caches
 from pipeline.generation.engine import Request
+from pipeline.generation.model_loading import explain_errors, load_model
 from pipeline.generation.prompts import TEMPLATES, Prompt, render_prompt, tokens_for_prompt
 from pipeline.generation.sampling import sample_tokens, uniform_draws
 from pipeline.generation.tokenization import (
@@ -26,7 +25,7 @@ from pipeline.generation.tokenization import (
     prepare_tokenizer,
 )
 from pipeline.models.families import Family
-from pipeline.models.weights import base_model_dir, best_dtype
+from pipeline.models.weights import base_model_dir
 from pipeline.schema import (
     Checkpoint,
     Completion,
@@ -57,47 +56,9 @@ def load_engine(
     report = progress or (lambda fraction, message: None)
     source = base_model_dir(settings, family, progress)
     report(0.9, "Loading the base model")
-    with _explain_errors(family, source):
+    with explain_errors(family, source):
         tokenizer = AutoTokenizer.from_pretrained(source)
     return TorchEngine(family, load_model(family, source, dtype), tokenizer)
-
-
-def load_model(family: Family, source: Path | str, dtype: torch.dtype | None = None) -> Any:
-    """Load a model from a folder or a hub id, on the best device here.
-
-    Raises:
-        LabError: it cannot be loaded, or lacks weights.
-    """
-    from transformers import AutoModelForCausalLM
-
-    dtype = dtype or best_dtype()
-    with _explain_errors(family, source):
-        model, info = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=dtype,
-            device_map="cuda" if torch.cuda.is_available() else None,
-            output_loading_info=True,
-        )
-        if missing := sorted(info["missing_keys"]):  # transformers fills them with random numbers
-            raise ValueError(f"it holds no {missing[0]}")
-    if getattr(model, "is_quantized", False) and _has_room_to_dequantize(model, dtype):
-        # The same weights: 4-bit kernels are fast for one row only, and a comparison has many.
-        model = model.dequantize(dtype)
-    return model
-
-
-@contextmanager
-def _explain_errors(family: Family, source: Path | str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # a damaged file can make any part of the loading fail
-        raise LabError(f"The model of {family.name} could not be loaded from {source}: {error}") from error
-
-
-def _has_room_to_dequantize(model: Any, dtype: torch.dtype) -> bool:
-    """Whether the GPU holds the whole model and has as much left again for caches and activations."""
-    free, _ = torch.cuda.mem_get_info()
-    return free > 2 * 2 * dtype.itemsize * model.num_parameters()
 
 
 class TorchEngine:

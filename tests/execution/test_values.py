@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.scoring.execution.values import TooLargeError, decode, difference, encode, short
+from pipeline.scoring.execution.equality import difference, short
+from pipeline.scoring.execution.values import TooLargeError, decode, encode
 
 Point = collections.namedtuple("Point", "x y")
 

@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any, Literal
 
 from pipeline.schema import Progress, counted
+from pipeline.scoring.execution.equality import difference, short
 from pipeline.scoring.execution.flags import flags
 from pipeline.scoring.execution.sandbox import EndedError, Process, Sandbox
 from pipeline.scoring.execution.spec import PRELOADED, TestSpec
-from pipeline.scoring.execution.values import Encoded, difference, short
+from pipeline.scoring.execution.values import Encoded
 
 Verdict = Literal["passed", "failed", "errored", "timeout", "unscored"]
 
