@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
-from maintenance.suites.definition_uses import ParameterSpec, parameters, uses
-from maintenance.suites.inputs import UNDRAWABLE, Constructors, Drawer, arguments_source
+from maintenance.suites.call_generator import call_generator, steps_source
 from maintenance.suites.record import Recording
 from maintenance.suites.trial import Trial, TrialNamespace
 from pipeline.scoring.execution.spec import Call, TestSpec
-from pipeline.scoring.execution.suites import place
 
 _TRIES = 200
 _TRIES_IN_VAIN = 80
@@ -27,12 +21,6 @@ _KEPT = 30
 _LONGEST_OUTPUT = 60_000
 _SECONDS = 0.5
 _SECONDS_FOR_ALL = 10.0
-_METHODS_WITH_SYMBOLS = frozenset(
-    {"__call__", "__len__", "__getitem__", "__contains__", "__iter__", "__add__", "__str__", "__repr__"}
-)
-
-Values = dict[str, str | None]
-"""A drawn expression for each parameter, None where it is left out."""
 
 
 @dataclass
@@ -58,7 +46,7 @@ def search(spec: TestSpec, recorded: Recording) -> Search:
     """Call the reference with recorded and with drawn arguments."""
     found = Search()
     try:
-        generator = _generator(spec)
+        generator = call_generator(spec)
     except (LookupError, ValueError, TypeError, RecursionError, NameError) as error:
         found.failure = f"{type(error).__name__}: {error}"[:100]
         return found
@@ -67,9 +55,9 @@ def search(spec: TestSpec, recorded: Recording) -> Search:
         found.failure = f"its definition raises {stage.failure}"
         return found
     found.lines = stage.lines()
-    attempt = _Attempt(stage, found)
+    attempt = _CallFilter(stage, found)
     for story in recorded.stories:
-        attempt(Call(story[0], _steps(story[1:], generator.constants)))
+        attempt(Call(story[0], steps_source(story[1:], generator.constants)))
     generator.recorded = list(recorded.values)
     started = time.process_time()
     for number in range(_TRIES + len(recorded.values)):
@@ -89,7 +77,7 @@ def search(spec: TestSpec, recorded: Recording) -> Search:
     return found
 
 
-class _Attempt:
+class _CallFilter:
     """Runs calls and keeps those that add a line or an output."""
 
     def __init__(self, stage: TrialNamespace, found: Search) -> None:
@@ -149,188 +137,3 @@ def try_sources(spec: TestSpec, sources: Sequence[str], calls: Sequence[Call]) -
         if time.process_time() - started > _SECONDS_FOR_ALL:
             break
     return found
-
-
-class _Generator:
-    """Draws calls, and takes values again that were part of calls that returned."""
-
-    def __init__(
-        self,
-        drawer: Drawer,
-        wanted: Sequence[ParameterSpec],
-        build: Callable[[Values], Call | None],
-        constants: Sequence[str] = (),
-    ) -> None:
-        self.drawer, self.wanted, self.build = drawer, wanted, build
-        self.constants = constants
-        self.recorded: list[dict[str, str]] = []
-        self._kept: list[Values] = []
-        self._last: Values = {}
-        self._new = 0.5  # share of calls with new values only
-
-    def draw(self) -> Call | None:
-        """The next recorded call, or one with drawn arguments."""
-        if self.recorded:
-            self._new = 0.1
-            told = self.recorded.pop(0)
-            self._last = {each.name: told.get(each.name) for each in self.wanted}
-            return self.build(self._last)
-        random = self.drawer.random
-        self.drawer.new_call()
-        values: Values = {each.name: self.drawer.parameter(each) for each in self.wanted}
-        if self._kept and random.random() > self._new:
-            base = random.choice(self._kept)
-            share = 1.3 / max(1, len(self.wanted))
-            values = {
-                name: value if random.random() < share else base[name] for name, value in values.items()
-            }
-        self._last = values
-        return self.build(values)
-
-    def keep(self) -> None:
-        """Remember the arguments of the last call."""
-        self._kept.append(self._last)
-        del self._kept[:-40]
-
-
-def _generator(spec: TestSpec) -> _Generator:
-    """What draws calls of the definition that a spec tests.
-
-    Raises:
-        LookupError: it is not there.
-        ValueError: it has no signature or no parameters.
-    """
-    module = place.load_module(spec.module)
-    holder, name, original = place.find(module, spec.entry)
-    namespace = dict(vars(module))
-    drawer = Drawer(spec.sample_id, namespace, uses(spec.reference), Constructors())
-    if isinstance(original, type):
-        return _for_class(original, spec.entry, drawer, namespace)
-    if isinstance(holder, type):
-        return _for_method(holder, name, original, spec.entry, drawer, namespace)
-    wanted = parameters(inspect.unwrap(original), namespace)
-    if not wanted:
-        raise ValueError("it has no parameters")
-    return _Generator(drawer, wanted, lambda values: _call(name, wanted, values))
-
-
-def _for_method(
-    holder: type, name: str, original: Any, entry: str, drawer: Drawer, namespace: Mapping[str, Any]
-) -> _Generator:
-    owner = entry.rpartition(".")[0]
-    if name == "__init__":
-        wanted = parameters(holder, namespace)
-        is_module = issubclass(holder, torch.nn.Module)
-        return _Generator(drawer, wanted, lambda values: _call(owner, wanted, values, fixed=is_module))
-    if isinstance(original, staticmethod | classmethod):
-        wanted = parameters(getattr(holder, name), namespace)
-        return _Generator(drawer, wanted, lambda values: _call(f"{owner}.{name}", wanted, values))
-    is_property = isinstance(original, property)
-    wanted = [] if is_property else parameters(inspect.unwrap(original), namespace)[1:]
-
-    def build(values: Values) -> Call | None:
-        instance = values["self"]
-        if instance is None or instance == UNDRAWABLE:
-            return None
-        made = instance if instance.startswith("it = ") else f"it = {instance}"
-        if is_property:
-            return Call(made, f"it.{name}")
-        call = _call(f"it.{name}", wanted, values)
-        return Call(f"{made}\n{call.inputs}".rstrip(), call.expression, ("it", *call.watched))
-
-    return _Generator(drawer, [ParameterSpec("self", holder, "", "SELF"), *wanted], build)
-
-
-def _for_class(kind: type, entry: str, drawer: Drawer, namespace: Mapping[str, Any]) -> _Generator:
-    """Make an object and call every method, each once."""
-    wanted = parameters(kind, namespace)
-    methods = dict(_methods(kind, namespace))
-    is_module = issubclass(kind, torch.nn.Module)
-    inherited = getattr(kind, "forward", None)
-    if is_module and "forward" not in methods and inspect.isfunction(inherited):
-        methods["forward"] = parameters(inherited, namespace)[1:]
-    of_methods = [
-        dataclasses.replace(each, name=f"{name}.{each.name}")
-        for name, own in methods.items()
-        for each in own or ()
-    ]
-    constants = _constants(kind)
-    has_fields = dataclasses.is_dataclass(kind) or hasattr(kind, "to_dict") or not methods
-
-    def build(values: Values) -> Call | None:
-        call = _call(entry, wanted, values, fixed=is_module)
-        if not methods:
-            return call
-        inputs = [call.inputs, f"it = {call.expression}"]
-        steps: list[str] = []
-        for name, own in methods.items():
-            mine = {each.name: values[f"{name}.{each.name}"] for each in own or ()}
-            step = _call(f"it.{name}", own or (), mine, prefix=f"{name.strip('_')}_")
-            inputs.append(step.inputs)
-            steps.append(f"it.{name}" if own is None else step.expression)
-        return Call("\n".join(filter(None, inputs)), _steps(steps, constants), ("it",) if has_fields else ())
-
-    return _Generator(drawer, [*wanted, *of_methods], build, constants)
-
-
-def _methods(kind: type, namespace: Mapping[str, Any]) -> list[tuple[str, list[ParameterSpec] | None]]:
-    """A class's own public methods with their parameters, None for a property."""
-    found: list[tuple[str, list[ParameterSpec] | None]] = []
-    for name, member in vars(kind).items():
-        if name.startswith("__") and name not in _METHODS_WITH_SYMBOLS:
-            continue
-        if isinstance(member, property):
-            found.append((name, None))
-        elif isinstance(member, staticmethod | classmethod):
-            found.append((name, parameters(getattr(kind, name), namespace)))
-        elif inspect.isfunction(member):
-            found.append((name, parameters(member, namespace)[1:]))
-    return found
-
-
-def _constants(kind: type) -> list[str]:
-    """Expressions for a class's plain public attributes."""
-    return [
-        f"it.{name}"
-        for name, value in vars(kind).items()
-        if not name.startswith("_") and isinstance(value, bool | int | float | str)
-    ]
-
-
-def _steps(steps: Sequence[str], constants: Sequence[str]) -> str:
-    """What several steps give, and attributes; one step that raises does not keep the others from running."""
-    if len(steps) == 1 and not constants:
-        return steps[0]
-    tried = [f"make.tried(lambda: {each})" for each in steps] if len(steps) > 1 else steps
-    return f"[{', '.join([*tried, *constants])}]"
-
-
-def _call(
-    function: str, wanted: Sequence[ParameterSpec], values: Values, *, fixed: bool = False, prefix: str = ""
-) -> Call:
-    """A call with what can change bound to names, and everything else in place."""
-    lines: list[str] = []
-    watched: list[str] = []
-    shown: Values = {}
-    for each in wanted:
-        value = shown[each.name] = values.get(each.name)
-        if value is None or _is_plain(value):
-            continue
-        name = prefix + each.name
-        name += "_" * (name in (function, "it", "make", "torch"))
-        lines.append(f"{name} = {value}")
-        watched.append(name)
-        shown[each.name] = name
-    expression = f"{function}({arguments_source(wanted, shown)})"
-    return Call("\n".join(lines), f"make.fixed({expression})" if fixed else expression, tuple(watched))
-
-
-def _is_plain(value: str) -> bool:
-    """Whether an expression is a constant, which no call can change."""
-    try:
-        node = ast.parse(value, mode="eval").body
-    except SyntaxError:
-        return False
-    if isinstance(node, ast.UnaryOp):
-        node = node.operand
-    return isinstance(node, ast.Constant | ast.Lambda | ast.Name | ast.Attribute)
