@@ -20,7 +20,9 @@ from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import DEFAULT_SEED, TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant, SamplingParams
 from pipeline.settings import Settings
 from training.command_line import run_verb
+from training.finetune import finetune
 from training.jobs.progress import Reporter
+from training.jobs.signature import command
 
 
 def ladder(
@@ -50,7 +52,7 @@ def ladder(
         Counts of checkpoints and runs, and the seconds that each part took.
 
     Raises:
-        LabError: a training failed; its last words are repeated.
+        LabError: a training failed; the message has the end of its log.
     """
     settings = Settings.from_env()
     chosen = get_family(settings, family)
@@ -110,10 +112,10 @@ def _train(
     folder = checkpoints_dir(settings, family) / name
     if folder.is_dir():
         return folder
-    command = [sys.executable, "-m", "training.finetune", "--family", family.name, "--resume", "--replace"]
-    command += ["--subset-size", str(size), "--prompt", variant, "--seed", str(seed)]
+    arguments = {"family": family.name, "subset_size": size, "prompt": variant, "seed": seed}
     began = time.time()
-    done = subprocess.run(command, capture_output=True, text=True)
+    resumed = command(finetune, arguments | {"resume": True, "replace": True})
+    done = subprocess.run(resumed, capture_output=True, text=True)
     if done.returncode:
         raise LabError(f"Training {name} failed: {done.stderr.strip()[-1000:]}")
     report(0.0, f"{name} trained in {time.time() - began:.0f} s")

@@ -8,21 +8,38 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
+from pipeline.commands import command_text
+from pipeline.evaluation.attempts import render
 from pipeline.evaluation.datasets import load_dataset
-from pipeline.generation import Request
-from pipeline.generation.prompts import context_around
+from pipeline.evaluation.tasks import task_from_sample
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import SIZES, checkpoint_name
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.models.fingerprints import fingerprint
-from pipeline.schema import DEFAULT_SEED, Checkpoint, Column, LabError, Sample, SamplingParams, TrainedVariant
+from pipeline.schema import (
+    DEFAULT_SEED,
+    Attempt,
+    Checkpoint,
+    Column,
+    LabError,
+    Progress,
+    Sample,
+    SamplingParams,
+    TrainedVariant,
+    counted,
+)
+from pipeline.scoring.likelihood import Likelihood
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.command_line import run_verb
+from training.finetune import finetune
 from training.jobs.progress import Reporter
+from training.jobs.signature import command
 
 
 def learning_rate(
@@ -51,36 +68,27 @@ def learning_rate(
     Raises:
         LabError: a training failed, or the training split has no samples to spare.
     """
+    arguments = dict(locals())
     settings, report = Settings.from_env(), Reporter()
     chosen = get_family(settings, family)
     dataset = load_dataset(settings, chosen.dataset, prompt)
     order = dataset.subset(len(dataset.train))
-    held = order[-held_out:]
     if len(order) - held_out < max(SIZES):
         raise LabError("The training split is too small to hold samples out beside the largest subset.")
     rates, counts = learning_rates.split(","), [int(size) for size in sizes.split(",")]
     with tempfile.TemporaryDirectory() as root:
         work = [(size, rate) for size in sorted(counts, reverse=True) for rate in rates]
-
-        def train(size: int, rate: str) -> Path:
-            folder = Path(root) / rate
-            command = [sys.executable, "-m", "training.finetune", "--family", family, "--prompt", prompt]
-            command += ["--subset-size", str(size), "--learning-rate", rate, "--output", str(folder)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise LabError(f"Training with {rate} failed: {done.stderr.strip()[-1000:]}")
-            report(0.0, f"trained {size} with {rate}")
-            return folder / checkpoint_name(size, prompt, DEFAULT_SEED)
-
         with ThreadPoolExecutor(workers) as pool:
-            folders = list(pool.map(lambda pair: train(*pair), work))
+            train = partial(_train, Path(root), family, prompt, report)
+            folders = list(pool.map(train, *zip(*work, strict=True)))
         engine = load_engine(settings, chosen)
         table: dict[str, dict[str, float]] = {rate: {} for rate in rates}
         for (size, rate), folder in zip(work, folders, strict=True):
             checkpoint = Checkpoint(
                 family, f"{size}-{rate}", size, prompt, DEFAULT_SEED, folder, None, fingerprint(folder)
             )
-            table[rate][str(size)] = round(_bits(engine, Column(checkpoint, prompt), held), 4)
+            bits = _bits_per_byte(engine, Column(checkpoint, prompt), order[-held_out:])
+            table[rate][str(size)] = round(bits, 4)
     best = min(table, key=lambda rate: sum(table[rate].values()))
     return {
         "bits_per_byte": table,
@@ -91,20 +99,32 @@ def learning_rate(
         "dataset_fingerprint": dataset.fingerprint,
         "versions": package_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python -m maintenance.learning_rate --learning-rates {learning_rates} --sizes {sizes} "
-        f"--prompt {prompt} --held-out {held_out}",
+        "command": command_text(command(learning_rate, arguments)),
     }
 
 
-def _bits(engine: TorchEngine, column: Column, samples: Sequence[Sample]) -> float:
+def _train(root: Path, family: str, prompt: TrainedVariant, report: Progress, size: int, rate: str) -> Path:
+    """Train in a process of its own; returns the checkpoint's folder."""
+    folder = root / rate
+    arguments = {"family": family, "subset_size": size, "prompt": prompt, "learning_rate": rate}
+    done = subprocess.run(command(finetune, arguments | {"output": folder}), capture_output=True, text=True)
+    if done.returncode:
+        raise LabError(f"Training with {rate} failed: {done.stderr.strip()[-1000:]}")
+    report(0.0, f"trained {size} with {rate}")
+    return folder / checkpoint_name(size, prompt, DEFAULT_SEED)
+
+
+def _bits_per_byte(engine: TorchEngine, column: Column, samples: Sequence[Sample]) -> float:
+    """The mean over the samples, given their rendered prompts."""
     sampling = SamplingParams(max_new_tokens=engine.family.max_new_tokens)
-    prompts = [
-        engine.render(s.prompt, column.variant, context_around(s.full_code, s.function), sampling)
-        for s in samples
-    ]
-    requests = [Request(column.checkpoint, prompt.text, seed_key="") for prompt in prompts]
-    bits = engine.bits_per_byte(requests, [sample.function for sample in samples])
-    return sum(bits) / len(bits)
+    attempts = [render(engine, Attempt(task_from_sample(sample), column), sampling) for sample in samples]
+    scores = [score for (score,) in Likelihood(engine).score(attempts)]
+    values = [score.value for score in scores if score.value is not None]
+    if len(values) < len(scores):
+        reason = next(score.reason for score in scores if score.value is None)
+        unscored = counted(len(scores) - len(values), "held-out sample")
+        raise LabError(f"{unscored} cannot be scored. The first reason: {reason}")
+    return mean(values)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.evaluation.attempts import extract_and_score, with_code
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import append_attempts, load_run, pack_run
 from pipeline.schema import Attempt, Score
 from pipeline.scoring import Scorer, offline_scorers
 from pipeline.scoring.execution.scorer import executions
-from pipeline.scoring.extract import extract_code
-from pipeline.scoring.scorer import score_all
 from pipeline.settings import Settings
 from training.command_line import run_verb
 
@@ -48,11 +47,7 @@ def rescore(runs: Path | None = None) -> dict[str, Any]:
 
 def with_other_code(run: Run) -> list[Attempt]:
     """The attempts of a run whose code today's rule takes otherwise, with the code that it takes."""
-    extracted = (
-        replace(attempt, code=extract_code(attempt.completion.text))
-        for attempt in run.attempts.values()
-        if attempt.completion and attempt.written
-    )
+    extracted = (with_code(attempt) for attempt in run.attempts.values() if attempt.written)
     return [each for each in extracted if each.code != run.attempts[each.task.sample_id or ""].code]
 
 
@@ -63,8 +58,8 @@ def score_again(run: Run, attempts: Sequence[Attempt], scorers: Sequence[Scorer]
     }
     known = {name for attempt in run.attempts.values() for name in attempt.scores}
     return [
-        replace(attempt, scores=unjudged | {name: score for name, score in scores.items() if name in known})
-        for attempt, scores in zip(attempts, score_all(attempts, scorers), strict=True)
+        replace(each, scores=unjudged | {name: score for name, score in each.scores.items() if name in known})
+        for each in extract_and_score(scorers, attempts)
     ]
 
 

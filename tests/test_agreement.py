@@ -344,8 +344,8 @@ def test_a_metric_without_a_figure_says_why_in_its_row(own, rng):
 
 def test_a_set_up_without_execution_says_which_command_makes_it(own):
     html = shown([make_run(own, 0), make_run(own, 200, "augmented", seed=43)])
-    assert "--subset-size baseline --prompt regular --suite humaneval" in html
-    assert "--subset-size 200 --prompt augmented --training-seed 43 --suite humaneval" in html
+    assert "--subset-size=baseline --prompt=regular --suite=humaneval" in html
+    assert "--subset-size=200 --prompt=augmented --training-seed=43 --suite=humaneval" in html
 
 
 def test_a_set_up_without_execution_names_those_that_have_it(own):

@@ -100,7 +100,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         assert after.config.judges[name]["max_tokens"] == 2048
         assert after.config.command.startswith(f"OPENAI_BASE_URL={server.url} python -m training.evaluate ")
         assert after.config.command.endswith(
-            "--judge naive --judge-model smollm2-135m --judge-temperature 1 --judge-max-tokens 2048"
+            "--judge=naive --judge-model=smollm2-135m --judge-temperature=1 --judge-max-tokens=2048"
         )
         assert "CodeJudge Score: " in printed
         assert "BERTScore: " in printed

@@ -176,6 +176,10 @@ def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training
     record = json.loads((Path(resumed["path"]) / "checkpoint.json").read_text())
     assert record["dataset_fingerprint"]
     assert [step for step, _ in record["loss"]] == [1, 2, 3]
+    assert record["command"] == (
+        "python -m training.finetune --family=smollm2-135m --subset-size=1 --prompt=regular --epochs=3 "
+        f"--seed=42 --learning-rate={family.learning_rate} --backend=peft"
+    )
 
 
 def test_tokenizer_saved_with_the_base_adds_nothing_to_a_prompt(settings: Settings, family: Family) -> None:

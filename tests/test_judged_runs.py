@@ -82,7 +82,7 @@ def test_the_judge_s_settings_are_in_the_config_the_run_table_and_the_repeat_com
     assert config.judges == {FIRST: asdict(JudgeConfig("naive", "judge", lab.server.url))}
     assert f"<td>{FIRST}</td>" in tables.runs([lab.run])
     assert config.command.startswith(f"OPENAI_BASE_URL={lab.server.url} python -m training.evaluate ")
-    assert config.command.endswith(" --judge naive --judge-model judge")
+    assert config.command.endswith(" --judge=naive --judge-model=judge")
 
 
 def test_the_repeat_command_finds_the_same_run_and_asks_nothing_again(lab: Lab) -> None:
@@ -110,7 +110,7 @@ def test_each_judge_has_its_own_repeat_command(lab: Lab) -> None:
     lab.judge("analyze", "other", votes=3)
     before, asked = lab.run, len(lab.server.requests)
     first, second = before.config.command.split(" && ")
-    assert second.endswith("--resume --judge analyze --judge-model other --votes 3")
+    assert second.endswith("--resume --judge=analyze --judge-model=other --votes=3")
     for command in (first, second.replace(" --resume", "")):
         lab.repeat(command)
     assert lab.run == before

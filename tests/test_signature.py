@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.schema import FieldError, LabError
+from pipeline.evaluation.runs import repeat_command
+from pipeline.evaluation.store import load_run
+from pipeline.models.families import get_family
+from pipeline.schema import FieldError, LabError, SamplingParams
+from pipeline.settings import ASSETS, Settings
 from tests.jobs_kit import ROOT, local_runner
 from training.jobs import Runner
+from training.jobs.arguments import column_key, evaluation_sampling
 from training.jobs.signature import Parameter, Verb, job_parameters, parameters, validate
 from training.sweep import VERBS
 from ui.api.jobs import submission
@@ -131,6 +138,24 @@ def test_an_endpoint_takes_minus_1_where_0_is_a_value_of_its_own(tmp_path: Path)
     for temperature, kept in ((-1, None), (0, 0.0), (0.5, 0.5)):
         row = submit("baseline", samples=3, temperature=temperature)
         assert row["arguments"]["temperature"] == kept
+
+
+def test_the_command_that_a_run_stores_is_one_that_evaluate_takes(tmp_path: Path) -> None:
+    for folder in (ASSETS / "results").iterdir():
+        config = load_run(folder).config
+        asked = given(repeat_command(config))
+        values = validate(VERBS["evaluate"], asked)
+        assert (values["family"], values["prompt"]) == (config.family, config.variant)
+        assert column_key(values["subset_size"], values["prompt"], values["training_seed"]) == config.column
+        assert values["samples"] == len(config.sample_ids)
+        sampling = replace(config.decoding, min_p=SamplingParams().min_p)
+        assert evaluation_sampling(get_family(Settings(tmp_path), config.family), values) == sampling
+
+
+def given(command: str) -> dict[str, str]:
+    """The arguments of a command line by name."""
+    flags = [word.removeprefix("--").partition("=") for word in shlex.split(command) if word.startswith("--")]
+    return {name.replace("-", "_"): value for name, _, value in flags}
 
 
 def rcl(*arguments: str) -> subprocess.CompletedProcess[str]:

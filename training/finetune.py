@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.commands import command_text, module_command
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
@@ -25,6 +26,7 @@ from training.examples import encode_all
 from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSize
 from training.jobs.progress import Reporter
 from training.jobs.recipe import SCHEMA, check_replace, existing_checkpoint, family_for, recipe
+from training.jobs.signature import module_name
 from training.saving import last_saved_step, prepare_work, save_adapter
 
 if TYPE_CHECKING:
@@ -151,13 +153,17 @@ def _device() -> str:
 
 def _command(wanted: Mapping[str, Any]) -> str:
     """The command that trains the same again."""
-    parts = [
-        f"python -m training.finetune --family {wanted['family']} --subset-size {wanted['subset_size']}",
-        f"--prompt {wanted['variant']} --epochs {wanted['epochs']} --seed {wanted['seed']}",
-        f"--learning-rate {wanted['learning_rate']:g} --backend {wanted['backend']}",
-    ]
-    parts += [f"--max-steps {wanted['max_steps']}"] if wanted["max_steps"] else []
-    return " ".join(parts)
+    arguments = {
+        "family": wanted["family"],
+        "subset_size": wanted["subset_size"],
+        "prompt": wanted["variant"],
+        "epochs": wanted["epochs"],
+        "seed": wanted["seed"],
+        "learning_rate": wanted["learning_rate"],
+        "backend": wanted["backend"],
+        "max_steps": wanted["max_steps"],
+    }
+    return command_text(module_command(module_name(finetune), arguments))
 
 
 if __name__ == "__main__":

@@ -102,8 +102,8 @@ def _request(attempt: Attempt) -> Request:
 
 
 def _with_completion(attempt: Attempt, completion: Completion) -> Attempt:
-    code = extract_code(completion.text) if completion.finish_reason and not attempt.code else attempt.code
-    return replace(attempt, completion=completion, code=code)
+    written = replace(attempt, completion=completion)
+    return with_code(written) if completion.finish_reason and not attempt.code else written
 
 
 def _without_unusable(engine: Engine, attempts: list[Attempt]) -> list[Attempt]:
@@ -152,6 +152,18 @@ def _score(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attem
             names = [m for scorer in wanted if scorer.applies_to(attempt.task) for m in scorer.metrics]
             scored[index] = replace(attempt, scores={n: Score(n, None, attempt.error) for n in names})
     return scored
+
+
+def with_code(attempt: Attempt) -> Attempt:
+    """The attempt with the code that is extracted from its completion."""
+    return replace(attempt, code=extract_code(attempt.completion.text if attempt.completion else ""))
+
+
+def extract_and_score(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Extract the code of completions that are there, and score it; older scores are dropped."""
+    extracted = [with_code(attempt) for attempt in attempts]
+    scores = score_all(extracted, scorers)
+    return [replace(attempt, scores=new) for attempt, new in zip(extracted, scores, strict=True)]
 
 
 def has_values(attempt: Attempt, metrics: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.commands import command_text, module_command
 from pipeline.schema import (
     DEFAULT_SEED,
     Attempt,
@@ -103,34 +104,53 @@ class Run:
 
 def repeat_command(config: RunConfig) -> str:
     """Return the command that repeats the run, and one more for each judge after the first."""
-    sampling = config.decoding
-    suite = f"--suite {DATASETS[config.dataset]} " if config.dataset in DATASETS else ""
-    evaluate = (
-        f"python -m training.evaluate --family {config.family} "
-        f"--subset-size {config.subset_size or 'baseline'} --prompt {config.variant} "
-        f"{suite}--samples {len(config.sample_ids)} --temperature {sampling.temperature:g} "
-        f"--max-new-tokens {sampling.max_new_tokens} --seed {sampling.seed}"
-    )
-    if config.training_seed not in (None, DEFAULT_SEED):
-        evaluate += f" --training-seed {config.training_seed}"
-    first, *others = [_judge_flags(judge) for judge in config.judges.values()] or [("", "")]
-    return " && ".join(
-        [first[0] + evaluate + first[1], *(f"{server}{evaluate} --resume{flags}" for server, flags in others)]
-    )
+    evaluation = evaluation_arguments(config) | {
+        "suite": DATASETS.get(config.dataset),
+        "samples": len(config.sample_ids),
+        "temperature": config.decoding.temperature,
+        "max_new_tokens": config.decoding.max_new_tokens,
+        "seed": config.decoding.seed,
+    }
+    first, *others = list(config.judges.values()) or [{}]
+    commands = [_judge_server(first) + evaluation_command(evaluation | _judge_arguments(first))]
+    for judge in others:
+        judging = {"resume": True, **_judge_arguments(judge)}
+        commands.append(_judge_server(judge) + evaluation_command(evaluation | judging))
+    return " && ".join(commands)
 
 
-_JUDGE_FLAGS = {"votes": "--votes", "temperature": "--judge-temperature", "max_tokens": "--judge-max-tokens"}
-"""Flags of a judge's settings that have a default."""
+def evaluation_arguments(config: RunConfig) -> dict[str, Any]:
+    """The arguments of ``training.evaluate`` that name the run's checkpoint and prompt variant."""
+    return {
+        "family": config.family,
+        "subset_size": config.subset_size or "baseline",
+        "prompt": config.variant,
+        "training_seed": None if config.training_seed == DEFAULT_SEED else config.training_seed,
+    }
 
 
-def _judge_flags(judge: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the judge's server, to put before the command, and its flags, to put after it."""
-    default = asdict(JudgeConfig())
+def evaluation_command(arguments: Mapping[str, Any]) -> str:
+    """The command of an evaluation with these arguments of ``training.evaluate``, as text."""
+    return command_text(module_command("training.evaluate", arguments))
+
+
+def _judge_server(judge: Mapping[str, Any]) -> str:
+    """The setting of the judge's server, to put before the command; empty for OpenAI's."""
     url = judge.get("base_url", OPENAI_URL)
-    server = f"OPENAI_BASE_URL={shlex.quote(url)} " if url != OPENAI_URL else ""
-    flags = f" --judge {judge.get('method')} --judge-model {shlex.quote(str(judge.get('model')))}"
-    for name, flag in _JUDGE_FLAGS.items():
-        value = judge.get(name, default[name])
-        if value != default[name]:
-            flags += f" {flag} {value:g}" if isinstance(value, float) else f" {flag} {value}"
-    return server, flags
+    return f"OPENAI_BASE_URL={shlex.quote(url)} " if url != OPENAI_URL else ""
+
+
+_JUDGE_ARGUMENTS = {"votes": "votes", "temperature": "judge_temperature", "max_tokens": "judge_max_tokens"}
+"""Arguments of the evaluation by the judge's settings that have a default."""
+
+
+def _judge_arguments(judge: Mapping[str, Any]) -> dict[str, Any]:
+    if not judge:
+        return {}
+    default = asdict(JudgeConfig())
+    changed = {
+        argument: judge[name]
+        for name, argument in _JUDGE_ARGUMENTS.items()
+        if judge.get(name, default[name]) != default[name]
+    }
+    return {"judge": judge.get("method"), "judge_model": judge.get("model"), **changed}

@@ -13,6 +13,7 @@ from annotated_types import Interval
 from docstring_parser import DocstringStyle, parse
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.commands import module_command
 from pipeline.schema import FieldError, quoted
 
 Verb = Callable[..., dict[str, Any]]
@@ -131,12 +132,8 @@ def validate(verb: Verb, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def command(verb: Verb, arguments: Mapping[str, Any]) -> list[str]:
     """The command that runs the verb with these arguments; those that are its defaults are left out."""
     defaults = {parameter.name: parameter.default for parameter in parameters(verb)}
-    flags = []
-    for name, value in arguments.items():
-        if value != defaults[name]:
-            flag = "--" + name.replace("_", "-")
-            flags.append(flag if value is True else f"{flag}={value}")
-    return [sys.executable, "-m", module_name(verb), *flags]
+    others = {name: value for name, value in arguments.items() if value != defaults[name]}
+    return module_command(module_name(verb), others)
 
 
 def module_name(verb: Verb) -> str:

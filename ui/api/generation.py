@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 import gradio as gr
 
+from pipeline.evaluation.attempts import extract_and_score
 from pipeline.evaluation.limits import MAX_COLUMNS, check_sampling, check_text, choose_columns
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
@@ -25,7 +26,6 @@ from pipeline.schema import (
     Score,
     Task,
 )
-from pipeline.scoring import extract_code, score_all
 from ui.api.endpoint import endpoint, publish
 from ui.callbacks import IN_LINE, visitor
 from ui.lab import Lab
@@ -147,10 +147,10 @@ class GenerationApi:
             Task(instruction, reference=reference or None),
             Column(Checkpoint(family, "baseline"), "regular"),
             completion=Completion("", completion, 0, "stop", 0.0),
-            code=extract_code(completion),
         )
         with self.lab.use_model(visitor(), get_family(self.lab.settings, family)) as model:
-            return [_score_row(score) for score in score_all([attempt], model.scorers)[0].values()]
+            (scored,) = extract_and_score(model.scorers, [attempt])
+            return [_score_row(score) for score in scored.scores.values()]
 
     def _task(
         self, family: Family, columns: list[Column], instruction: str, sample_id: str, context: str

@@ -9,12 +9,12 @@ from typing import Any, Literal, TypedDict
 
 import gradio as gr
 
+from pipeline.commands import command_text
 from pipeline.schema import FieldError
 from training.jobs import Job, JobState, Runner
 from training.jobs.admission import require_launch
 from training.jobs.signature import Parameter, job_parameters, summary
 from ui.api.endpoint import convert, endpoint, publish
-from ui.jobs.html import command_line
 
 _SUBMISSIONS = {"finetune": "submit_finetune", "evaluate": "submit_evaluation", "sweep": "submit_sweep"}
 """The endpoint that submits each kind of job."""
@@ -60,7 +60,7 @@ def row(job: Job) -> JobRow:
     values = {name: getattr(job, name) for name in JobRow.__annotations__ if name != "command"}
     if job.result:
         values["result"] = {name: value for name, value in job.result.items() if name != "path"}
-    return JobRow(command=command_line(job.command), **values)  # type: ignore[typeddict-item]
+    return JobRow(command=command_text(job.command), **values)  # type: ignore[typeddict-item]
 
 
 class JobsApi:

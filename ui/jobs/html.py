@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.commands import command_text
 from pipeline.schema import DEFAULT_SEED, counted
 from pipeline.scoring import metric_of
 from training.jobs import Job, duration
@@ -39,14 +40,9 @@ def title(job: Job) -> str:
     return f"{verb} {' · '.join(part for part in parts if part)}".strip()
 
 
-def command_line(arguments: Sequence[str]) -> str:
-    """A command as a user would type it: ``python``, not this machine's path of it."""
-    return shlex.join(["python", *arguments[1:]]) if arguments else ""
-
-
 def command(arguments: Sequence[str]) -> str:
     """A command as a user would type it, and a button that copies it."""
-    line = command_line(arguments)
+    line = command_text(arguments)
     parts = "".join(f"<span>{escape(shlex.quote(part))} </span>" for part in ["python", *arguments[1:]])
     copy = f'<button type="button" class="copy" data-copy="{escape(line)}">Copy</button>'
     return f'<div class="command"><pre class="code" tabindex="0">{parts}</pre>{copy}</div>'

@@ -11,8 +11,8 @@ import pandas as pd
 from pipeline.analysis import Setup
 from pipeline.analysis.agreement import AgainstExecution, MetricAgreement
 from pipeline.analysis.passes import PassAtK
-from pipeline.evaluation.runs import RunConfig
-from pipeline.schema import DEFAULT_SEED, counted
+from pipeline.evaluation.runs import RunConfig, evaluation_arguments, evaluation_command
+from pipeline.schema import counted
 from pipeline.scoring import metric_of
 from pipeline.stats import Association, Estimate
 from ui import numbers
@@ -181,12 +181,7 @@ def _nothing_executed(setup: Setup, setups: Iterable[Setup]) -> str:
 
 
 def _command(config: RunConfig) -> str:
-    seed = config.training_seed
-    other = f" --training-seed {seed}" if seed not in (None, DEFAULT_SEED) else ""
-    return (
-        f"python -m training.evaluate --family {config.family} --subset-size "
-        f"{config.subset_size or 'baseline'} --prompt {config.variant}{other} --suite humaneval"
-    )
+    return evaluation_command({**evaluation_arguments(config), "suite": "humaneval"})
 
 
 def passes(found: Sequence[PassAtK]) -> str:
