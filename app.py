@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pipeline.network import prepare_environment
-from ui.network import without_broken_settings
+from ui.broken_settings import without_broken_settings
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 prepare_environment()  # gradio reads all of this as it is imported

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from pipeline.command_line.verbs import run_subcommand
 from training.base_model import base_model
-from training.command_line import run_subcommand
 from training.evaluate import original_spelling
 from training.sweep import VERBS
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from maintenance.figures import figure
-from pipeline.evaluation.evaluate import summarize
+from pipeline.command_line.verbs import run_verb
+from pipeline.evaluation.evaluate_columns import summarize
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import list_runs, load_run
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.scoring import metric_of
 from pipeline.settings import Settings
-from training.command_line import run_verb
 from ui.numbers import mean_score
 
 _CURVE = "loss.svg"

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from maintenance.cards import cards
-from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns
+from pipeline.command_line.signature import command
+from pipeline.command_line.verbs import run_verb
+from pipeline.evaluation.evaluate_columns import EvaluationPlan, evaluate_columns
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import pack_run, runs_dir
 from pipeline.generation import open_engine
@@ -19,10 +21,8 @@ from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir, column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import DEFAULT_SEED, TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant, SamplingParams
 from pipeline.settings import Settings
-from training.command_line import run_verb
 from training.finetune import finetune
 from training.jobs.progress import Reporter
-from training.jobs.signature import command
 
 
 def ladder(

@@ -13,7 +13,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from pipeline.commands import command_text
+from pipeline.command_line.commands import command_text
+from pipeline.command_line.signature import command
+from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.attempts import render
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.tasks import task_from_sample
@@ -36,10 +38,8 @@ from pipeline.schema import (
 from pipeline.scoring.likelihood import Likelihood
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
-from training.command_line import run_verb
 from training.finetune import finetune
 from training.jobs.progress import Reporter
-from training.jobs.signature import command
 
 
 def learning_rate(

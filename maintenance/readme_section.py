@@ -18,7 +18,7 @@ from pipeline.analysis.run_cache import RunCache
 from pipeline.models.families import Family, get_family
 from pipeline.schema import TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant
 from pipeline.scoring.encoder import KINDS
-from pipeline.scoring.execution.suite import DATASETS
+from pipeline.scoring.execution.suites.suite import DATASETS
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.scoring.text import CHRF
 from pipeline.settings import ASSETS, Settings

@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.attempts import extract_and_score, with_code
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import append_attempts, load_run, pack_run
 from pipeline.schema import Attempt, Score
 from pipeline.scoring import Scorer, offline_scorers
-from pipeline.scoring.execution.scorer import executions
+from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
-from training.command_line import run_verb
 
 
 def rescore(runs: Path | None = None) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from typing import TypeVar
 import pynvml
 import pytest
 
+from pipeline.command_line.signature import Verb
 from pipeline.settings import ASSETS, Settings
 from tests.verbs.count import count
 from tests.verbs.evaluate import evaluate
 from tests.verbs.finetune import finetune
 from training.jobs import Job, Records, Runner
 from training.jobs.local_backend import LocalBackend
-from training.jobs.signature import Verb
 from training.sweep import sweep
 
 ROOT = Path(__file__).resolve().parents[1]

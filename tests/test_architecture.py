@@ -14,6 +14,7 @@ from ui.views import TABS
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
     "pipeline",
+    "pipeline.command_line",
     "pipeline.data",
     "pipeline.models",
     "pipeline.generation",
@@ -82,6 +83,19 @@ def test_no_room_imports_one_above_it() -> None:
 def test_no_modules_import_each_other_in_a_circle_however_late() -> None:
     try:
         TopologicalSorter(graph()).prepare()
+    except CycleError as error:
+        raise AssertionError(" imports ".join(reversed(error.args[1]))) from None
+
+
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    def folder(module: str) -> str:
+        return module if (ROOT / module.replace(".", "/")).is_dir() else module.rpartition(".")[0]
+
+    folders: dict[str, set[str]] = {}
+    for importer, names in graph().items():
+        folders.setdefault(folder(importer), set()).update(map(folder, names))
+    try:
+        TopologicalSorter({name: others - {name} for name, others in folders.items()}).prepare()
     except CycleError as error:
         raise AssertionError(" imports ".join(reversed(error.args[1]))) from None
 

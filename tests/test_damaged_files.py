@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.command_line.signature import validate
 from pipeline.data.packages.corpus import cache_path, load_corpus
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import Family
@@ -18,7 +19,6 @@ from pipeline.schema import LabError
 from pipeline.scoring.judge.cache import AnswerCache
 from pipeline.settings import Settings
 from training.jobs import job_files
-from training.jobs.signature import validate
 from training.jobs.sweep_plan import plan_sweep
 from training.sweep import VERBS
 from ui.jobs.curve import curve_of, plot

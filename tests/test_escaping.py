@@ -14,8 +14,7 @@ from pipeline.schema import Attempt, Checkpoint, Column, Completion, Context, Sa
 from tests.hostile import HOSTILE, hostile_job, hostile_run, is_text
 from tests.made_up_runs import bare_settings, make_run
 from ui import dataset, markup, panes, pieces
-from ui.jobs import html as jobs_html
-from ui.jobs import sweep_grid
+from ui.jobs import job_html, sweep_grid
 from ui.jobs.curve import curve_of
 from ui.results import charts, drilldown, report, tables
 
@@ -98,9 +97,9 @@ RESULTS: list[Any] = [
 def test_no_field_of_a_job_becomes_markup(state: Any, result: Any) -> None:
     for kind in ("finetune", "evaluate", "sweep", HOSTILE):
         job = hostile_job(kind=kind, state=state, result=result)
-        assert is_text(jobs_html.queue([job], HOSTILE, 0.0))
-        assert is_text(jobs_html.head(job, 0.0, HOSTILE))
-        assert is_text(jobs_html.body(job, curve_of([{"loss": HOSTILE, "step": 1}]), HOSTILE))
+        assert is_text(job_html.queue([job], HOSTILE, 0.0))
+        assert is_text(job_html.head(job, 0.0, HOSTILE))
+        assert is_text(job_html.body(job, curve_of([{"loss": HOSTILE, "step": 1}]), HOSTILE))
 
 
 def test_no_field_of_a_sweeps_member_becomes_markup() -> None:

@@ -16,9 +16,10 @@ import datasets
 import pytest
 import torch
 
+from pipeline.command_line import verbs as cli
 from pipeline.data.arxivdl import load_arxivdl
 from pipeline.evaluation.datasets import load_dataset
-from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summarize
+from pipeline.evaluation.evaluate_columns import EvaluationPlan, evaluate_columns, summarize
 from pipeline.evaluation.store import load_run
 from pipeline.evaluation.tasks import task_from_sample
 from pipeline.generation import open_engine
@@ -30,7 +31,6 @@ from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
 from tests.judge_server import JudgeServer
-from training import command_line as cli
 from training.evaluate import evaluate as verb
 from training.evaluate import original_spelling
 from training.jobs.progress import Reporter

@@ -32,7 +32,7 @@ from training.examples import IGNORED, encode
 from training.finetune import finetune
 from training.jobs import open_runner, processes
 from training.jobs.progress import Reporter
-from training.jobs.recipe import RECORD, SCHEMA, read_record
+from training.jobs.recipe import RECORD, SCHEMA, read_recipe
 from training.loop import train
 from training.sweep import VERBS
 from training.trainer import build_trainer, train_with_trl
@@ -318,11 +318,11 @@ def test_a_shipped_checkpoint_is_not_replaced_by_a_trial(tune: Callable[..., Any
 def test_a_record_of_a_newer_version_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(json.dumps({"schema": SCHEMA + 1}))
     with pytest.raises(LabError, match="newer version"):
-        read_record(tmp_path / RECORD)
+        read_recipe(tmp_path / RECORD)
 
 
 @pytest.mark.parametrize("schema", ["1e999", "NaN", "true", "1.5", '"x"', "[1]", "-1"])
 def test_a_record_whose_schema_is_no_number_is_refused_in_words(tmp_path: Path, schema: str) -> None:
     (tmp_path / RECORD).write_text(f'{{"schema": {schema}}}')
     with pytest.raises(LabError, match="cannot be read: a schema of"):
-        read_record(tmp_path / RECORD)
+        read_recipe(tmp_path / RECORD)

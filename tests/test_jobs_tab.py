@@ -12,6 +12,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from pipeline.command_line.signature import Verb, job_parameters
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 from tests.jobs_kit import ended, fake_gpus, local_runner, settings_in
@@ -19,11 +20,10 @@ from tests.jobs_page import page_of
 from training.finetune import finetune
 from training.jobs import Job, Runner, open_runner
 from training.jobs.admission import may_launch, require_launch
-from training.jobs.signature import Verb, job_parameters
 from training.jobs.time_estimate import estimate
 from training.sweep import VERBS
 from ui.api.jobs import submission
-from ui.jobs import html as jobs_view
+from ui.jobs import job_html
 from ui.jobs import sweep_grid as jobs_sweep
 from ui.jobs.curve import curve_of, plot
 from ui.jobs.forms import build as build_form
@@ -215,9 +215,7 @@ def test_an_estimate_says_whether_it_is_rough_or_measured_here(runner: Runner) -
 
 def test_text_from_a_job_is_shown_as_text(runner: Runner) -> None:
     job = Job("1", "count", {"to": 1}, ("python", "<i>"), "k", state="failed", owner="<b>", reason="<script>")
-    shown = (
-        jobs_view.queue([job], "", 0.0) + jobs_view.head(job, 0.0) + jobs_view.body(job, curve_of([]), "<u>")
-    )
+    shown = job_html.queue([job], "", 0.0) + job_html.head(job, 0.0) + job_html.body(job, curve_of([]), "<u>")
     assert not [tag for tag in ("<i>", "<b>", "<script>", "<u>") if tag in shown]
 
 

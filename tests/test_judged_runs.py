@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.analysis.run_cache import RunCache
+from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.runs import Run
 from pipeline.schema import LabError
 from pipeline.scoring.judge.config import JudgeConfig
@@ -20,7 +21,6 @@ from pipeline.settings import Settings
 from tests.conftest import isolated
 from tests.judge_server import JudgeServer, Reply
 from tests.made_up_runs import bare_settings
-from training.command_line import run_verb
 from training.evaluate import evaluate
 from ui.results import tables
 

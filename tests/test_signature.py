@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.command_line.signature import Parameter, Verb, job_parameters, parameters, validate
 from pipeline.evaluation.runs import repeat_command
 from pipeline.evaluation.store import load_run
 from pipeline.models.families import get_family
@@ -19,7 +20,6 @@ from pipeline.settings import ASSETS, Settings
 from tests.jobs_kit import ROOT, local_runner
 from training.jobs import Runner
 from training.jobs.arguments import column_key, evaluation_sampling
-from training.jobs.signature import Parameter, Verb, job_parameters, parameters, validate
 from training.sweep import VERBS
 from ui.api.jobs import submission
 from ui.jobs.forms import labelled

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from pipeline.command_line.verbs import run_verb
 from pipeline.models.families import DEFAULT_FAMILY, Gguf, get_family
 from pipeline.models.weights import base_model_dir, is_here
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from training.command_line import run_verb
 from training.jobs.progress import Reporter
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.evaluation.evaluate import EvaluationPlan, evaluate_columns, summarize
+from pipeline.command_line.verbs import run_verb
+from pipeline.evaluation.evaluate_columns import EvaluationPlan, evaluate_columns, summarize
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import runs_dir
 from pipeline.models.checkpoints import get_column
@@ -21,7 +22,6 @@ from pipeline.scoring.judge.config import (
     self_judging_warning,
 )
 from pipeline.settings import Settings
-from training.command_line import run_verb
 from training.jobs.arguments import (
     JudgeChoice,
     JudgeTokens,

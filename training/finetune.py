@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands import command_text, module_command
+from pipeline.command_line.commands import command_text, module_command
+from pipeline.command_line.signature import module_name
+from pipeline.command_line.verbs import run_verb
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
@@ -21,12 +23,10 @@ from pipeline.schema import DEFAULT_SEED, Checkpoint, Sample, TrainedVariant, co
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import TrainingBackend, choose, load
-from training.command_line import run_verb
 from training.examples import encode_all
 from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSize
 from training.jobs.progress import Reporter
 from training.jobs.recipe import SCHEMA, check_replace, existing_checkpoint, family_for, recipe
-from training.jobs.signature import module_name
 from training.saving import last_saved_step, prepare_work, save_adapter
 
 if TYPE_CHECKING:

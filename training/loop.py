@@ -111,18 +111,18 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def batches(rows: Sequence[Row], size: int, epochs: int, seed: int) -> Iterator[list[Row]]:
-    """Batches of samples of similar length, in an order that only the seed decides."""
+    """Batches bucketed by length, in an order that only the seed decides."""
     for epoch in range(epochs):
         draw = random.Random(f"{seed}/{epoch}")
         order = list(range(len(rows)))
         draw.shuffle(order)
         span = _SORTED_BATCHES * size
-        alike = [
+        by_length = [
             index
             for start in range(0, len(order), span)
             for index in sorted(order[start : start + span], key=lambda i: -len(rows[i]["input_ids"]))
         ]
-        drawn = [alike[start : start + size] for start in range(0, len(alike), size)]
+        drawn = [by_length[start : start + size] for start in range(0, len(by_length), size)]
         draw.shuffle(drawn)
         for batch in drawn:
             yield [rows[index] for index in batch]

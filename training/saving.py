@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.files import replace_folder, write_atomically
 from pipeline.models.fingerprints import ADAPTER_WEIGHTS
 from pipeline.schema import LabError
-from training.jobs.recipe import RECORD, SCHEMA, differences, read_record
+from training.jobs.recipe import RECORD, SCHEMA, differences, read_recipe
 
 _RECIPE = "recipe.json"
 _SAVES = ("step-*/log.json", "checkpoint-*/trainer_state.json")  # of training.loop, of TRL
@@ -101,7 +101,7 @@ def _check_same(work: Path, recipe: Mapping[str, Any]) -> None:
             f"The interrupted training in {work} does not say what its arguments were, because an older "
             f"version saved it. Start again without --resume, which deletes what was saved."
         )
-    if other := differences(read_record(work / _RECIPE), recipe):
+    if other := differences(read_recipe(work / _RECIPE), recipe):
         raise LabError(
             f"The interrupted training in {work} was started with other settings: {other}. {again}"
         )

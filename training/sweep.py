@@ -7,11 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.command_line.signature import Verb
+from pipeline.command_line.verbs import run_verb
 from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.schema import DEFAULT_SEED, LabError
 from pipeline.scoring.judge.config import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE
 from pipeline.settings import Settings
-from training.command_line import run_verb
 from training.evaluate import evaluate
 from training.finetune import finetune
 from training.jobs import Job, Runner, open_runner
@@ -28,7 +29,6 @@ from training.jobs.arguments import (
     Votes,
 )
 from training.jobs.progress import Reporter
-from training.jobs.signature import Verb
 
 _LOOK_EVERY = 1.0  # seconds
 

@@ -7,7 +7,7 @@ import gradio as gr
 from pipeline.generation.engine import ROUNDING_NOTE
 from pipeline.models.families import load_families
 from pipeline.scoring import METRICS, RULE
-from pipeline.scoring.execution.suites.load import PACKAGE_SUITES, funnel_note, read_record
+from pipeline.scoring.execution.suites.load import PACKAGE_SUITES, funnel_note, read_suite
 from pipeline.versions import package_versions
 from ui.callbacks import QUIET
 from ui.lab import Lab
@@ -85,7 +85,7 @@ def describe_installation(lab: Lab) -> str:
     for name, fingerprint in lab.fingerprints().items():
         facts.append((f"Dataset {name}", f"fingerprint {fingerprint}"))
     for suite in PACKAGE_SUITES:
-        facts.append((f"Test suite {suite}-exec", funnel_note(read_record(lab.settings, suite))))
+        facts.append((f"Test suite {suite}-exec", funnel_note(read_suite(lab.settings, suite))))
     facts.append(("Data folder", str(lab.settings.data_dir)))
     facts += [(name, version) for name, version in package_versions().items()]
     rows = "".join(f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td></tr>' for a, b in facts)

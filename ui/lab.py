@@ -17,7 +17,7 @@ from pipeline.models.families import DEFAULT_FAMILY, Family, Gguf, get_family
 from pipeline.models.weights import is_here
 from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, SamplingParams, Task
 from pipeline.scoring import Scorer, offline_scorers
-from pipeline.scoring.execution.scorer import executions
+from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
 from ui.labels import place_label
 from ui.line import Line, Turn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from maintenance.harness.study import study
-from training import command_line as cli
+from pipeline.command_line.verbs import run_verb
 
 if __name__ == "__main__":
-    sys.exit(cli.run_verb(study))
+    sys.exit(run_verb(study))

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.store import list_runs, load_run
 from pipeline.json_files import parse_object
 from pipeline.scoring.execution.spec import EXECUTION, Suite
 from pipeline.settings import ASSETS, Settings
 from pipeline.stats.intervals import wilson
-from training.command_line import run_verb
 
 LABELS = ASSETS / "studies" / "execution_labels.json"
 

@@ -24,7 +24,7 @@ from pipeline.schema import LabError, Progress
 from pipeline.scoring.execution.run import Executor, run_calls, sandbox_for
 from pipeline.scoring.execution.sandbox import Sandbox
 from pipeline.scoring.execution.spec import Suite, TestSpec
-from pipeline.scoring.execution.suite import load_suite
+from pipeline.scoring.execution.suites.suite import load_suite
 from pipeline.settings import ASSETS, Settings
 from pipeline.stats.intervals import choose_clusters, rate_interval
 from pipeline.versions import package_versions

@@ -6,7 +6,7 @@ import os
 import sys
 
 from maintenance.suites.assemble import build_suite
-from training import command_line as cli
+from pipeline.command_line import verbs as cli
 
 _HASH_SEED = "1"  # candidates run with 0, so a reference that depends on it is found
 

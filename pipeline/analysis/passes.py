@@ -51,9 +51,9 @@ def passes_at_k(setup: Setup, setups: Sequence[Setup], excluded: Collection[str]
 
 
 def _differs_in_seed(one: Setup, other: Setup) -> bool:
-    alike = (one.family, one.dataset) == (other.family, other.dataset)
+    same_dataset = (one.family, one.dataset) == (other.family, other.dataset)
     seeds = (one.decoding.seed, other.decoding.seed)
-    return alike and seeds[0] != seeds[1] and replace(other.decoding, seed=seeds[0]) == one.decoding
+    return same_dataset and seeds[0] != seeds[1] and replace(other.decoding, seed=seeds[0]) == one.decoding
 
 
 def _repeats(run: Run, other: Run) -> bool:

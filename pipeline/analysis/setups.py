@@ -75,14 +75,14 @@ class Setup:
 
 def find_setups(runs: Iterable[Run]) -> list[Setup]:
     """Group the runs into set-ups: most runs first, and among equal ones the lower temperature first."""
-    alike: dict[tuple[object, ...], list[Run]] = {}
+    groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         place = (run.config.family, run.config.dataset, _sampling(run.config))
-        alike.setdefault((*place, *test_set(run)), []).append(run)
+        groups.setdefault((*place, *test_set(run)), []).append(run)
     by_place: dict[tuple[object, ...], list[list[Run]]] = {}
-    for (*shared, _, ids), group in alike.items():
+    for (*shared, _, ids), group in groups.items():
         by_place.setdefault((*shared, len(ids)), []).append(group)  # type: ignore[arg-type]
-    setups = [_setup(group) for groups in by_place.values() for group in _join_variants(groups)]
+    setups = [_setup(group) for place in by_place.values() for group in _join_variants(place)]
     return sorted(setups, key=lambda setup: (-len(setup.runs), setup.decoding.temperature, setup.key))
 
 

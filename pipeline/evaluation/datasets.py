@@ -9,7 +9,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.packages.corpus import load_corpus
 from pipeline.data.packages.split import split_corpus
 from pipeline.schema import LabError, Progress, PromptVariant
-from pipeline.scoring.execution.suite import DATASETS, load_suite
+from pipeline.scoring.execution.suites.suite import DATASETS, load_suite
 from pipeline.settings import Settings
 
 

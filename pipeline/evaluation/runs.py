@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands import command_text, module_command
+from pipeline.command_line.commands import command_text, module_command
 from pipeline.schema import (
     DEFAULT_SEED,
     Attempt,
@@ -18,7 +18,7 @@ from pipeline.schema import (
     SamplingParams,
     Score,
 )
-from pipeline.scoring.execution.suite import DATASETS
+from pipeline.scoring.execution.suites.suite import DATASETS
 from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +11,10 @@ import pytest
 from pipeline.schema import LabError
 from pipeline.scoring.execution import _restrict, run
 from pipeline.scoring.execution.flags import flags
-from pipeline.scoring.execution.humaneval import load_humaneval
 from pipeline.scoring.execution.pass_at_k import pass_at_k
 from pipeline.scoring.execution.sandbox import Sandbox, unavailable
 from pipeline.scoring.execution.spec import Call, TestSpec
+from pipeline.scoring.execution.suites.humaneval import load_humaneval
 
 confined = pytest.mark.skipif(bool(unavailable()), reason="this system cannot confine a process")
 REFERENCE = """
@@ -151,10 +150,6 @@ def test_results_come_in_the_order_of_the_jobs(sandbox: Sandbox) -> None:
     results = run.Executor(sandbox).execute(jobs, lambda _, words: told.append(words))
     assert [r.verdict for r in results] == ["passed", "errored", "failed"] * 4
     assert told[-1] == "executed 12 of 12 completions"
-
-
-def test_a_spec_survives_json() -> None:
-    assert TestSpec.from_dict(json.loads(json.dumps(SCALE.to_dict()))) == SCALE
 
 
 @pytest.mark.parametrize(

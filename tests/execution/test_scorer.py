@@ -12,8 +12,8 @@ from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.tasks import task_from_sample
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, LabError, SamplingParams, Score, Task
 from pipeline.scoring.execution import sandbox
-from pipeline.scoring.execution.scorer import Execution, executions
-from pipeline.scoring.execution.suite import TestSuite, load_suite
+from pipeline.scoring.execution.suites.metric import Execution, executions
+from pipeline.scoring.execution.suites.suite import TestSuite, load_suite
 from pipeline.settings import Settings
 from ui.executed import executed
 

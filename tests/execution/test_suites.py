@@ -18,16 +18,16 @@ from pipeline.schema import LabError, Sample
 from pipeline.scoring.execution.run import Executor, run_calls, sandbox_for
 from pipeline.scoring.execution.sandbox import unavailable
 from pipeline.scoring.execution.spec import Call, TestSpec
-from pipeline.scoring.execution.suite import TestSuite, load_suite
 from pipeline.scoring.execution.suites.load import (
     HELD_OUT,
     PACKAGE_SUITES,
     PackageSuite,
     load_rows,
     make_spec,
-    read_record,
+    read_suite,
 )
 from pipeline.scoring.execution.suites.place import modules_with
+from pipeline.scoring.execution.suites.suite import TestSuite, load_suite
 from pipeline.settings import Settings
 
 confined = pytest.mark.skipif(bool(unavailable()), reason="this system cannot confine a process")
@@ -85,7 +85,7 @@ def test_the_package_that_is_held_out_is_never_trained_on() -> None:
 
 @pytest.mark.parametrize("name", PACKAGE_SUITES)
 def test_the_funnel_ends_with_the_samples_that_ship(settings: Settings, name: PackageSuite) -> None:
-    record = read_record(settings, name)
+    record = read_suite(settings, name)
     counts = [count for _, count in record["funnel"]]
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] == len(record["samples"]) >= 150
@@ -97,7 +97,7 @@ def test_the_same_suite_has_the_same_fingerprint(settings: Settings, suite: Test
 
 
 def test_a_suite_s_notes_give_the_numbers_of_its_choice(settings: Settings, suite: TestSuite) -> None:
-    (_, rows), *_, (_, kept) = read_record(settings, suite.name)["funnel"]
+    (_, rows), *_, (_, kept) = read_suite(settings, suite.name)["funnel"]
     (note,) = suite.dataset.notes
     assert note.startswith(f"Chosen from {rows:,} ")
     assert f"{kept:,} confirmed in the sandbox" in note
@@ -105,23 +105,23 @@ def test_a_suite_s_notes_give_the_numbers_of_its_choice(settings: Settings, suit
 
 def test_the_samples_of_packages_are_test_samples_of_the_dataset(settings: Settings) -> None:
     test = set(split_corpus(load_corpus(settings)).test.ids)
-    assert {sample["id"] for sample in read_record(settings, "packages")["samples"]} <= test
+    assert {sample["id"] for sample in read_suite(settings, "packages")["samples"]} <= test
 
 
 def test_the_method_page_gives_the_numbers_of_both_choices(settings: Settings) -> None:
     text = (settings.assets.parent / "docs" / "method.md").read_text(encoding="utf-8")
-    packages, metrics = (dict(read_record(settings, name)["funnel"]) for name in PACKAGE_SUITES)
+    packages, metrics = (dict(read_suite(settings, name)["funnel"]) for name in PACKAGE_SUITES)
     assert [step for step in packages if f"| {packages[step]:,} | {metrics[step]:,} |" not in text] == []
 
 
 def test_a_sample_whose_reference_changed_is_left_out(settings: Settings, tmp_path: Path) -> None:
-    record = read_record(settings, "metrics")
+    record = read_suite(settings, "metrics")
     record["samples"][0]["reference"] = "another"
     assert len(load_rows(_with(settings, tmp_path, record), "metrics")) == len(record["samples"]) - 1
 
 
 def test_other_versions_of_the_packages_are_said_in_words(settings: Settings, tmp_path: Path) -> None:
-    record = read_record(settings, "metrics")
+    record = read_suite(settings, "metrics")
     for sample in record["samples"]:
         sample["reference"] = "another"
     with pytest.raises(LabError, match="other versions of the packages"):

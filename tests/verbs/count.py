@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.command_line.verbs import run_verb
 from pipeline.schema import LabError
 from pipeline.settings import Settings
-from training.command_line import run_verb
 from training.jobs.progress import Reporter
 
 

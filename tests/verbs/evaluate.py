@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any, Literal
 
+from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.runs import RunConfig
 from pipeline.evaluation.store import add_judge, append_attempts, create_run, runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import Attempt, Completion, PromptVariant, Score, Task
 from pipeline.settings import Settings
-from training.command_line import run_verb
 from training.jobs.arguments import Size, column_key, judge_config
 from training.jobs.progress import Reporter
 

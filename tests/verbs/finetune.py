@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from safetensors.numpy import save_file
 
+from pipeline.command_line.verbs import run_verb
 from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir
 from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, fingerprint
 from pipeline.schema import LabError, PromptVariant
 from pipeline.settings import Settings
-from training.command_line import run_verb
 from training.jobs.arguments import Epochs, SubsetSize
 from training.jobs.progress import Reporter
 from training.jobs.recipe import RECORD, SCHEMA, family_for, hyperparameters

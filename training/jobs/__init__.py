@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.command_line.signature import Verb
 from pipeline.settings import Settings
 from training.jobs.local_backend import LocalBackend
 from training.jobs.progress import duration
 from training.jobs.records import ACTIVE, Job, JobState, Records, RecordsError
 from training.jobs.runner import JobBackend, Runner
-from training.jobs.signature import Verb
 
 __all__ = ["ACTIVE", "Job", "JobState", "Records", "RecordsError", "Runner", "duration", "open_runner"]
 

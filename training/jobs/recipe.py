@@ -62,7 +62,7 @@ def recipe(
     }
 
 
-def read_record(file: Path) -> dict[str, Any]:
+def read_recipe(file: Path) -> dict[str, Any]:
     """Read a JSON record of this module's schema.
 
     Raises:
@@ -107,7 +107,7 @@ def other_hyperparameters(checkpoint: Checkpoint, family: Family, epochs: int, m
     if folder is None or (folder / PUBLISHED).is_file():
         return differences(hyperparameters(family, PROTOCOL_EPOCHS, None), now)
     try:
-        return differences(read_record(folder / RECORD), now)
+        return differences(read_recipe(folder / RECORD), now)
     except LabError as error:
         return f"unknown, since {error}"
 

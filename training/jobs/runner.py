@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from pipeline.command_line.signature import Verb, command, parameters, validate
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 from training.jobs import job_files as files
 from training.jobs.admission import MAX_ACTIVE, check
 from training.jobs.processes import Identity
 from training.jobs.records import ACTIVE, Job, JobState, Records, RecordsError, work_key
-from training.jobs.signature import Verb, command, parameters, validate
 from training.jobs.sweep_plan import NOTHING_MISSING, plan_sweep, settle
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from pipeline.evaluation.store import list_runs, load_config, load_run
 from pipeline.models.checkpoints import checkpoint_name, get_column, list_checkpoints
 from pipeline.models.families import Family, get_family
 from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError
-from pipeline.scoring.execution.suite import DATASETS
+from pipeline.scoring.execution.suites.suite import DATASETS
 from pipeline.settings import Settings
 from training.jobs.admission import evaluated_column
 from training.jobs.arguments import (

@@ -29,9 +29,7 @@ class TimeEstimate:
 
 def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> TimeEstimate:
     """From past jobs of the same kind and family here, else from a rough figure, else unknown."""
-    past = [job for job in runner.list(("succeeded",)) if _alike(job, kind, arguments, runner.backend.name)][
-        :5
-    ]
+    past = [job for job in runner.list(("succeeded",)) if _is_comparable(job, kind, arguments, runner)][:5]
     paces = [pace for job in past if (pace := _pace(runner, job)) is not None]
     amount = units(runner.settings, kind, arguments)
     if paces:
@@ -69,9 +67,11 @@ def units(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> int:
     )
 
 
-def _alike(job: Job, kind: str, arguments: Mapping[str, Any], backend: str) -> bool:
+def _is_comparable(job: Job, kind: str, arguments: Mapping[str, Any], runner: Runner) -> bool:
     same = [name for name in ("family", "judge", "backend") if name in arguments]
-    whole = job.attempt == 1 and job.backend == backend  # a resumed job did only a part of its work
+    whole = (
+        job.attempt == 1 and job.backend == runner.backend.name
+    )  # a resumed job did only a part of its work
     return whole and job.kind == kind and all(job.arguments.get(n) == arguments[n] for n in same)
 
 

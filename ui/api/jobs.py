@@ -9,11 +9,11 @@ from typing import Any, Literal, TypedDict
 
 import gradio as gr
 
-from pipeline.commands import command_text
+from pipeline.command_line.commands import command_text
+from pipeline.command_line.signature import Parameter, job_parameters, summary
 from pipeline.schema import FieldError
 from training.jobs import Job, JobState, Runner
 from training.jobs.admission import require_launch
-from training.jobs.signature import Parameter, job_parameters, summary
 from ui.api.endpoint import convert, endpoint, publish
 
 _SUBMISSIONS = {"finetune": "submit_finetune", "evaluate": "submit_evaluation", "sweep": "submit_sweep"}

@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
+from pipeline.command_line.signature import Parameter, Verb, job_parameters
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import DEFAULT_FAMILY, get_family, load_families
 from pipeline.schema import VARIANTS, FieldError, LabError
 from pipeline.settings import Settings
-from training.jobs.signature import Parameter, Verb, job_parameters
 from ui.callbacks import QUIET, in_form_words
 
 _FIRST = {

@@ -11,7 +11,7 @@ import gradio as gr
 
 from training.jobs import Job, RecordsError, Runner
 from training.jobs.admission import jobs_are_on
-from ui.jobs import html as jobs_view
+from ui.jobs import job_html
 from ui.jobs import sweep_grid as jobs_sweep
 from ui.jobs.curve import Curve, curve_of, plot
 from ui.markup import escape
@@ -105,23 +105,23 @@ def redraw(runner: Runner, opened: str, drawn: Drawn | None = None) -> list[Any]
         every = runner.list()
     except RecordsError as error:
         return [f'<p class="problem" role="status">{escape(error)}</p>', *empty]
-    top = jobs_view.in_order([job for job in every if job.sweep is None])
+    top = job_html.in_order([job for job in every if job.sweep is None])
     shown = next((job for job in every if job.id == opened), top[0] if top else None)
     if shown is None:
-        return [jobs_view.queue([], "", now), *empty]
+        return [job_html.queue([], "", now), *empty]
     curve = curve_of(runner.progress(shown.id))
     current = (shown.id, curve)
     members = [job for job in reversed(every) if job.sweep == shown.id]
     log = runner.logs(shown.id) if shown.kind != "sweep" else ""
     can = possible(runner, shown)
     return [
-        jobs_view.queue(top[:_MOST_ROWS], shown.sweep or shown.id, now),
+        job_html.queue(top[:_MOST_ROWS], shown.sweep or shown.id, now),
         shown.id,
         gr.Column(visible=True),
-        jobs_view.head(shown, now, _hint(shown, can)),
+        job_html.head(shown, now, _hint(shown, can)),
         gr.skip() if current == drawn else plot(curve),
         current,
-        jobs_view.body(shown, curve, _where(runner, shown), jobs_sweep.grid(members, now) if members else ""),
+        job_html.body(shown, curve, _where(runner, shown), jobs_sweep.grid(members, now) if members else ""),
         gr.Textbox(log, visible=bool(log)),
         *(gr.Button(visible=can[key]) for key in _BUTTONS),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pipeline.command_line.signature import command
 from pipeline.evaluation.tasks import task_from_sample
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, counted
@@ -15,10 +16,9 @@ from training.jobs import Runner, duration
 from training.jobs.admission import trained_checkpoint
 from training.jobs.arguments import judge_config
 from training.jobs.gpus import gpu_memory_in_use, visible_gpus
-from training.jobs.signature import command
 from training.jobs.sweep_plan import Step, evaluated, plan_sweep
 from training.jobs.time_estimate import TimeEstimate, estimate, estimate_steps, units
-from ui.jobs import html as jobs_view
+from ui.jobs import job_html
 from ui.jobs.forms import labelled
 from ui.lab import Lab
 from ui.markup import escape
@@ -53,7 +53,7 @@ def _preview(
     lines = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
     warnings = [*_there_already(lab.settings, kind, arguments), *_about_gpus(runner, steps)]
     lines += "".join(f'<p class="note warning">{escape(warning)}</p>' for warning in warnings)
-    return jobs_view.command(command(runner.verb(kind), arguments)) + lines
+    return job_html.command(command(runner.verb(kind), arguments)) + lines
 
 
 def _plan_in_words(steps: list[Step]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.schema import VARIANTS, PromptVariant
 from training.jobs import Job
-from ui.jobs import html as jobs_view
+from ui.jobs import job_html
 from ui.labels import size_text
 from ui.markup import escape
 
@@ -31,7 +31,7 @@ def grid(members: Sequence[Job], now: float) -> str:
     table = f'<table class="sweep"><thead><tr><th scope="col">Samples</th>{heads}</tr></thead>{rows}</table>'
     note = '<p class="note">F is a fine-tune, E its evaluation. Press one to open it.</p>'
     loud = [job for job in members if job.state not in ("queued", "succeeded")][:_MOST_ROWS]
-    return f'<div class="wide">{table}</div>{note}' + (jobs_view.queue(loud, "", now) if loud else "")
+    return f'<div class="wide">{table}</div>{note}' + (job_html.queue(loud, "", now) if loud else "")
 
 
 def _size(job: Job) -> str:
@@ -52,7 +52,7 @@ def _seed(job: Job) -> int:
 
 def _mark(job: Job) -> str:
     share = f" {job.progress:.0%}" if job.state == "running" else ""
-    told = escape(f"{jobs_view.title(job)}: {job.state}{share}. {job.reason or ''}".strip())
+    told = escape(f"{job_html.title(job)}: {job.state}{share}. {job.reason or ''}".strip())
     return (
         f'<button type="button" class="state {escape(job.state)}" data-id="{escape(job.id)}" title="{told}" '
         f'aria-label="{told}"><span class="dot"></span>{_LETTERS.get(job.kind, "")}</button>'

@@ -19,7 +19,7 @@ from ui import numbers
 from ui.labels import column_label, setup_label
 from ui.markup import escape
 from ui.numbers import NONE, decimal
-from ui.results import html
+from ui.results import table_html
 from ui.results.sentences import listed
 
 _MOST_CASES = 25
@@ -59,7 +59,7 @@ def agreement(setup: Setup, found: AgainstExecution | None, setups: Iterable[Set
         f'<th scope="colgroup" colspan="2">Over all attempts</th></tr><tr>{figures}{figures}</tr>'
     )
     rows = "".join(_metric_row(each) for each in found.metrics)
-    table = html.table(f"Held against {found.execution}", head, rows, "figures agreement")
+    table = table_html.table(f"Held against {found.execution}", head, rows, "figures agreement")
     units = {"": "samples", "file": "files", "repository": "repositories"}[found.together]
     return f'{said}{table}<p class="note">{escape(_MEANING)}{units}.</p>{_judges(found.metrics)}'
 
@@ -121,9 +121,9 @@ def _judges(metrics: Iterable[MetricAgreement]) -> str:
         rows += f'<tr><th scope="row">{escape(each.metric.name)}</th>{cells}</tr>'
     if not rows:
         return ""
-    heads = html.heads(("Judge", "Accuracy", "False correct", "False incorrect", "Cohen's κ"))
+    heads = table_html.heads(("Judge", "Accuracy", "False correct", "False incorrect", "Cohen's κ"))
     return (
-        html.table("Verdicts held against the tests", heads, rows, "figures agreement")
+        table_html.table("Verdicts held against the tests", heads, rows, "figures agreement")
         + f'<p class="note">{_JUDGED}</p>'
     )
 
@@ -148,8 +148,8 @@ def cases(setup: Setup, table: pd.DataFrame, metric: str) -> str:
         parts.append(f"<h3>{escape(title)}: {counted(len(found), 'attempt')}{first}</h3>")
         rows = "".join(_case(setup, row, metric) for row in found.head(_MOST_CASES).itertuples())
         if rows:
-            heads = html.heads(("Sample", "Checkpoint", metric, "Rank", "What the tests say"))
-            parts.append(html.tall(title, heads, rows, "left"))
+            heads = table_html.heads(("Sample", "Checkpoint", metric, "Rank", "What the tests say"))
+            parts.append(table_html.tall(title, heads, rows, "left"))
     return "".join(parts)
 
 
@@ -165,7 +165,7 @@ def _case(setup: Setup, row: Any, metric: str) -> str:
     )
     body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
     place = f'data-id="{escape(row.sample)}" data-run="{escape(row.run)}"'
-    return f"<tr {place}>{html.opener(row.sample)}{body}</tr>"
+    return f"<tr {place}>{table_html.opener(row.sample)}{body}</tr>"
 
 
 def _nothing_executed(setup: Setup, setups: Iterable[Setup]) -> str:
@@ -194,11 +194,11 @@ def passes(found: Sequence[PassAtK]) -> str:
         cells = [_figure(estimate) for estimate in each.estimates] + [NONE] * (most - len(each.estimates))
         body = "".join(f"<td>{cell}</td>" for cell in (f"{each.samples:,}", *cells))
         rows += f'<tr><th scope="row">{escape(column_label(each.column))}</th>{body}</tr>'
-    heads = html.heads(("Checkpoint", "Samples", *(f"pass@{k}" for k in range(1, most + 1))))
+    heads = table_html.heads(("Checkpoint", "Samples", *(f"pass@{k}" for k in range(1, most + 1))))
     seeds = listed([f"{seed}" for seed in sorted({seed for each in found for seed in each.seeds})])
     note = (
         f"From runs that differ only in the seed of the sampling ({seeds}): the chance that at least one of "
         "k answers passes, with 95% intervals."
     )
-    table = html.table("Several answers to each sample", heads, rows, "figures agreement")
+    table = table_html.table("Several answers to each sample", heads, rows, "figures agreement")
     return f'{table}<p class="note">{escape(note)}</p>'

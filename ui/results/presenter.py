@@ -81,7 +81,7 @@ class Presenter:
         was, metric = metric, metric if metric in metrics else metrics[0]
         excluded = self._excluded(setup, left_out)
         analysis = self.runs.analysis(setup, metric, excluded)
-        alike = [each for each in self.published if metric.startswith(each.like)]
+        comparable = [each for each in self.published if metric.startswith(each.like)]
         second = second if second in metrics and second != metric else _other_kind(metric, metrics)
         if metric != was or threshold is None:
             threshold = by_sample.default_threshold(metric)
@@ -95,10 +95,10 @@ class Presenter:
             "empty": gr.HTML(visible=False),
             "body": gr.Column(visible=True),
             "headline": tables.answers(analysis),
-            "curve": charts.curve(analysis, alike),
+            "curve": charts.curve(analysis, comparable),
             "published": gr.Plot(
-                None if alike else charts.reported_curve(self.published),
-                visible=not alike,
+                None if comparable else charts.reported_curve(self.published),
+                visible=not comparable,
             ),
             "table": tables.curve(analysis),
             "explanation": tables.explanation(analysis),

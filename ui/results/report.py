@@ -80,8 +80,8 @@ def html(
 
 def _section(analysis: Analysis, published: Sequence[Reported], excluded: Collection[str]) -> str:
     metric = analysis.metric.name
-    alike = [each for each in published if metric.startswith(each.like)]
-    chart = charts.curve(analysis, alike).to_html(
+    comparable = [each for each in published if metric.startswith(each.like)]
+    chart = charts.curve(analysis, comparable).to_html(
         full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True}
     )
     matrix = samples.sample_matrix(analysis.setup, metric, excluded=excluded)

@@ -16,7 +16,7 @@ from ui import numbers
 from ui.labels import column_label, sampling_label, size_label
 from ui.markup import escape
 from ui.numbers import mean_score, p_value
-from ui.results import html, sentences
+from ui.results import sentences, table_html
 from ui.results.export import curve_table
 from ui.results.findings import effect_of, effect_sentences
 
@@ -67,20 +67,21 @@ def explanation(analysis: Analysis) -> str:
     for variant in analysis.trained_variants:
         steps = [sentences.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
         steps.append(sentences.fit_sentence(analysis, variant))
-        parts.append(f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{html.bullets(steps)}")
-    if analysis.noise:
         parts.append(
-            f"<h3>Training noise and evaluation noise</h3>{html.bullets(sentences.noise_sentences(analysis))}"
+            f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{table_html.bullets(steps)}"
         )
+    if analysis.noise:
+        noise = table_html.bullets(sentences.noise_sentences(analysis))
+        parts.append(f"<h3>Training noise and evaluation noise</h3>{noise}")
     caveats = sentences.caveats(analysis)
     if caveats:
-        parts.append(f"<h3>Notes on these figures</h3>{html.bullets(caveats)}")
+        parts.append(f"<h3>Notes on these figures</h3>{table_html.bullets(caveats)}")
     return "".join(parts)
 
 
 def curve(analysis: Analysis) -> str:
     """The points as a table, and what its columns mean."""
-    table = html.frame(curve_table(analysis), "Score by training-set size", row_headers=2)
+    table = table_html.frame(curve_table(analysis), "Score by training-set size", row_headers=2)
     return f'{table}<p class="note">{escape(_COLUMNS)}</p>'
 
 
@@ -111,7 +112,7 @@ def _pairs_across(pairs: Sequence[Pair], analysis: Analysis) -> str:
         for pair in pairs
     )
     head = f'<tr><th scope="col">Training samples</th><th scope="col">{escape(against)}</th></tr>'
-    return html.table(f"{second.capitalize()} against {first} prompt", head, rows, "matrix")
+    return table_html.table(f"{second.capitalize()} against {first} prompt", head, rows, "matrix")
 
 
 def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
@@ -131,7 +132,7 @@ def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
             for column in names[1:]
         )
         rows += f'<tr><th scope="row">{escape(row)}</th>{"".join(cells)}</tr>'
-    return html.table(f"{variant.capitalize()} prompt", f"<tr><td></td>{head}</tr>", rows, "matrix")
+    return table_html.table(f"{variant.capitalize()} prompt", f"<tr><td></td>{head}</tr>", rows, "matrix")
 
 
 def _pair_cell(pair: Pair, analysis: Analysis) -> str:
@@ -179,7 +180,7 @@ def sample_matrix(
         _sample_row(sample, runs, matrix, metric, sample == opened) for sample in shown[:MOST_ROWS]
     )
     head = f'<tr><th scope="col">Sample</th>{heads}</tr>'
-    return f'<p class="note">{escape(note)}</p>{html.tall(f"Samples, {kind}", head, rows)}'
+    return f'<p class="note">{escape(note)}</p>{table_html.tall(f"Samples, {kind}", head, rows)}'
 
 
 def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: str, is_open: bool) -> str:
@@ -196,7 +197,7 @@ def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: 
             kind = {1.0: "up", -1.0: "down"}.get(state, "even")
             text = {"up": "▲ ", "down": "▼ "}.get(kind, "") + mean_score(score, known)
         cells += f'<td class="{kind}" data-run="{escape(run.config.id)}">{text}</td>'
-    return f'<tr data-id="{escape(sample)}"{current}>{html.opener(sample)}{cells}</tr>'
+    return f'<tr data-id="{escape(sample)}"{current}>{table_html.opener(sample)}{cells}</tr>'
 
 
 def _short(config: RunConfig) -> str:
@@ -223,9 +224,9 @@ def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, mos
         )
         body = "".join(f"<td>{cell}</td>" for cell in cells)
         place = f'data-id="{escape(row.sample)}" data-run="{escape(row.run)}"'
-        rows += f"<tr {place}>{html.opener(row.sample)}{body}</tr>"
+        rows += f"<tr {place}>{table_html.opener(row.sample)}{body}</tr>"
     names = ("Sample", "Checkpoint", first, second, f"Rank by {first}", f"Rank by {second}", "Gap")
-    return html.tall("Where the two metrics disagree most", html.heads(names), rows, "left")
+    return table_html.tall("Where the two metrics disagree most", table_html.heads(names), rows, "left")
 
 
 def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collection[str] = ()) -> str:
@@ -264,7 +265,7 @@ def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collectio
         "Created (UTC)",
     )
     problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
-    return problems + html.tall("Runs", html.heads(names), rows, "left")
+    return problems + table_html.tall("Runs", table_html.heads(names), rows, "left")
 
 
 def place_of(config: RunConfig) -> str:

@@ -153,7 +153,9 @@ class Executor:
         if spec.check:
             result = run_check(self.sandbox, code, spec)
         else:
-            result = compare(self._references[spec.sample_id], run_calls(self.sandbox, code, spec), spec)
+            result = compare_outcomes(
+                self._references[spec.sample_id], run_calls(self.sandbox, code, spec), spec
+            )
         return replace(result, flags=flags(code, spec), seconds=time.monotonic() - start)
 
 
@@ -212,7 +214,7 @@ def _outcome(told: Any) -> Outcome:
     )
 
 
-def compare(expected: CallOutcomes, got: CallOutcomes, spec: TestSpec) -> ExecutionResult:
+def compare_outcomes(expected: CallOutcomes, got: CallOutcomes, spec: TestSpec) -> ExecutionResult:
     """Hold a candidate's outcomes against the reference's."""
     if expected.stopped or len(expected.outcomes) != len(spec.calls):
         return ExecutionResult("unscored", f"The reference does not run here: {expected.stopped}.")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 Suite = Literal["packages", "metrics", "humaneval"]
 
@@ -98,13 +97,3 @@ class TestSpec:
     def name(self) -> str:
         """What the code under test must define: the last part of ``entry``."""
         return self.entry.rpartition(".")[2]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The spec as JSON data."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TestSpec:
-        """The spec that ``to_dict`` wrote, also after a round trip through JSON."""
-        calls = tuple(Call(c["inputs"], c["expression"], tuple(c["watched"])) for c in data["calls"])
-        return replace(cls(**data), calls=calls)

@@ -49,7 +49,7 @@ def load_rows(settings: Settings, suite: PackageSuite) -> list[tuple[Sample, Tes
     Raises:
         LabError: a package is missing, or none of the references is the one that the calls were made for.
     """
-    stored = {sample["id"]: sample for sample in read_record(settings, suite)["samples"]}
+    stored = {sample["id"]: sample for sample in read_suite(settings, suite)["samples"]}
     rows = suite_rows(settings, suite)
     found = [rows[at] for at, sample_id in enumerate(rows.ids) if sample_id in stored]
     same = [sample for sample in found if digest(sample.function) == stored[sample.id]["reference"]]
@@ -65,7 +65,7 @@ def load_rows(settings: Settings, suite: PackageSuite) -> list[tuple[Sample, Tes
     return [(sample, make_spec(sample, suite, _calls(stored[sample.id]))) for sample in same]
 
 
-def read_record(settings: Settings, suite: PackageSuite) -> dict[str, Any]:
+def read_suite(settings: Settings, suite: PackageSuite) -> dict[str, Any]:
     """What a build stored: ``samples``, ``funnel``, ``versions``, ``contamination``, ``mutants``."""
     record: dict[str, Any] = json.loads(gzip.decompress(record_path(settings, suite).read_bytes()))
     return record

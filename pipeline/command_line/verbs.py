@@ -15,10 +15,10 @@ from typing import Any
 
 import tyro
 
+from pipeline.command_line.signature import Verb, module_name, validate
 from pipeline.network import prepare_environment
 from pipeline.schema import FieldError, LabError
 from pipeline.sendable import MEASURED_DIGITS, sendable
-from training.jobs.signature import Verb, module_name, validate
 
 _STYLE = (tyro.conf.FlagCreatePairsOff,)  # --resume, and no --no-resume
 _Call = tuple[Verb, dict[str, Any]]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.commands import command_text
+from pipeline.command_line.commands import command_text
 from pipeline.schema import DEFAULT_SEED, counted
 from pipeline.scoring import metric_of
 from training.jobs import Job, duration

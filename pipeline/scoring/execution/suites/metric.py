@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.schema import Attempt, LabError, Score, Task
 from pipeline.scoring.execution.run import ExecutionResult, Executor, sandbox_for
 from pipeline.scoring.execution.spec import EXECUTION, Suite, TestSpec
-from pipeline.scoring.execution.suite import DATASETS, TestSuite, load_suite
+from pipeline.scoring.execution.suites.suite import DATASETS, TestSuite, load_suite
 from pipeline.settings import Settings
 
 _WRONG_CALLS_KEPT = 5

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 
 from pipeline.data.dataset import Dataset, LazySamples
 from pipeline.schema import Sample
-from pipeline.scoring.execution.humaneval import load_humaneval
 from pipeline.scoring.execution.spec import Suite, TestSpec
-from pipeline.scoring.execution.suites.load import funnel_note, load_rows, read_record
+from pipeline.scoring.execution.suites.humaneval import load_humaneval
+from pipeline.scoring.execution.suites.load import funnel_note, load_rows, read_suite
 from pipeline.settings import Settings
 
 DATASETS: dict[str, Suite] = {
@@ -47,11 +47,11 @@ def load_suite(settings: Settings, name: Suite) -> TestSuite:
     """
     if name == "humaneval":
         return _suite(name, load_humaneval(), ())
-    return _suite(name, load_rows(settings, name), (funnel_note(read_record(settings, name)),))
+    return _suite(name, load_rows(settings, name), (funnel_note(read_suite(settings, name)),))
 
 
 def _suite(name: Suite, rows: Sequence[tuple[Sample, TestSpec]], notes: tuple[str, ...]) -> TestSuite:
-    content = [[asdict(sample), spec.to_dict()] for sample, spec in rows]
+    content = [[asdict(sample), asdict(spec)] for sample, spec in rows]
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     samples = [sample for sample, _ in rows]
     test = LazySamples(

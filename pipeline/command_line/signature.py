@@ -13,7 +13,7 @@ from annotated_types import Interval
 from docstring_parser import DocstringStyle, parse
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.commands import module_command
+from pipeline.command_line.commands import module_command
 from pipeline.schema import FieldError, quoted
 
 Verb = Callable[..., dict[str, Any]]
@@ -139,7 +139,7 @@ def command(verb: Verb, arguments: Mapping[str, Any]) -> list[str]:
 def module_name(verb: Verb) -> str:
     """Name of the verb's module, also where that runs as ``__main__``."""
     spec = sys.modules[verb.__module__].__spec__
-    return spec.name if spec else verb.__module__
+    return (spec.name if spec else verb.__module__).removesuffix(".__main__")
 
 
 def _parameter(parameter: inspect.Parameter, hint: Any, text: str) -> Parameter:

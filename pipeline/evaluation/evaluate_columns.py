@@ -31,9 +31,9 @@ from pipeline.schema import (
     counted,
 )
 from pipeline.scoring import Scorer, offline_scorers
-from pipeline.scoring.execution.scorer import Execution
 from pipeline.scoring.execution.spec import Suite
-from pipeline.scoring.execution.suite import load_suite
+from pipeline.scoring.execution.suites.metric import Execution
+from pipeline.scoring.execution.suites.suite import load_suite
 from pipeline.scoring.judge.client import JudgeClient
 from pipeline.scoring.judge.codejudge import CodeJudge, estimate_cost
 from pipeline.scoring.judge.config import JudgeConfig

@@ -1,0 +1,1 @@
+"""Command lines: ``verbs`` reads a verb's by its signature, ``commands`` writes that of a call."""

@@ -1,0 +1,1 @@
+"""The command ``python -m pipeline.corpus``; the dataset itself is in ``pipeline.data.packages``."""
