@@ -7,10 +7,9 @@ where an interval fails. All other settings are simulated, with the functions th
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
-from collections.abc import Sequence
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.analysis.agreement import MIN_EACH
+from pipeline.command_line.commands import command_text
+from pipeline.command_line.signature import command
+from pipeline.command_line.verbs import run_verb
 from pipeline.settings import ASSETS
 from pipeline.stats.association import associate, auc, auc_difference, count_pairs
 from pipeline.stats.intervals import (
@@ -45,30 +47,37 @@ SIMILARITY = (0.1, 0.3)
 """Correlation of two samples of one repository."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run all experiments, and print and write the results as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m maintenance.coverage_study", description=__doc__)
-    parser.add_argument("--experiments", type=int, default=20_000, help="A/A experiments (default: 20000)")
-    parser.add_argument("--coverage", type=int, default=4_000, help="intervals per setting (default: 4000)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=ASSETS / "studies" / "coverage.json")
-    arguments = parser.parse_args(argv)
-    results = study(arguments.experiments, arguments.coverage, arguments.seed)
+def coverage_study(
+    experiments: int = 20_000,
+    coverage: int = 4_000,
+    seed: int = 0,
+    output: Path = ASSETS / "studies" / "coverage.json",
+) -> dict[str, Any]:
+    """Run all experiments, and write the results as JSON.
+
+    Args:
+        experiments: A/A experiments
+        coverage: intervals per setting
+        seed: of the simulated scores
+        output: file for the results
+
+    Returns:
+        What was written.
+    """
+    arguments = {"experiments": experiments, "coverage": coverage, "seed": seed}
     record = {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python -m maintenance.coverage_study --experiments {arguments.experiments} "
-        f"--coverage {arguments.coverage} --seed {arguments.seed}",
+        "command": command_text(command(coverage_study, arguments)),
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
             "scipy": scipy.__version__,
         },
-        **results,
+        **study(experiments, coverage, seed),
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(record))
-    return 0
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return record
 
 
 def study(experiments: int, coverage: int, seed: int = 0) -> dict[str, Any]:
@@ -93,22 +102,37 @@ def _clustered() -> list[tuple[int, int, float]]:
 
 def exact_coverage(n: int) -> dict[str, Any]:
     """Coverage of Wilson's interval, at 19 rates and at every one from .05 to .95, and of what others do."""
-    from statsmodels.stats.proportion import proportion_confint
-
     successes, every = np.arange(n + 1), np.linspace(0.05, 0.95, 9_001)
     wilsons = wilson(successes / n, n)
-    names = {"Clopper-Pearson": "beta", "Agresti-Coull": "agresti_coull", "Jeffreys": "jeffreys"}
-    others = {
-        name: Interval(*proportion_confint(successes, n, method=method)) for name, method in names.items()
-    }
     return {
         "n": n,
         "method": "Wilson",
         **_summary(RATES, _exact(wilsons, n, RATES)),
         "every rate": _summary(every, _exact(wilsons, n, every), share=True),
         "others, every rate": {
-            name: _summary(every, _exact(limits, n, every), share=True) for name, limits in others.items()
+            name: _summary(every, _exact(limits, n, every), share=True)
+            for name, limits in other_intervals(successes, n).items()
         },
+    }
+
+
+def other_intervals(successes: NDArray[Any], n: int) -> dict[str, Interval]:
+    """95% intervals of rates as Brown, Cai and DasGupta (2001) compare them, by name.
+
+    Args:
+        successes: of ``n`` trials.
+        n: the trials.
+    """
+    failures, tail = n - successes, ALPHA / 2
+    z = stats.norm.isf(tail)
+    center = (successes + z**2 / 2) / (n + z**2)
+    half = z * np.sqrt(center * (1 - center) / (n + z**2))
+    exact_low = stats.beta.ppf(tail, np.maximum(successes, 1), failures + 1)
+    exact_high = stats.beta.isf(tail, successes + 1, np.maximum(failures, 1))
+    return {
+        "Clopper-Pearson": Interval(np.where(successes, exact_low, 0), np.where(failures, exact_high, 1)),
+        "Agresti-Coull": Interval(np.maximum(center - half, 0), np.minimum(center + half, 1)),
+        "Jeffreys": Interval(*stats.beta.interval(1 - ALPHA, successes + 0.5, failures + 0.5)),
     }
 
 
@@ -357,4 +381,4 @@ def _round(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(run_verb(coverage_study))

@@ -6,15 +6,15 @@ to ``assets/``.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maintenance.figures import figure
 from pipeline.analysis import Analysis, Point, Setup
 from pipeline.analysis.run_cache import RunCache
+from pipeline.command_line.verbs import run_verb
 from pipeline.models.families import Family, get_family
 from pipeline.schema import TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant
 from pipeline.scoring.encoder import KINDS
@@ -37,36 +37,46 @@ START, END = "<!-- results:start -->", "<!-- results:end -->"
 _ROOT = ASSETS.parent
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write tables and figures; the README stays as it is where something is missing."""
-    parser = argparse.ArgumentParser(prog="python -m maintenance.readme_section", description=__doc__)
-    parser.add_argument("--family", action="append", help="may be given several times (default: all)")
-    parser.add_argument("--metric", action="append", help="may be given several times (default: three)")
-    parser.add_argument("--readme", type=Path, default=_ROOT / "README.md")
-    parser.add_argument("--figures", type=Path, default=ASSETS, help="folder")
-    arguments = parser.parse_args(argv)
-    families = arguments.family or FAMILIES
-    try:
-        before, after = _around_marks(arguments.readme)
-        settings = Settings.from_env()
-        setups = (cache := RunCache(settings)).setups()
-        parts = []
-        for family in (get_family(settings, name) for name in families):
-            own = [setup for setup in setups if setup.family == family.name]
-            if not own:
-                raise LabError(f"No run of {family.name} is stored yet.")
-            setup = next((each for each in own if each.dataset not in DATASETS), own[0])
-            analyses = [cache.analysis(setup, metric) for metric in arguments.metric or _metrics(setup)]
-            draw(analyses, arguments.figures / f"results-{family.name}.svg")
-            suites = [each for each in own if each.dataset in DATASETS and not each.decoding.temperature]
-            parts.append(section(family, analyses, _executed(cache, suites)))
-        text = "\n\n".join(parts)
-        arguments.readme.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{arguments.readme} holds the results of {listed(list(families))}.")
-    return 0
+def readme_section(
+    family: str = ",".join(FAMILIES),
+    metric: str | None = None,
+    readme: Path = _ROOT / "README.md",
+    figures: Path = ASSETS,
+) -> dict[str, Any]:
+    """Write the README's results; it stays as it is if something is missing.
+
+    Args:
+        family: families, separated by commas
+        metric: metrics, separated by semicolons; three of each set-up if none is named
+        readme: the file with the two marks
+        figures: folder for the figures
+
+    Returns:
+        The README's path and the families.
+
+    Raises:
+        LabError: the README has no marks, or a family has no runs.
+    """
+    before, after = _around_marks(readme)
+    settings, families = Settings.from_env(), family.split(",")
+    cache = RunCache(settings)
+    metrics = metric.split(";") if metric else None
+    parts = [_family_part(cache, get_family(settings, name), metrics, figures) for name in families]
+    text = "\n\n".join(parts)
+    readme.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+    return {"readme": str(readme), "families": families}
+
+
+def _family_part(cache: RunCache, family: Family, metrics: Sequence[str] | None, figures: Path) -> str:
+    """A family's section; draws its figure."""
+    own = [setup for setup in cache.setups() if setup.family == family.name]
+    if not own:
+        raise LabError(f"No run of {family.name} is stored yet.")
+    setup = next((each for each in own if each.dataset not in DATASETS), own[0])
+    analyses = [cache.analysis(setup, name) for name in metrics or _metrics(setup)]
+    draw(analyses, figures / f"results-{family.name}.svg")
+    suites = [each for each in own if each.dataset in DATASETS and not each.decoding.temperature]
+    return section(family, analyses, _executed(cache, suites))
 
 
 def _executed(cache: RunCache, suites: Sequence[Setup]) -> list[Analysis]:
@@ -189,4 +199,4 @@ def _panel(panel: Axes, analysis: Analysis) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(run_verb(readme_section))

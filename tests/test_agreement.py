@@ -385,7 +385,7 @@ def test_execution_leads_its_set_up_and_the_readme(own, rng, tmp_path, monkeypat
     assert Presenter(own).show("", "")["metric"].value == EXECUTION
     text = tmp_path / "README.md"
     text.write_text(f"{readme.START}{readme.END}")
-    assert readme.main(["--family", "smollm2-135m", "--readme", str(text), "--figures", str(tmp_path)]) == 0
+    readme.readme_section("smollm2-135m", readme=text, figures=tmp_path)
     assert f"| training samples | {EXECUTION} ↑ | {BITS} ↓ | {BERT} ↑ |" in text.read_text()
 
 

@@ -16,7 +16,7 @@ import datasets
 import pytest
 import torch
 
-from pipeline.command_line import verbs as cli
+from pipeline.command_line.verbs import run_verb
 from pipeline.data.arxivdl import load_arxivdl
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.evaluate_columns import EvaluationPlan, evaluate_columns, summarize
@@ -79,7 +79,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
 
         for name, value in {**judge, "RCL_DATA_DIR": str(fresh_short.data_dir)}.items():
             monkeypatch.setenv(name, value)
-        assert cli.run_verb(verb, [*task, "--resume"]) == 0
+        assert run_verb(verb, [*task, "--resume"]) == 0
         printed = "".join(capsys.readouterr())
         result = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))
         after = load_run(folder)

@@ -188,17 +188,12 @@ def test_an_export_does_not_write_over_another_visitors(presenter, setup):
 # The README
 
 
-def readme_arguments(readme_file: Path) -> list[str]:
-    figures = str(readme_file.parent)
-    return ["--family", "smollm2-135m", "--readme", str(readme_file), "--figures", figures]
-
-
-def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monkeypatch, capsys):
+def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monkeypatch):
     monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
     text, figure = tmp_path / "README.md", tmp_path / "results-smollm2-135m.svg"
     text.write_text(f"before\n{readme.START}\nwhat was\n{readme.END}\nafter\n")
-    arguments = [*readme_arguments(text), "--metric", CHRF, "--metric", JUDGE]
-    assert readme.main(arguments) == 0
+    metrics = f"{CHRF};{JUDGE}"
+    readme.readme_section("smollm2-135m", metrics, text, tmp_path)
     written = text.read_text()
     assert written.startswith("before\n")
     assert written.endswith("after\n")
@@ -212,7 +207,7 @@ def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monke
     assert "From baseline to 5,000 samples chrF (+" in written
     assert "<svg" in figure.read_text()
     first = figure.read_bytes()
-    assert readme.main(arguments) == 0
+    readme.readme_section("smollm2-135m", metrics, text, tmp_path)
     assert (text.read_text(), figure.read_bytes()) == (written, first)
 
 
@@ -220,20 +215,20 @@ def test_the_readme_shows_three_metrics_unless_told_otherwise(own, tmp_path, mon
     monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
     text = tmp_path / "README.md"
     text.write_text(f"{readme.START}{readme.END}")
-    assert readme.main(readme_arguments(text)) == 0
+    readme.readme_section("smollm2-135m", readme=text, figures=tmp_path)
     assert f"| training samples | {BITS} ↓ | {BERT} ↑ | {CHRF} ↑ |" in text.read_text()
 
 
-def test_a_readme_without_marks_is_left_alone(own, tmp_path, monkeypatch, capsys):
+def test_a_readme_without_marks_is_left_alone(own, tmp_path, monkeypatch):
     monkeypatch.setattr("maintenance.readme_section.Settings.from_env", lambda: own)
     text = tmp_path / "README.md"
     text.write_text("nothing here")
-    assert readme.main(readme_arguments(text)) == 1
+    with pytest.raises(LabError, match="results:start"):
+        readme.readme_section("smollm2-135m", readme=text, figures=tmp_path)
     assert text.read_text() == "nothing here"
-    assert "results:start" in capsys.readouterr().err
 
 
-def test_a_set_up_that_is_gone_gives_way_to_the_first_there_is(presenter, setup):
+def test_the_first_set_up_is_shown_in_place_of_one_that_is_gone(presenter, setup):
     shown = presenter.show("gone", "gone", "")
     assert shown["setup"].value == setup.key
     assert shown["metric"].value == setup.metrics[0]

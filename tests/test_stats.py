@@ -11,6 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from maintenance import coverage_study as simulate
 from pipeline import stats
+from pipeline.command_line.verbs import run_verb
 
 
 @pytest.fixture
@@ -24,6 +25,16 @@ def test_wilson_equals_statsmodels(n):
     low, high = stats.wilson(successes / n, n)
     theirs = proportion_confint(successes, n, method="wilson")
     np.testing.assert_allclose([low, high], np.clip(theirs, 0, 1), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("Clopper-Pearson", "beta"), ("Agresti-Coull", "agresti_coull"), ("Jeffreys", "jeffreys")],
+)
+def test_the_intervals_of_the_study_equal_those_of_statsmodels(name, method):
+    successes = np.arange(51)
+    theirs = proportion_confint(successes, 50, method=method)
+    np.testing.assert_allclose(np.array(simulate.other_intervals(successes, 50)[name]), np.clip(theirs, 0, 1))
 
 
 def test_mcnemar_equals_scipy_and_statsmodels():
@@ -205,7 +216,7 @@ def test_the_command_writes_what_it_found_with_its_versions(tmp_path, capsys, mo
     monkeypatch.setattr(simulate, "RATES", (0.2, 0.5))
     output = tmp_path / "coverage.json"
     arguments = ["--experiments", "200", "--coverage", "20", "--output", str(output)]
-    assert simulate.main(arguments) == 0
+    assert run_verb(simulate.coverage_study, arguments) == 0
     found = json.loads(output.read_text())
     assert json.loads(capsys.readouterr().out) == found
     assert {"date", "command", "versions", "A/A"} <= found.keys()

@@ -6,7 +6,7 @@ import os
 import sys
 
 from maintenance.suites.assemble import build_suite
-from pipeline.command_line import verbs as cli
+from pipeline.command_line.verbs import run_verb
 
 _HASH_SEED = "1"  # candidates run with 0, so a reference that depends on it is found
 
@@ -19,4 +19,4 @@ if __name__ == "__main__":
             "OMP_NUM_THREADS": "1",
         }
         os.execv(sys.executable, [sys.executable, "-m", "maintenance.suites", *sys.argv[1:]])
-    sys.exit(cli.run_verb(build_suite))
+    sys.exit(run_verb(build_suite))
