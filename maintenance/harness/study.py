@@ -11,70 +11,20 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from maintenance.harness.reading import count_answers, count_faults, read_labels
 from maintenance.harness.rewrites import REWRITES, widened
 from maintenance.suites.mutants import REPORT, mutants, stubs
-from pipeline.json_files import parse_object
-from pipeline.schema import LabError, Progress
+from pipeline.schema import Progress
 from pipeline.scoring.execution.run import Executor, run_calls, sandbox_for
 from pipeline.scoring.execution.sandbox import Sandbox
-from pipeline.scoring.execution.spec import Suite, TestSpec
-from pipeline.scoring.execution.suites.suite import load_suite
-from pipeline.settings import ASSETS, Settings
+from pipeline.scoring.execution.spec import TestSpec
+from pipeline.settings import ASSETS
 from pipeline.stats.intervals import choose_clusters, rate_interval
-from pipeline.versions import package_versions
-from training.jobs.progress import Reporter
 
 STUDY = ASSETS / "studies" / "execution.json"
 _SEED = 3  # 1 and 2 chose and measured the suites' samples
-
-
-def study(
-    suites: str = "packages,metrics,humaneval", faults: int = 6, odd: Path | None = None
-) -> dict[str, Any]:
-    """Measure how often execution is wrong, and write ``assets/studies/execution.json``.
-
-    Args:
-        suites: separated by commas; the others keep what the study holds of them; none counts labels again
-        faults: for each sample
-        odd: file for the code that should have failed and passed, or the reverse, to read
-
-    Returns:
-        What was written.
-    """
-    settings, report = Settings.from_env(), Reporter()
-    known = parse_object(STUDY.read_bytes()) if STUDY.exists() else {}
-    measured = dict(known.get("suites", {}))
-    for name in suites.split(",") if suites != "none" else ():
-        suite = load_suite(settings, _suite(name))
-        measured[name], strange = measure(list(suite.specs.values()), faults, report)
-        measured[name]["fingerprint"] = suite.dataset.fingerprint
-        if odd:
-            with odd.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(each) + "\n" for each in strange)
-    answers, passing_faults = read_labels()
-    record = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python -m maintenance.harness --faults {faults}",
-        "versions": package_versions(),
-        "suites": measured,
-        "answers read": count_answers(answers),
-        "passing faults read, of which can be observed": count_faults(passing_faults),
-    }
-    STUDY.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return record
-
-
-def _suite(name: str) -> Suite:
-    match name:
-        case "packages" | "metrics" | "humaneval":
-            return name
-    raise LabError(f"There is no suite {name!r}.")
 
 
 def measure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import json
 import pkgutil
@@ -14,9 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from maintenance.suites.build import STEPS, Probe, probe_rows
+from maintenance.suites.build import STEPS, Probe
 from maintenance.suites.record import Recorder, Recording, run_examples
 from maintenance.suites.trial import Children, Trial
 from pipeline.data.overlap import THRESHOLD, measure_overlap
@@ -27,57 +24,16 @@ from pipeline.scoring.execution.run import run_calls
 from pipeline.scoring.execution.sandbox import Limits, Sandbox
 from pipeline.scoring.execution.spec import PRELOADED
 from pipeline.scoring.execution.suites.load import (
-    HELD_OUT,
     PackageSuite,
     digest,
     make_spec,
     record_path,
-    suite_rows,
 )
 from pipeline.scoring.execution.suites.place import load_module
 from pipeline.settings import Settings
 
 _ROWS_AT_ONCE = 60
-_PRELOADED: dict[PackageSuite, tuple[str, ...]] = {
-    "packages": (
-        "transformers.modeling_utils", "transformers.modeling_outputs", "transformers.image_transforms",
-        "transformers.tokenization_utils_base", "torch._dynamo", "torch.distributed.tensor",
-    ),
-    "metrics": (HELD_OUT,),
-}  # fmt: skip
 _SECONDS_TO_RECORD = 600
-
-
-def build_suite(
-    suite: PackageSuite, samples: int = 400, workers: int = 1, resume: bool = False
-) -> dict[str, Any]:
-    """Choose the samples and calls of a suite, and write them to assets/suites.
-
-    Args:
-        suite: which suite
-        samples: the most that are kept, the first ones in the dataset's order
-        workers: processes that work at the same time
-        resume: go on where the last build of the suite stopped
-
-    Returns:
-        The number of samples, and how many rows were left after each step.
-    """
-    settings = Settings.from_env()
-    torch.set_num_threads(1)
-    rows = suite_rows(settings, suite)
-    log = settings.data_dir / "suites" / f"{suite}.jsonl"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        log.unlink(missing_ok=True)
-    for name in _PRELOADED[suite]:
-        load_module(name)
-    recorded = record(list(rows)) if suite == "metrics" else {}
-    gc.collect()
-    gc.freeze()  # so that forks share the pages
-    probes = until_enough(
-        rows, samples, log, lambda part: confirm(suite, part, probe_rows(part, suite, recorded, workers))
-    )
-    return write_suite(settings, suite, rows, probes)
 
 
 def record(rows: Sequence[Sample]) -> Mapping[str, Recording]:
