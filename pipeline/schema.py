@@ -132,6 +132,11 @@ class SamplingParams:
     max_new_tokens: int = 256
     seed: int = DEFAULT_SEED
 
+    @property
+    def effective(self) -> SamplingParams:
+        """Itself without what has no effect: greedy decoding uses neither min-p nor the seed."""
+        return SamplingParams(0.0, 0.0, self.max_new_tokens) if self.temperature == 0 else self
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:

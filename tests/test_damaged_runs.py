@@ -365,6 +365,6 @@ def test_a_run_that_is_deleted_meanwhile_is_no_problem(
     gone = make_run(own, 200)
     listed = RunCache(own)
     shutil.rmtree(gone.path)
-    monkeypatch.setattr("pipeline.analysis.run_cache.list_runs", lambda _: [gone.path])
+    monkeypatch.setattr("pipeline.evaluation.stored.list_runs", lambda _: [gone.path])
     assert listed.runs() == []
     assert listed.problems() == []

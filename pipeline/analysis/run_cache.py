@@ -1,19 +1,15 @@
-"""The stored runs in memory; a run is read again only if its files have changed."""
+"""The stored runs in memory, with their set-ups and analyses."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.analysis.agreement import AgainstExecution, against_execution
 from pipeline.analysis.metric_analysis import Analysis, analyze
 from pipeline.analysis.passes import PassAtK, passes_at_k
 from pipeline.analysis.setups import Setup, find_setups
-from pipeline.evaluation.runs import Run
-from pipeline.evaluation.store import list_runs, load_run
-from pipeline.models.fingerprints import FileStates, file_states
+from pipeline.evaluation.stored import StoredRuns, stamp_of
 from pipeline.schema import LabError
 from pipeline.settings import Settings
 
@@ -21,26 +17,12 @@ _KEPT = 32
 _Found = TypeVar("_Found")
 
 
-class RunCache:
+class RunCache(StoredRuns):
     """Runs, set-ups and analyses of one installation; can be shared between threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._runs: dict[Path, tuple[FileStates, Run | str]] = {}
+        super().__init__(settings)
         self._kept: dict[tuple[object, ...], Any] = {}
-
-    def runs(self) -> list[Run]:
-        """Return all runs that can be read."""
-        return [run for run in self._read_all() if isinstance(run, Run)]
-
-    def problems(self) -> list[str]:
-        """Return a sentence for each run that cannot be read, or has lines that cannot be read."""
-        return [
-            each if isinstance(each, str) else f"{each.path.name}: {each.unreadable}."
-            for each in self._read_all()
-            if isinstance(each, str) or each.unreadable
-        ]
 
     def setups(self) -> list[Setup]:
         """Return the set-ups with attempts, the one with the most runs first."""
@@ -70,7 +52,7 @@ class RunCache:
         return passes_at_k(setup, self.setups(), excluded)
 
     def _keep(self, what: tuple[object, ...], setup: Setup, make: Callable[[], _Found]) -> _Found:
-        key = (*what, setup.key, tuple(_stamp(run.path) for run in setup.runs))
+        key = (*what, setup.key, tuple(stamp_of(run.path) for run in setup.runs))
         with self._lock:
             found: _Found | None = self._kept.pop(key, None)
         found = make() if found is None else found
@@ -79,26 +61,3 @@ class RunCache:
             while len(self._kept) > _KEPT:
                 self._kept.pop(next(iter(self._kept)))
         return found
-
-    def _read_all(self) -> list[Run | str]:
-        with self._lock:
-            folders = [folder for folder in list_runs(self._settings) if folder.exists()]
-            self._runs = {folder: self._read(folder) for folder in folders}
-            return [run for _, run in self._runs.values()]
-
-    def _read(self, folder: Path) -> tuple[FileStates, Run | str]:
-        stamp = _stamp(folder)
-        if folder in self._runs and self._runs[folder][0] == stamp:
-            return self._runs[folder]
-        try:
-            return stamp, load_run(folder)
-        except LabError as error:
-            return stamp, str(error)
-
-
-def _stamp(folder: Path) -> FileStates:
-    """Return a value that changes when a file of the run changes."""
-    try:
-        return file_states(sorted(folder.iterdir()))
-    except OSError:
-        return ()  # deleted meanwhile

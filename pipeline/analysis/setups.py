@@ -77,7 +77,7 @@ def find_setups(runs: Iterable[Run]) -> list[Setup]:
     """Group the runs into set-ups: most runs first, and among equal ones the lower temperature first."""
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
-        place = (run.config.family, run.config.dataset, _sampling(run.config))
+        place = (run.config.family, run.config.dataset, run.config.decoding.effective)
         groups.setdefault((*place, *test_set(run)), []).append(run)
     by_place: dict[tuple[object, ...], list[list[Run]]] = {}
     for (*shared, _, ids), group in groups.items():
@@ -107,13 +107,7 @@ def _setup(runs: list[Run]) -> Setup:
     first = runs[0].config
     ordered = sorted(newest.values(), key=lambda run: _order(run.config))
     aside = len(runs) - len(newest)
-    return Setup(first.family, first.dataset, _sampling(first), tuple(ordered), aside)
-
-
-def _sampling(config: RunConfig) -> SamplingParams:
-    """Return the sampling without what has no effect: greedy decoding uses neither min-p nor the seed."""
-    greedy = config.decoding.temperature == 0
-    return SamplingParams(0.0, 0.0, config.decoding.max_new_tokens) if greedy else config.decoding
+    return Setup(first.family, first.dataset, first.decoding.effective, tuple(ordered), aside)
 
 
 def _order(config: RunConfig) -> tuple[int, int, int]:
