@@ -153,6 +153,29 @@ def test_a_tab_imports_no_other_tab_and_what_tabs_share_imports_none() -> None:
     assert not wrong
 
 
+def test_no_test_reads_or_patches_what_is_private() -> None:
+    def private(name: str) -> bool:
+        return name.startswith("_") and not name.startswith("__")
+
+    def names(node: ast.AST) -> list[str]:
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+            return [node.attr]
+        if isinstance(node, ast.ImportFrom):
+            return [alias.name for alias in node.names]
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "setattr":
+            target, *more = map(ast.unparse, node.args)
+            return [] if target.startswith("torch.") else [each.strip("'\"") for each in more[:1]]
+        return []
+
+    wrong = {
+        f"{file.name}: {ast.unparse(node)}"
+        for file in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if any(map(private, names(node)))
+    }
+    assert not wrong
+
+
 def test_no_two_classes_have_the_same_name() -> None:
     """A private one is known in its own module only."""
     homes: dict[str, list[str]] = {}

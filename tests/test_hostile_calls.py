@@ -80,7 +80,7 @@ class App:
 
     def answer(self, path: str, body: Any) -> str:
         """Post the body, wait for the end of the call, and return the message of its error, if any."""
-        reply = self._post(path, body)
+        reply = self.post(path, body)
         if path.startswith("run/"):
             return str(reply.json().get("error") or "") if reply.status_code != 422 else ""
         if reply.status_code != 200:
@@ -90,7 +90,7 @@ class App:
             return self._end(f"queue/data?session_hash={body['session_hash']}")
         return self._end(f"{path}/{reply.json()['event_id']}")
 
-    def _post(self, path: str, body: Any) -> httpx.Response:
+    def post(self, path: str, body: Any) -> httpx.Response:
         head = {"content-type": "application/json"}
         reply = self.client.post(f"{self.url}gradio_api/{path}", content=json.dumps(body), headers=head)
         assert reply.status_code < 500, (path, body, reply.text)
@@ -192,7 +192,7 @@ def _few_tokens(call: Call) -> list[Any]:
     "path", ["queue/join", "call/samples", "call/nothing", "run/nothing", "call/v2/nothing"]
 )
 def test_a_malformed_call_is_refused(app: App, path: str, body: Any) -> None:
-    reply = app._post(path, body)
+    reply = app.post(path, body)
     assert reply.status_code in (200, 400, 404, 405, 422)
     assert not RAW.search(json.dumps(reply.json().get("detail", "")))
 

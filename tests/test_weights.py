@@ -147,7 +147,7 @@ def test_a_converted_model_that_is_damaged_is_made_again(
     folder = shutil.copytree(good, empty.data_dir / "models" / good.name)
     damage(folder)
     parts = [each.from_pretrained(good) for each in (AutoModelForCausalLM, AutoTokenizer)]
-    monkeypatch.setattr(weights, "_read_gguf", lambda source, base: parts)
+    monkeypatch.setattr(weights, "read_gguf", lambda source, base: parts)
     assert base_model_dir(empty, family) == folder
     assert AutoModelForCausalLM.from_pretrained(folder)
     assert AutoTokenizer.from_pretrained(folder)

@@ -109,7 +109,7 @@ def _check_room(target: Path, base: Gguf) -> None:
 def _convert(source: Path, base: Gguf, target: Path) -> None:
     try:
         with folder_beside(target) as part:
-            model, tokenizer = _read_gguf(source, base)
+            model, tokenizer = read_gguf(source, base)
             model.save_pretrained(part)
             tokenizer.save_pretrained(part)
             if not _is_whole(target, base):  # else another process finished first
@@ -133,7 +133,7 @@ def _one_reader() -> Iterator[None]:
         package.GGUFReader = reader
 
 
-def _read_gguf(source: Path, base: Gguf) -> tuple[Any, Any]:
+def read_gguf(source: Path, base: Gguf) -> tuple[Any, Any]:
     """The model in bf16 and its tokenizer, agreeing on their special tokens."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 Mode = Literal["package", "exact"]
 _PAIRS_PER_BATCH = 64
-_MAX_MATCHES = 2**25  # pairs of tokens in one match: 128 MB for each of the package's matrices
-_KEPT_TOKENS = 100_000  # of references: 150 MB at 384 dimensions
+MAX_MATCHES = 2**25
+"""Pairs of tokens in one match: 128 MB for each of the package's matrices."""
+KEPT_TOKENS = 100_000
+"""Most tokens of references whose vectors are kept: 150 MB at 384 dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Matcher:
     def _keep(self, references: Mapping[_Key, _Side | str]) -> None:
         self._kept.update(references)
         sizes = {key: 1 if isinstance(side, str) else len(side.weights) for key, side in self._kept.items()}
-        excess = sum(sizes.values()) - _KEPT_TOKENS
+        excess = sum(sizes.values()) - KEPT_TOKENS
         for key, size in sizes.items():
             if excess <= 0:
                 break
@@ -172,7 +174,7 @@ def _match(candidate: _Side | str, reference: _Side | str) -> Match | str:
         return f"the candidate {candidate}"
     if isinstance(reference, str):
         return f"the reference {reference}"
-    if len(candidate.weights) * len(reference.weights) > _MAX_MATCHES:
+    if len(candidate.weights) * len(reference.weights) > MAX_MATCHES:
         return f"{len(candidate.weights):,} by {len(reference.weights):,} tokens are too many to match"
     theirs, ours = (
         (side.vectors[None].clone(), torch.ones_like(side.weights[None]), side.weights[None].clone())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_a_sample_without_tests_gets_no_score(suite: TestSuite) -> None:
 def test_where_nothing_confines_a_candidate_its_score_says_so(
     suite: TestSuite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox._restrict, "missing", lambda: "only Linux has what confines it")
+    monkeypatch.setattr(sys, "platform", "darwin")
     (done,) = scored(Execution(suite), [attempt(task_from_sample(suite.dataset.test[0]), "pass")])
     assert done.scores[METRIC].value is None
     assert "RCL_UNSAFE_EXECUTION=1" in (done.scores[METRIC].reason or "")
