@@ -17,7 +17,8 @@ from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.attempts import extract_and_score, with_code
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import append_attempts, load_run, pack_run
-from pipeline.schema import Attempt, Score
+from pipeline.evaluation.texts import with_texts
+from pipeline.schema import Attempt, LabError, Score
 from pipeline.scoring import Scorer, offline_scorers
 from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
@@ -31,13 +32,16 @@ def rescore(runs: Path | None = None) -> dict[str, Any]:
 
     Returns:
         How many answers changed, by run.
+
+    Raises:
+        LabError: a run, or the instruction and the reference of one of these answers, cannot be read here.
     """
     settings = Settings.from_env()
     root = runs or settings.assets / "results"
     counts: dict[str, int] = {}
     for folder in sorted(each for each in root.iterdir() if each.is_dir()):
         run = load_run(folder)
-        changed = with_other_code(run)
+        changed = [_with_reference(run, attempt) for attempt in with_other_code(run)]
         if changed:
             scorers = [*offline_scorers(), *executions(settings, run.config.dataset)]
             _store(folder, score_again(run, changed, scorers))
@@ -49,6 +53,13 @@ def with_other_code(run: Run) -> list[Attempt]:
     """The attempts of a run whose code today's rule takes otherwise, with the code that it takes."""
     extracted = (with_code(attempt) for attempt in run.attempts.values() if attempt.written)
     return [each for each in extracted if each.code != run.attempts[each.task.sample_id or ""].code]
+
+
+def _with_reference(run: Run, attempt: Attempt) -> Attempt:
+    task = with_texts(run.config.dataset, attempt.task)
+    if task.problem:
+        raise LabError(f"{task.sample_id} cannot be scored again. {task.problem}")
+    return replace(attempt, task=task)
 
 
 def score_again(run: Run, attempts: Sequence[Attempt], scorers: Sequence[Scorer]) -> list[Attempt]:

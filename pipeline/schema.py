@@ -195,6 +195,9 @@ class Task:
         reference: the function of the dataset; None for a visitor's own instruction.
         sample_id: of the dataset row, None for a visitor's own instruction.
         repo: its repository; samples of one repository are one cluster in the statistics.
+        digest: hash of instruction and reference in a shipped run, which stores neither
+            (``pipeline.evaluation.texts`` reads them); else empty.
+        problem: why they cannot be read here, as a sentence; empty if they can.
     """
 
     instruction: str
@@ -202,6 +205,8 @@ class Task:
     reference: str | None = None
     sample_id: str | None = None
     repo: str = ""
+    digest: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,7 +278,7 @@ def test_a_rewritten_config_keeps_the_fields_that_this_version_does_not_know(own
 
 
 def test_a_packed_run_keeps_the_fields_that_this_version_does_not_know(own: Settings, tmp_path: Path) -> None:
-    run = make_run(own, 200, samples=4)
+    run = make_run(own, 200, samples=4, dataset="arxivdl")
     damaged_line(run.path, 1, lambda raw: raw.update(note="mine"))
     append_attempts(
         run.path, [replace(run.attempts[run.config.sample_ids[1]], scores={"new": Score("new", 1.0)})]
@@ -354,7 +354,7 @@ def test_half_a_surrogate_pair_in_an_output_stops_no_evaluation(own: Settings) -
 def test_a_config_of_the_run_is_what_it_was_made_of(own: Settings) -> None:
     run = make_run(own, 200)
     raw = json.loads((run.path / "run.json").read_text())
-    assert raw.pop("schema") == 2
+    assert raw.pop("schema") == 3
     assert raw == json.loads(json.dumps(asdict(run.config)))
 
 

@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.store import list_runs, load_run
+from pipeline.evaluation.texts import with_texts
 from pipeline.json_files import parse_object
+from pipeline.schema import LabError
 from pipeline.scoring.execution.spec import EXECUTION, Suite
 from pipeline.settings import ASSETS, Settings
 from pipeline.stats.intervals import wilson
@@ -120,6 +122,9 @@ def draw_answers(
 
     Returns:
         How many answers of either kind were written.
+
+    Raises:
+        LabError: a sample's instruction and reference cannot be read here.
     """
     labelled = {(label.executed, label.sample) for label in read_labels()[0]}
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
@@ -132,6 +137,9 @@ def draw_answers(
             executed = "passed" if score.value == 1 else "failed"
             if (executed, sample_id) in labelled:
                 continue
+            task = with_texts(run.config.dataset, attempt.task)
+            if task.problem:
+                raise LabError(task.problem)
             found.setdefault((executed, sample_id), {}).setdefault(
                 attempt.code,  # an answer that several checkpoints gave counts once
                 {
@@ -140,8 +148,8 @@ def draw_answers(
                     "sample": sample_id,
                     "executed": executed,
                     "details": score.details,
-                    "instruction": attempt.task.instruction,
-                    "reference": attempt.task.reference,
+                    "instruction": task.instruction,
+                    "reference": task.reference,
                     "code": attempt.code,
                 },
             )

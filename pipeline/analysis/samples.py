@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,8 @@ from scipy import stats as scipy_stats
 
 from pipeline.analysis.setups import Setup, score_table
 from pipeline.evaluation.runs import Run
-from pipeline.schema import VARIANTS, Attempt
+from pipeline.evaluation.texts import with_texts
+from pipeline.schema import VARIANTS, Attempt, Task
 from pipeline.scoring import metric_of
 from pipeline.stats import is_binary
 
@@ -127,6 +128,15 @@ def agreement(table: pd.DataFrame) -> float:
     return float(scipy_stats.kendalltau(table["rank_first"], table["rank_second"]).statistic)
 
 
+def task_at(setup: Setup, sample: str) -> Task | None:
+    """Return a sample's task, with instruction and reference if they can be read; None without an attempt."""
+    found = ((run, run.attempts[sample].task) for run in setup.runs if sample in run.attempts)
+    return next((with_texts(run.config.dataset, task) for run, task in found), None)
+
+
 def attempts_at(setup: Setup, sample: str) -> list[tuple[Run, Attempt]]:
-    """Return a sample's attempts with their runs."""
-    return [(run, run.attempts[sample]) for run in setup.runs if sample in run.attempts]
+    """Return a sample's attempts with their runs; instruction and reference are read if they can be."""
+    found = [(run, run.attempts[sample]) for run in setup.runs if sample in run.attempts]
+    return [
+        (run, replace(attempt, task=with_texts(run.config.dataset, attempt.task))) for run, attempt in found
+    ]

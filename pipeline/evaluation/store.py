@@ -2,7 +2,8 @@
 
 Lines are only appended, and written to the disk before the next batch starts, so a killed run resumes where
 it stopped. If a sample has several lines, the last value of each metric counts. The lines of shipped runs are
-gzipped (``items.jsonl.gz``).
+gzipped (``items.jsonl.gz``), and have the hash of instruction and reference in place of texts that come from
+installed packages.
 
 A file that cannot be read raises ``LabError``; lines that cannot be read are counted. Fields that this
 version does not know are kept when a file is rewritten.
@@ -23,7 +24,9 @@ from typing import Any, BinaryIO
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs this one up to Python 3.11
 
+from pipeline.evaluation.datasets import is_from_packages
 from pipeline.evaluation.runs import Run, RunConfig, repeat_command
+from pipeline.evaluation.texts import text_digest
 from pipeline.files import folder_beside, write_atomically
 from pipeline.json_files import check_format, parse_object, validate
 from pipeline.schema import Attempt, Column, Completion, Context, LabError, Score, Task, counted
@@ -31,10 +34,11 @@ from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.sendable import MEASURED_DIGITS, sendable
 from pipeline.settings import Settings
 
-FORMAT = 2
+FORMAT = 3
 """Of ``run.json`` and ``items.jsonl``, in the field ``schema``.
 
 1: up to version 0.1, without that field; a completion repeated its column, and judges were not stored.
+2: a line always had instruction and reference.
 """
 _RUN, _ITEMS = "run.json", "items.jsonl"
 _THEN = ", then "  # between the engines of a run
@@ -65,17 +69,18 @@ class _Score:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of ``items.jsonl``; instruction and reference let results be read where the dataset is not."""
+    """A line of ``items.jsonl``: with instruction and reference, or with their hash as ``digest``."""
 
     sample_id: str
-    instruction: str
-    reference: str | None
     repo: str
     completion: Completion | None
     code: str
     trimmed: str
     scores: Mapping[str, _Score]
     error: str = ""
+    instruction: str = ""
+    reference: str | None = None
+    digest: str = ""
 
 
 _AS_CONFIG, _AS_LINE = TypeAdapter(RunConfig), TypeAdapter(_Line)
@@ -191,7 +196,10 @@ def load_run(folder: Path) -> Run:
 
 
 def pack_run(folder: Path, root: Path) -> Path:
-    """Copy a run to ``root`` as runs are shipped: gzipped, one line for each sample. Returns its folder.
+    """Copy a run to ``root`` as runs are shipped. Returns its folder, which may be the run's own.
+
+    The lines are gzipped, one for each sample. Texts that come from installed packages are replaced by their
+    hash.
 
     Raises:
         LabError: the run, or a line of it, cannot be read.
@@ -205,10 +213,19 @@ def pack_run(folder: Path, root: Path) -> Path:
         old = merged.get(raw["sample_id"], {})
         merged[raw["sample_id"]] = {**old, **raw, "scores": {**old.get("scores", {}), **raw["scores"]}}
     target = root / run.config.id
+    if is_from_packages(run.config.dataset):
+        merged = {sample_id: _without_texts(line) for sample_id, line in merged.items()}
     text = "".join(map(_as_text, merged.values()))
     write_atomically(target / (_ITEMS + ".gz"), gzip.compress(text.encode(), 9, mtime=0))
     _write(target, _read_config(folder))
     return target
+
+
+def _without_texts(line: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in line.items() if name not in ("instruction", "reference")}
+    if "instruction" in line:
+        kept["digest"] = text_digest(line["instruction"], line.get("reference"))
+    return kept
 
 
 def list_runs(settings: Settings) -> list[Path]:
@@ -253,8 +270,7 @@ def _to_line(attempt: Attempt) -> str:
     task = attempt.task
     line = {
         "sample_id": task.sample_id,
-        "instruction": task.instruction,
-        "reference": task.reference,
+        **_texts(task),
         "repo": task.repo,
         "completion": asdict(attempt.completion) if attempt.completion else None,
         "code": attempt.code,
@@ -265,6 +281,12 @@ def _to_line(attempt: Attempt) -> str:
     return _as_text(line)
 
 
+def _texts(task: Task) -> dict[str, str | None]:
+    if task.digest:
+        return {"digest": task.digest}
+    return {"instruction": task.instruction, "reference": task.reference}
+
+
 def _as_text(line: Mapping[str, Any]) -> str:
     return json.dumps(sendable(line, MEASURED_DIGITS), ensure_ascii=False) + "\n"
 
@@ -273,8 +295,10 @@ def _from_line(text: bytes, column: Column) -> Attempt:
     line = validate(_AS_LINE, text)
     if line.completion and not math.isfinite(line.completion.seconds + line.completion.seconds_to_first):
         raise ValueError("completion.seconds: it is not finite")
+    if not (line.instruction or line.digest):
+        raise ValueError("instruction: there is neither the text nor its digest")
     return Attempt(
-        task=Task(line.instruction, Context(), line.reference, line.sample_id, line.repo),
+        task=Task(line.instruction, Context(), line.reference, line.sample_id, line.repo, line.digest),
         column=column,
         trimmed=line.trimmed,
         completion=line.completion,

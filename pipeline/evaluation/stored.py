@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.evaluation.store import list_runs, load_config, load_run
+from pipeline.evaluation.texts import with_texts
 from pipeline.models.fingerprints import FileStates, file_states
 from pipeline.schema import Attempt, Checkpoint, Column, LabError, SamplingParams, Task
 from pipeline.scoring.execution.suites.suite import DATASETS
@@ -97,7 +98,10 @@ class StoredRuns:
     def _attempt(self, folder: Path, sample_id: str) -> Attempt | None:
         with self._lock:
             run = self._run(folder)
-        return run.attempts.get(sample_id) if isinstance(run, Run) else None
+        if not isinstance(run, Run) or sample_id not in run.attempts:
+            return None
+        attempt = run.attempts[sample_id]
+        return replace(attempt, task=with_texts(run.config.dataset, attempt.task))
 
     def _read_all(self) -> list[Run | str]:
         with self._lock:

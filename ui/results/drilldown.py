@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.analysis import Setup
 from pipeline.analysis.samples import attempts_at
 from pipeline.schema import Attempt, LabError
-from ui import panes
+from ui import panes, pieces
 from ui.markup import escape, instruction
 from ui.panes import Against
 
@@ -19,6 +19,8 @@ def sample(
     setup: Setup, sample_id: str, against: Against = "nothing", run_id: str = "", absent: Collection[str] = ()
 ) -> str:
     """The sample's instruction and reference, and a pane for each checkpoint, the one asked for first.
+
+    If the texts cannot be read, the reason stands in their place.
 
     Args:
         setup: the runs.
@@ -33,13 +35,14 @@ def sample(
     found = sorted(attempts_at(setup, sample_id), key=lambda pair: pair[0].config.id != run_id)
     if not found:
         raise LabError(f"No run of this set-up has the sample {sample_id!r}.")
-    first = found[0][1]
+    task = found[0][1].task
     notes = {run.config.as_column: _NOT_HERE for run, _ in found if run.config.id in absent}
     chosen = next((run.config.as_column for run, _ in found if run.config.id == run_id), None)
     attempts = [_untimed(attempt) for _, attempt in found]
+    asked = pieces.problem(task.problem) if task.problem else instruction(task.instruction)
     return (
         f'<section class="sample" aria-label="Sample"><header><h3><code>{escape(sample_id)}</code></h3>'
-        f"<span>{escape(first.task.repo)}</span></header>{instruction(first.task.instruction)}</section>"
+        f"<span>{escape(task.repo)}</span></header>{asked}</section>"
         + panes.grid(attempts, against == "nothing", against, notes, chosen)
     )
 

@@ -21,11 +21,13 @@ from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
 from pipeline.evaluation.limits import check_number
 from pipeline.evaluation.runs import Run
+from pipeline.evaluation.texts import count_readable
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import load_families
 from pipeline.schema import LabError
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
+from ui import pieces
 from ui.callbacks import inform
 from ui.labels import setup_label
 from ui.markup import escape
@@ -168,6 +170,18 @@ class Presenter:
         setup = self.runs.setup(key)
         return drilldown.sample(setup, sample, against, run, self._absent(setup.runs))
 
+    def readable(self, key: str) -> str:
+        """How many samples are the same in the packages installed here; empty if all are."""
+        setup = self.runs.setup(key)
+        same = count_readable(setup.runs[0])
+        if same == len(setup.runs[0].attempts):
+            return ""
+        return pieces.note(
+            f"{same:,} of the {setup.samples:,} samples are the same in the packages installed here. Of the "
+            "others, instruction and reference cannot be shown; their answers and scores are, and all "
+            "figures count them."
+        )
+
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
         """How much two metrics agree, and the outputs that they rank most differently."""
         if second == metric:
@@ -267,6 +281,6 @@ def _other_kind(metric: str, metrics: list[str]) -> str:
 
 def _text(setup: Setup, sample: str) -> str:
     """What a search looks through."""
-    first = by_sample.attempts_at(setup, sample)[:1]
-    found = "".join(f"{attempt.task.instruction}\n{attempt.task.reference}" for _, attempt in first)
+    task = by_sample.task_at(setup, sample)
+    found = f"{task.instruction}\n{task.reference}" if task else ""
     return f"{sample}\n{found}".lower()

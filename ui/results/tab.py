@@ -92,6 +92,7 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         setup = gr.Dropdown([], label="Evaluation set-up", scale=4, min_width=300)
         metric = gr.Dropdown([], label="Metric", scale=2, min_width=220)
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
+    readable = _html(elem_id="results-readable")
     empty = _html(value=pieces.waiting("Reading the stored runs…"))
     with gr.Column(visible=False) as body, gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Curve"):
@@ -115,6 +116,9 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         matrix, second, disagreement, agreement, contradicted, held, cases, runs,
     )  # fmt: skip
     _wire(presenter, parts, kind, search, left_out, find, tab, refresh)
+
+    # On its own, as it reads every sample: the figures do not wait for it.
+    setup.change(lambda setup: presenter().readable(setup), setup, readable, **QUIET)
 
     def open_view(view: View) -> Updates:
         return dict(zip((setup, metric), presenter().pickers(view), strict=True))

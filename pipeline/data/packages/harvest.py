@@ -60,8 +60,13 @@ def is_generated(code: str) -> bool:
     return _GENERATED.search(code[:2000]) is not None
 
 
-def definitions(code: str) -> list[Found]:
-    """Return all definitions that can be samples, in file order; none if the code is not valid Python."""
+def definitions(code: str, only: str | None = None) -> list[Found]:
+    """Return all definitions that can be samples, in file order; none if the code is not valid Python.
+
+    Args:
+        code: of one file.
+        only: the qualified name of one definition, to return no other.
+    """
     tree = _parse(code)
     if tree is None:
         return []
@@ -73,10 +78,11 @@ def definitions(code: str) -> list[Found]:
     dropped = {number for node, _, span in nodes for number in (*span, *_documentation_decorator(node))}
     found: dict[str, Found] = {}
     for node, owners, span in nodes:
-        row = _row(node, owners, lines, offsets, dropped) if span else None
-        if row:
-            # The first of a name is kept: a second one is another branch of an if, or a property's setter.
-            found.setdefault(row.name, row)
+        name = ".".join(each.name for each in (*owners, node))
+        if not span or only not in (None, name) or name in found:
+            continue  # the first of a name is kept: a second one is another branch, or a property's setter
+        if row := _row(name, node, owners, lines, offsets, dropped):
+            found[name] = row
     return list(found.values())
 
 
@@ -94,7 +100,12 @@ def _walk(
 
 
 def _row(
-    node: Definition, owners: tuple[Definition, ...], lines: list[str], offsets: list[int], dropped: set[int]
+    name: str,
+    node: Definition,
+    owners: tuple[Definition, ...],
+    lines: list[str],
+    offsets: list[int],
+    dropped: set[int],
 ) -> Found | None:
     docstring = _docstring(node)
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
@@ -106,7 +117,6 @@ def _row(
     text = instruction(node, None if isinstance(node, ast.ClassDef) else owner, docstring)
     if text is None:
         return None
-    name = ".".join(each.name for each in (*owners, node))
     start, end = offsets[first - 1], offsets[last] - 1
     return Found(name, text, function, start, end, node.col_offset, needs_class(node, owner))
 

