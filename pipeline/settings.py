@@ -12,6 +12,8 @@ from pipeline.schema import LabError
 ROOT = Path(__file__).resolve().parent.parent
 """The folder of the packages and ``assets/``; jobs run in it."""
 ASSETS = ROOT / "assets"
+PROGRESS_FILE = "RCL_PROGRESS_FILE"
+"""The variable that tells a job's process where to report its progress."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -36,6 +38,8 @@ class Settings:
         engine_url: an OpenAI-compatible server that runs the large families (``RCL_ENGINE_URL``), so that
             they need no GPU on this machine.
         engine_key: its key (``RCL_ENGINE_KEY``).
+        gpus: indices of the GPUs that may be used (``CUDA_VISIBLE_DEVICES``); None for all of them.
+        progress_file: the file in which a job's process reports its progress (``RCL_PROGRESS_FILE``).
         judge_url: server of the CodeJudge (``OPENAI_BASE_URL``), None for OpenAI's own.
         judge_key: its key (``OPENAI_API_KEY``).
         unsafe_execution: whether code that a model wrote is executed where the system cannot confine it
@@ -55,6 +59,8 @@ class Settings:
     corpus_path: Path | None = None
     engine_url: str | None = None
     engine_key: str = field(default="", repr=False)
+    gpus: tuple[str, ...] | None = None
+    progress_file: Path | None = None
     judge_url: str | None = None
     judge_key: str = field(default="", repr=False)
     unsafe_execution: bool = False
@@ -86,6 +92,8 @@ class Settings:
             corpus_path=_path(env, "RCL_CORPUS"),
             engine_url=env.get("RCL_ENGINE_URL") or None,
             engine_key=env.get("RCL_ENGINE_KEY", ""),
+            gpus=_gpus(env.get("CUDA_VISIBLE_DEVICES")),
+            progress_file=_path(env, PROGRESS_FILE),
             judge_url=env.get("OPENAI_BASE_URL") or None,
             judge_key=env.get("OPENAI_API_KEY", ""),
             unsafe_execution=env.get("RCL_UNSAFE_EXECUTION") == "1",
@@ -100,6 +108,13 @@ class Settings:
 def _is_number(text: str, most: int) -> bool:
     # isdigit alone also takes digits such as ², which int does not read.
     return text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
+
+
+def _gpus(text: str | None) -> tuple[str, ...] | None:
+    """The GPUs of a list with commas; ``-1`` and no name mean that there are none."""
+    if text is None:
+        return None
+    return tuple(name for part in text.split(",") if (name := part.strip()) not in ("", "-1"))
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

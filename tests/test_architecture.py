@@ -61,6 +61,10 @@ def imports(tree: ast.Module) -> set[str]:
     return names
 
 
+def attributes(tree: ast.Module) -> list[ast.Attribute]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+
+
 def graph() -> dict[str, set[str]]:
     """Our modules, and which of our modules each imports."""
     return {name: (imports(tree) & modules().keys()) - {name} for name, tree in modules().items()}
@@ -124,6 +128,27 @@ def test_only_the_pages_know_gradio_and_none_of_ours_knows_the_tests() -> None:
         or (name.partition(".")[0] == "gradio" and ROOMS.index(room(module)) < ROOMS.index("ui"))
     }
     assert not wrong
+
+
+def test_settings_alone_reads_the_environment() -> None:
+    """The others hand it to a child process, prepare it for a package, or mend what HTTP clients read."""
+    of_a_child = {
+        "maintenance.suites.__main__",
+        "maintenance.suites.trial",
+        "pipeline.scoring.execution.sandbox",
+        "pipeline.scoring.execution.zygote",
+        "training.jobs.local_backend",
+        "training.jobs.ray_entrypoint",
+        "training.jobs.supervisor",
+    }
+    for_a_package = {"app", "pipeline", "training.evaluate", "training.finetune"}
+    of_http_clients = {"pipeline.network", "ui.broken_settings"}
+    users = {
+        name
+        for name, tree in modules().items()
+        if any(ast.unparse(node) in ("os.environ", "os.getenv") for node in attributes(tree))
+    }
+    assert users == {"pipeline.settings"} | of_a_child | for_a_package | of_http_clients
 
 
 def test_the_tabs_know_of_training_only_its_jobs() -> None:

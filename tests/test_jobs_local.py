@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from pipeline.schema import LabError
 from tests.jobs_kit import app_process, ended, fake_gpus, local_runner, until
 from training.jobs import Job, Runner, processes
 from training.jobs.gpus import gpu_memory_in_use
+from training.jobs.progress import Reporter
 
 
 @pytest.fixture
@@ -421,3 +423,12 @@ def test_an_even_number_of_votes_is_refused_before_anything_is_queued(runner: Ru
     with pytest.raises(LabError, match="must be odd"):
         runner.submit("evaluate", {"subset_size": "baseline", "judge": "naive", "votes": 2})
     assert runner.list() == []
+
+
+def test_progress_is_printed_with_numbers_as_the_pages_write_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RCL_PROGRESS_FILE", str(tmp_path / "progress.jsonl"))
+    Reporter()(0.6, "scored 120 of 200", score=0.7051)
+    assert capsys.readouterr().err == " 60% scored 120 of 200 · score .705\n"
+    assert json.loads((tmp_path / "progress.jsonl").read_text())["score"] == 0.7051

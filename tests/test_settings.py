@@ -8,6 +8,12 @@ from pipeline.schema import LabError
 from pipeline.settings import Settings
 
 
+def test_the_gpus_are_those_that_cuda_may_use() -> None:
+    for text, gpus in ((None, None), ("", ()), ("-1", ()), ("0, 2", ("0", "2"))):
+        env = {} if text is None else {"CUDA_VISIBLE_DEVICES": text}
+        assert Settings.from_env(env).gpus == gpus
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

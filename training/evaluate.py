@@ -142,6 +142,7 @@ def _closing_lines(scores: dict[str, Any]) -> list[str]:
 
 
 def _shown(score: dict[str, Any]) -> str:
+    # Ordinary digits, as the original writes them: programs read these lines.
     value = "unscored" if score["mean"] is None else f"{score['mean']:.4f}"
     return f"{value} (n={score['n']}, unscored {score['unscored']})"
 

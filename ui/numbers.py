@@ -1,27 +1,12 @@
-"""How numbers about results are written: one way for every tab, export and figure."""
+"""How scores and what is computed from them are written: one way for every tab, export and figure."""
 
 from __future__ import annotations
 
-import math
-
+from pipeline.decimals import decimal
 from pipeline.scoring import Metric
 from pipeline.scoring.execution.spec import EXECUTION
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.scoring.text import PARSES, SAME_SIGNATURE
-
-NONE = "–"
-"""Stands where there is no number."""
-
-
-def decimal(value: float | None, places: int = 3, signed: bool = False) -> str:
-    """``.705``, ``1.204``, ``−.010``: no zero before the point, a true minus, ``–`` where there is none."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    value = round(value, places) or 0.0  # no minus before a zero
-    text = f"{value:+.{places}f}" if signed else f"{value:.{places}f}"
-    if places > 1 and abs(value) < 1:
-        text = text.replace("0.", ".", 1)
-    return text.replace("-", "−")
 
 
 def mean_score(value: float | None, metric: Metric, signed: bool = False) -> str:

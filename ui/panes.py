@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
+from pipeline.decimals import NONE
 from pipeline.generation.engine import ROUNDING_NOTE
 from pipeline.schema import Attempt, Column, Completion, Score, Task, counted
 from pipeline.scoring import METRICS, extract_code, in_order, metric_of
@@ -238,7 +239,7 @@ def _row(metric: str, score: Score | None, best: Mapping[str, str]) -> str:
     better = "Higher" if known.higher_is_better else "Lower"
     hint = f' title="{escape(f"{known.description} {better} is better.")}"' if known.description else ""
     if score is None:
-        value = numbers.NONE
+        value = NONE
     elif score.value is None:
         value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
     else:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pynvml
 
+from pipeline.settings import Settings
+
 _GB = 2**30
 
 
-def visible_gpus() -> list[str]:
+def visible_gpus(settings: Settings) -> list[str]:
     """Indices of the GPUs that jobs may use; empty without a driver."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
+    if settings.gpus is not None:
+        return list(settings.gpus)
     with _driver() as count:
         return [str(index) for index in range(count)]
 

@@ -35,7 +35,7 @@ class LocalBackend:
         self._records, self._settings = records, settings
         self._grace = grace
         self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
-        at_once, places = settings.jobs_at_once, [f"{_GPU}{gpu}" for gpu in visible_gpus()]
+        at_once, places = settings.jobs_at_once, [f"{_GPU}{gpu}" for gpu in visible_gpus(settings)]
         self.slots: Sequence[str] = (
             places[:at_once] if places else [f"place {i + 1}" for i in range(at_once or 1)]
         )

@@ -8,7 +8,7 @@ In a verb::
     report(1.0, "done")
 
 ``report`` is a ``pipeline.schema.Progress``, so it can be handed to the library as it is. Where the
-environment variable ``RCL_PROGRESS_FILE`` names a file, each call also appends one JSON line to it:
+settings name a file, each call also appends one JSON line to it:
 ``{"time", "fraction", "message", "seconds_left"?, "step"?, "loss"?, "score"?}`` (times in seconds).
 The time left is estimated from the pace since the work began, unless ``seconds_left`` is given.
 Call it every second or so, not for every token.
@@ -17,13 +17,13 @@ Call it every second or so, not for every token.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from pathlib import Path
+
+from pipeline.decimals import decimal
+from pipeline.settings import Settings
 
 _GETTING_READY = 0.05  # up to here a verb loads data and model, which says nothing of its pace
-FILE_VARIABLE = "RCL_PROGRESS_FILE"
 
 
 class Reporter:
@@ -31,8 +31,7 @@ class Reporter:
 
     def __init__(self) -> None:
         """Start the clock, and look for the job's file."""
-        file = os.environ.get(FILE_VARIABLE)
-        self._file = Path(file) if file else None
+        self._file = Settings.from_env().progress_file
         self._first: tuple[float, float] | None = None
 
     def __call__(
@@ -80,7 +79,7 @@ def _in_words(
     fraction: float, message: str, loss: float | None, score: float | None, seconds_left: float | None
 ) -> str:
     parts = [f"{fraction:4.0%} {message}"]
-    parts += [f"loss {loss:.3f}"] if loss is not None else []
-    parts += [f"score {score:.3f}"] if score is not None else []
+    parts += [f"loss {decimal(loss)}"] if loss is not None else []
+    parts += [f"score {decimal(score)}"] if score is not None else []
     parts += [f"{duration(seconds_left)} left"] if seconds_left and fraction < 1 else []
     return " · ".join(parts)

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.schema import LabError
-from pipeline.settings import Settings
+from pipeline.settings import PROGRESS_FILE, Settings
 from training.jobs import job_files as files
 from training.jobs import share
-from training.jobs.progress import FILE_VARIABLE
 
 
 def main(url: str, needs: str | None, command: Sequence[str]) -> int:
@@ -40,7 +39,7 @@ def main(url: str, needs: str | None, command: Sequence[str]) -> int:
 
 
 def _run(command: Sequence[str]) -> tuple[int, dict[str, object] | None]:
-    environment = {**os.environ, FILE_VARIABLE: "/dev/stdout"}
+    environment = {**os.environ, PROGRESS_FILE: "/dev/stdout"}
     verb = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment)
     assert verb.stdout is not None
     last = ""

@@ -18,11 +18,10 @@ from typing import Any
 
 import psutil
 
-from pipeline.settings import ROOT
+from pipeline.settings import PROGRESS_FILE, ROOT
 from training.jobs import job_files as files
 from training.jobs import processes
 from training.jobs.processes import Identity
-from training.jobs.progress import FILE_VARIABLE
 from training.jobs.records import Job, Records, RecordsError
 
 _LOOK_EVERY = 0.3  # seconds
@@ -41,7 +40,7 @@ def main(root: Path, job_id: str, attempt: int, grace: float) -> int:
     if job is None:
         return 0
     folder = records.folder(job_id)
-    environment = {**os.environ, processes.MARK: job.mark, FILE_VARIABLE: str(folder / files.PROGRESS)}
+    environment = {**os.environ, processes.MARK: job.mark, PROGRESS_FILE: str(folder / files.PROGRESS)}
     print(f"--- attempt {attempt}: python {' '.join(job.command[1:])}", flush=True)
     verb = subprocess.Popen(job.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
     cancelled = _follow(records, job, verb, grace)

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.command_line.commands import command_text
+from pipeline.decimals import decimal
 from pipeline.schema import DEFAULT_SEED, counted
 from pipeline.scoring import metric_of
 from training.jobs import Job, duration
-from ui import numbers
 from ui.jobs.curve import Curve
 from ui.labels import size_text
 from ui.markup import escape
+from ui.numbers import mean_score
 
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
 _BEFORE_THE_FIRST = """<p class="note">No jobs yet. Jobs continue when you close this page.</p>
@@ -122,7 +123,7 @@ def _summary(job: Job) -> str:
 def _result_line(job: Job) -> str:
     result = job.result or {}
     if "checkpoint" in result:
-        loss = f", loss {numbers.decimal(result['loss'])}" if isinstance(result.get("loss"), float) else ""
+        loss = f", loss {decimal(result['loss'])}" if isinstance(result.get("loss"), float) else ""
         return f"checkpoint {result['checkpoint']}{loss}"
     samples = result.get("samples")
     return f"{counted(samples, 'sample')} scored" if isinstance(samples, int) else job.message
@@ -159,7 +160,7 @@ def body(job: Job, curve: Curve, where: str, members: str = "") -> str:
 def _newest(curve: Curve) -> str:
     if curve.last is None:
         return ""
-    return f'<p class="newest">{curve.y}: <b>{numbers.decimal(curve.last)}</b></p>'
+    return f'<p class="newest">{curve.y}: <b>{decimal(curve.last)}</b></p>'
 
 
 def _result(result: Mapping[str, Any]) -> str:
@@ -172,9 +173,7 @@ def _result(result: Mapping[str, Any]) -> str:
         )
         return f'<table class="scores"><tbody>{rows}</tbody></table>'
     if "checkpoint" in result:
-        loss = (
-            f", last loss {numbers.decimal(result['loss'])}" if isinstance(result.get("loss"), float) else ""
-        )
+        loss = f", last loss {decimal(result['loss'])}" if isinstance(result.get("loss"), float) else ""
         name, print_ = escape(result["checkpoint"]), escape(result.get("fingerprint", ""))
         return f'<p class="note">Checkpoint <b>{name}</b>, fingerprint {print_}{loss}.</p>'
     return ""
@@ -184,7 +183,7 @@ def _score(name: str, score: Any) -> str:
     if not isinstance(score, Mapping):
         return escape(score)
     mean, unscored = score.get("mean"), score.get("unscored")
-    shown = numbers.mean_score(mean, metric_of(name)) if isinstance(mean, float) else mean or "unscored"
+    shown = mean_score(mean, metric_of(name)) if isinstance(mean, float) else mean or "unscored"
     of = f"n={score.get('n')}" + (f", {unscored} unscored" if unscored else "")
     return f"{escape(shown)} <small>{escape(of)}</small>"
 

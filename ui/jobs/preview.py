@@ -109,7 +109,7 @@ def _about_gpus(runner: Runner, steps: list[Step]) -> list[str]:
         return []
     families = [get_family(runner.settings, str(step.arguments["family"])) for step in steps]
     served = runner.settings.engine_url is not None and all(step.kind == "evaluate" for step in steps)
-    if not visible_gpus():
+    if not visible_gpus(runner.settings):
         needed = any(not family.embedded for family in families) and not served
         return (
             ["This model needs a GPU, and this machine shows none: the job will fail here."] if needed else []

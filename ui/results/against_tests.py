@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.analysis import Setup
 from pipeline.analysis.agreement import AgainstExecution, MetricAgreement
 from pipeline.analysis.passes import PassAtK
+from pipeline.decimals import NONE, decimal
 from pipeline.evaluation.runs import RunConfig, evaluation_arguments, evaluation_command
 from pipeline.schema import counted
 from pipeline.scoring import metric_of
@@ -18,7 +19,6 @@ from pipeline.stats import Association, Estimate
 from ui import numbers
 from ui.labels import column_label, setup_label
 from ui.markup import escape
-from ui.numbers import NONE, decimal
 from ui.results import table_html
 from ui.results.sentences import listed
 

@@ -12,9 +12,10 @@ from pipeline.analysis.agreement import AgainstExecution
 from pipeline.analysis.metric_analysis import Analysis
 from pipeline.analysis.passes import PassAtK
 from pipeline.analysis.setups import Setup
+from pipeline.decimals import NONE
 from pipeline.sendable import MEASURED_DIGITS, sendable
 from ui.labels import condition_label, setup_label, size_label
-from ui.numbers import NONE, mean_score
+from ui.numbers import mean_score
 from ui.results.findings import effect_of, effect_sentences
 from ui.results.sentences import caveats, headlines, noise_sentences, step_sentence
 

@@ -35,7 +35,8 @@ from pipeline.scoring.execution._restrict import Limits
 
 _ROOT = Path(__file__).resolve().parents[3]
 _SECONDS_TO_IMPORT = 600.0  # hundreds of modules, on a machine that may be busy
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # of this process's environment: where Python is found
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+"""What the sandbox's process keeps of this one's environment: where Python is found."""
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "TZ": "UTC",
