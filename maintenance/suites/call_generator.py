@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from maintenance.suites.definition_uses import ParameterSpec, parameters, uses
-from maintenance.suites.inputs import UNDRAWABLE, Constructors, Drawer, arguments_source
+from maintenance.suites.expressions import arguments_source
+from maintenance.suites.inputs import UNDRAWABLE, Constructors, Drawer
 from pipeline.scoring.execution.spec import Call, TestSpec
 from pipeline.scoring.execution.suites import place
 

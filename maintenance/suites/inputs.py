@@ -11,11 +11,10 @@ import enum
 import inspect
 import random
 import re
-import sys
 import time
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy
@@ -23,8 +22,14 @@ import torch
 from transformers import PreTrainedConfig
 
 from maintenance.suites.definition_uses import ParameterSpec, Uses, evaluated, parameters, uses_of_constructor
-from maintenance.suites.trial import deadline, quiet
-from pipeline.scoring.execution.suites import recipes
+from maintenance.suites.expressions import (
+    arguments_source,
+    is_importable,
+    is_literal,
+    namespace_of,
+    path_of,
+    works,
+)
 
 _INTEGERS = ("0", "1", "2", "3", "4", "5", "7", "8", "16", "10", "12", "64", "100")
 _SIZES = ("1", "2", "3", "4", "6", "8")
@@ -54,6 +59,19 @@ _MODULES = (
 _SECONDS_TO_CONSTRUCT = 2.0
 UNDRAWABLE = "undrawable"
 """Stands for an expression where none can be drawn."""
+
+
+_TENSOR_NAME = re.compile(
+    r"^(x|y|z|q|k|v|input|inputs|tensor|hidden_states|query|key|value|logits|weight|bias|mask|scores?|a|b|A|B|"
+    r"preds|target|labels?|indices|grad\w*|attention_mask|input_ids|pixel_values|boxes\d?|states?|output|"
+    r"embeddings?|sequence|features?|position_ids|cos|sin)$|_(mask|ids|states|logits|tensor|weights?|embeds?|values|probs)$"
+)
+_STRING_NAME = re.compile(
+    r"name|path|text|str$|prefix|suffix|line|url|message|msg|token$|word|pattern|repo|filename|mode$|code|source"
+)
+_SIZE_NAME = re.compile(
+    r"num_|n_|size|length|_len|width|height|dim$|channels|features|heads|layers|steps?$|count|rank|depth|^n$|^k$|stride|kernel|max_|min_|batch|groups|shape|dims"
+)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -233,7 +251,7 @@ class Drawer:
             return (
                 literal
                 if origin in (dict, abc.Mapping, abc.MutableMapping)
-                else f"make.named({_path(origin)!r})({literal})"
+                else f"make.named({path_of(origin)!r})({literal})"
             )
         if origin is tuple:
             if arguments and arguments[-1] is not Ellipsis:
@@ -242,7 +260,7 @@ class Drawer:
         if origin is abc.Callable:
             return self.random.choice(_FUNCTIONS)
         if origin is type:
-            return f"make.named({_path(inner)!r})" if isinstance(inner, type) else "int"
+            return f"make.named({path_of(inner)!r})" if isinstance(inner, type) else "int"
         body = ", ".join(element() for _ in range(count))
         if isinstance(origin, type) and issubclass(origin, set | frozenset | abc.Set):
             return f"frozenset([{body}])" if origin is frozenset else f"set([{body}])"
@@ -261,7 +279,7 @@ class Drawer:
         if issubclass(kind, enum.Enum):
             members = list(kind)
             return (
-                f"make.named({_path(kind) + '.' + self.random.choice(members).name!r})"
+                f"make.named({path_of(kind) + '.' + self.random.choice(members).name!r})"
                 if members
                 else UNDRAWABLE
             )
@@ -283,7 +301,7 @@ class Drawer:
             if isinstance(kind, type):
                 options.append(lambda kind=kind: self.annotated(kind, name, 0))  # type: ignore[misc]
         if default not in ("", "None", "..."):
-            value = ast.literal_eval(default) if _is_literal(default) else None
+            value = ast.literal_eval(default) if is_literal(default) else None
             if isinstance(value, bool | int | float | str):
                 return self.annotated(type(value), name, 0)
             if isinstance(value, tuple | list):
@@ -438,16 +456,16 @@ class Constructors:
         return drawer.random.choice(self._known[kind]) if self._known[kind] else ""
 
     def _search(self, kind: type, drawer: Drawer, depth: int) -> list[str]:
-        if inspect.isabstract(kind) or not _importable(kind):
+        if inspect.isabstract(kind) or not is_importable(kind):
             return []
         try:
-            wanted = parameters(kind, _namespace_of(kind))
+            wanted = parameters(kind, namespace_of(kind))
         except (ValueError, TypeError):
             return []
         if issubclass(kind, PreTrainedConfig):
-            return [tiny] if works(tiny := f"make.tiny({_path(kind)!r})") else []
+            return [tiny] if works(tiny := f"make.tiny({path_of(kind)!r})") else []
         told = uses_of_constructor(kind)
-        inner = Drawer(f"{_path(kind)}", _namespace_of(kind), told, self)
+        inner = Drawer(f"{path_of(kind)}", namespace_of(kind), told, self)
         found: dict[str, None] = {}
         started = time.process_time()
         for _ in range(60):
@@ -465,78 +483,5 @@ class Constructors:
 def construction(kind: type, wanted: list[ParameterSpec], drawer: Drawer) -> str:
     """A call of a class with drawn arguments."""
     arguments = arguments_source(wanted, {each.name: drawer.parameter(each) for each in wanted})
-    call = f"make.named({_path(kind)!r})({arguments})"
+    call = f"make.named({path_of(kind)!r})({arguments})"
     return f"make.fixed({call})" if issubclass(kind, torch.nn.Module) else call
-
-
-def arguments_source(wanted: Sequence[ParameterSpec], drawn: Mapping[str, str | None]) -> str:
-    """Drawn arguments as the source between a call's brackets."""
-    parts: list[str] = []
-    by_name = False
-    for each in wanted:
-        value = drawn.get(each.name)
-        if value is None:
-            by_name = True
-        elif each.kind == "VAR_POSITIONAL":
-            parts.append(f"*{value}")
-        elif each.kind == "POSITIONAL_ONLY" or (
-            each.kind == "POSITIONAL_OR_KEYWORD" and not by_name and not each.default
-        ):
-            parts.append(value)
-        else:
-            parts.append(f"{each.name}={value}")
-    return ", ".join(parts)
-
-
-def works(expression: str) -> bool:
-    """Whether an expression can be evaluated."""
-    worked = False
-    with quiet(), deadline(_SECONDS_TO_CONSTRUCT / 4):
-        try:
-            eval(expression, evaluation_names())
-            worked = True
-        except Exception:
-            return False
-    return worked
-
-
-def evaluation_names() -> dict[str, Any]:
-    """The names that expressions use beside those of the definition's module."""
-    return {"make": recipes, "torch": torch}
-
-
-def _namespace_of(kind: type) -> Mapping[str, Any]:
-    module = sys.modules.get(kind.__module__)
-    return vars(module) if module else {}
-
-
-def _importable(kind: type) -> bool:
-    try:
-        return recipes.named(_path(kind)) is kind
-    except Exception:
-        return False
-
-
-def _path(kind: Any) -> str:
-    return f"{kind.__module__}:{kind.__qualname__}"
-
-
-def _is_literal(text: str) -> bool:
-    try:
-        ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return False
-    return True
-
-
-_TENSOR_NAME = re.compile(
-    r"^(x|y|z|q|k|v|input|inputs|tensor|hidden_states|query|key|value|logits|weight|bias|mask|scores?|a|b|A|B|"
-    r"preds|target|labels?|indices|grad\w*|attention_mask|input_ids|pixel_values|boxes\d?|states?|output|"
-    r"embeddings?|sequence|features?|position_ids|cos|sin)$|_(mask|ids|states|logits|tensor|weights?|embeds?|values|probs)$"
-)
-_STRING_NAME = re.compile(
-    r"name|path|text|str$|prefix|suffix|line|url|message|msg|token$|word|pattern|repo|filename|mode$|code|source"
-)
-_SIZE_NAME = re.compile(
-    r"num_|n_|size|length|_len|width|height|dim$|channels|features|heads|layers|steps?$|count|rank|depth|^n$|^k$|stride|kernel|max_|min_|batch|groups|shape|dims"
-)
