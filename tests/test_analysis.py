@@ -47,10 +47,38 @@ def test_runs_of_other_samples_data_or_decoding_are_never_compared(own):
     runs = [
         make_run(own, 0),
         make_run(own, 200, samples=40),
-        make_run(own, 200, fingerprint="0123456789ab"),
+        in_other_words(make_run(own, 200, fingerprint="0123456789ab"), 31),
         make_run(own, 200, decoding=SamplingParams(0.0, 0.0, 128, 42)),
     ]
     assert [len(setup.runs) for setup in find_setups(runs)] == [1, 1, 1, 1]
+
+
+def in_other_words(run, count):
+    """The run, as if the first samples had another text in the version of the packages that it is from."""
+    changed = {
+        sample: replace(attempt, task=replace(attempt.task, instruction="Something else."))
+        for sample, attempt in list(run.attempts.items())[:count]
+    }
+    return replace(run, attempts={**run.attempts, **changed})
+
+
+def test_runs_of_several_versions_of_a_dataset_are_compared_on_the_samples_that_are_the_same(own):
+    runs = [make_run(own, 0), make_run(own, 200), make_run(own, 500, fingerprint="0123456789ab")]
+    first, second, matched = find_setups([*runs[:2], in_other_words(runs[2], 10)])
+    assert [len(first.runs), len(second.runs), len(matched.runs)] == [2, 1, 3]
+    assert [setup.matched for setup in (first, second, matched)] == [False, False, True]
+    assert [setup.samples for setup in (first, second, matched)] == [60, 60, 50]
+    assert setup_label(matched).startswith(
+        "smollm2-135m · packages 0123456789ab and feedc0ffee00 · 50 samples"
+    )
+    scored = runs[2].attempts[matched.runs[0].config.sample_ids[0]].scores[CHRF].value
+    assert scored in [score.value for score in matched.runs[2].scores(CHRF)]
+    assert len(analyze(matched, CHRF).pairs) == 3
+
+
+def test_datasets_that_are_not_made_of_packages_are_never_matched(own):
+    runs = [make_run(own, size, dataset="arxivdl", fingerprint=f"{size:012}") for size in (0, 200)]
+    assert [len(setup.runs) for setup in find_setups(runs)] == [1, 1]
 
 
 def test_a_greedy_run_s_seed_and_min_p_do_not_matter(own):
@@ -68,8 +96,10 @@ def test_set_ups_of_other_samples_have_other_keys(own):
 
 
 def test_variants_with_other_test_samples_are_shown_together_but_not_paired(own):
-    regular = [make_run(own, size) for size in (0, 200)]
-    augmented = [make_run(own, size, "augmented", fingerprint="0123456789ab") for size in (0, 200)]
+    regular = [make_run(own, size, dataset="arxivdl") for size in (0, 200)]
+    augmented = [
+        make_run(own, size, "augmented", dataset="arxivdl", fingerprint="0123456789ab") for size in (0, 200)
+    ]
     analysis = analyze(only(regular + augmented), CHRF)
     assert analysis.variants == ["regular", "augmented"]
     assert [(condition_label(p.first), condition_label(p.second)) for p in analysis.pairs] == [

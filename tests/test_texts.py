@@ -24,7 +24,7 @@ from pipeline.scoring.execution.suites.humaneval import load_humaneval
 from pipeline.scoring.execution.suites.load import HELD_OUT
 from pipeline.scoring.text import TextSimilarity
 from pipeline.settings import ASSETS, Settings
-from tests.made_up_runs import bare_settings
+from tests.made_up_runs import bare_settings, make_run
 from ui.results.presenter import Presenter
 
 SHIPPED = ASSETS / "results"
@@ -165,6 +165,17 @@ def test_results_say_how_many_samples_are_the_same_here(shipped: Path) -> None:
     rewrite(shipped, lambda number, line: number > 2 or line.update(digest="0123456789abcdef"))
     assert count_readable(load_run(shipped)) == 197
     assert "197 of the 200 samples are the same" in presented(shipped).readable("")
+
+
+def test_results_say_that_runs_of_several_versions_are_compared_on_the_same_samples(tmp_path: Path) -> None:
+    own = bare_settings(tmp_path)
+    for size, fingerprint in ((0, "feedc0ffee00"), (200, "0123456789ab")):
+        make_run(own, size, fingerprint=fingerprint)
+    presenter = Presenter(own)
+    said = [presenter.readable(setup.key) for setup in presenter.runs.setups()]
+    assert said[:2] == ["", ""]
+    assert "on the 60 samples that are the same" in said[2]
+    assert presenter.show(presenter.runs.setups()[2].key, "")["body"].visible
 
 
 def with_stored_texts(folder: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import pandas as pd
 
 from pipeline import stats
+from pipeline.evaluation.datasets import is_from_packages
 from pipeline.evaluation.runs import Run, RunConfig
+from pipeline.evaluation.texts import digest_of
 from pipeline.schema import VARIANTS, Attempt, PromptVariant, SamplingParams
 from pipeline.scoring import in_order
 from pipeline.scoring.execution.spec import EXECUTION
@@ -36,6 +38,8 @@ class Setup:
     Attributes:
         runs: one for each checkpoint and prompt variant, by variant, size and training seed.
         set_aside: number of other runs of the same columns, which are not in ``runs``.
+        matched: whether the runs are from several versions of the dataset. They then hold only the samples
+            that are the same in all of these versions.
     """
 
     family: str
@@ -43,6 +47,7 @@ class Setup:
     decoding: SamplingParams
     runs: tuple[Run, ...]
     set_aside: int = 0
+    matched: bool = False
 
     @property
     def samples(self) -> int:
@@ -74,16 +79,26 @@ class Setup:
 
 
 def find_setups(runs: Iterable[Run]) -> list[Setup]:
-    """Group the runs into set-ups: most runs first, and among equal ones the lower temperature first."""
-    groups: dict[tuple[object, ...], list[Run]] = {}
+    """Group the runs into set-ups: most runs first, and among equal ones the lower temperature first.
+
+    Where other versions of the packages are installed than those of a stored run, new runs have other test
+    samples. Runs of several versions are compared in a further set-up, on the samples that are the same.
+    """
+    groups: dict[tuple[object, ...], dict[tuple[object, ...], list[Run]]] = {}
     for run in runs:
         place = (run.config.family, run.config.dataset, run.config.decoding.effective)
-        groups.setdefault((*place, *test_set(run)), []).append(run)
-    by_place: dict[tuple[object, ...], list[list[Run]]] = {}
-    for (*shared, _, ids), group in groups.items():
-        by_place.setdefault((*shared, len(ids)), []).append(group)  # type: ignore[arg-type]
-    setups = [_setup(group) for place in by_place.values() for group in _join_variants(place)]
-    return sorted(setups, key=lambda setup: (-len(setup.runs), setup.decoding.temperature, setup.key))
+        groups.setdefault(place, {}).setdefault(test_set(run), []).append(run)
+    setups = []
+    for by_test_set in groups.values():
+        by_size: dict[int, list[list[Run]]] = {}
+        for group in by_test_set.values():
+            by_size.setdefault(len(group[0].config.sample_ids), []).append(group)
+        setups += [_setup(group) for alike in by_size.values() for group in _join_variants(alike)]
+        if matched := _match_versions(list(by_test_set.values())):
+            setups.append(replace(_setup(matched), matched=True))
+    return sorted(
+        setups, key=lambda each: (each.matched, -len(each.runs), each.decoding.temperature, each.key)
+    )
 
 
 def test_set(run: Run) -> tuple[str, tuple[str, ...]]:
@@ -97,6 +112,48 @@ def _join_variants(groups: list[list[Run]]) -> list[list[Run]]:
     if len(groups) == 2 and variants[0].isdisjoint(variants[1]):
         return [groups[0] + groups[1]]
     return groups
+
+
+def _match_versions(groups: list[list[Run]]) -> list[Run]:
+    """Return runs of several versions of a dataset, with the samples that are the same in all of them.
+
+    Args:
+        groups: runs of one family, dataset and decoding; those of a group have the same test samples.
+
+    Returns:
+        The runs of the largest group, and those of all groups that share half of their samples with it or
+        more; nothing if there are none, or the dataset is not made of installed packages.
+    """
+    joined, *others = sorted(groups, key=len, reverse=True)
+    config = joined[0].config
+    if not is_from_packages(config.dataset):
+        return []
+    shared: dict[str, str] = {}
+    versions = {config.dataset_fingerprint}
+    for group in others:
+        other = group[0].config
+        if other.dataset_fingerprint in versions:
+            continue
+        same = dict((shared or _texts(joined)).items() & _texts(group).items())
+        if len(same) >= max(len(config.sample_ids), len(other.sample_ids)) / 2:
+            joined, shared = joined + group, same
+            versions.add(other.dataset_fingerprint)
+    if not shared:
+        return []
+    ids = tuple(sample for sample in config.sample_ids if sample in shared)
+    return [_restricted(run, ids, " and ".join(sorted(versions))) for run in joined]
+
+
+def _texts(runs: Iterable[Run]) -> dict[str, str]:
+    """The digest of each sample's instruction and reference."""
+    tasks = {sample: attempt.task for run in runs for sample, attempt in run.attempts.items()}
+    return {sample: digest_of(task) for sample, task in tasks.items()}
+
+
+def _restricted(run: Run, samples: tuple[str, ...], fingerprint: str) -> Run:
+    config = replace(run.config, sample_ids=samples, dataset_fingerprint=fingerprint)
+    attempts = {sample: run.attempts[sample] for sample in samples if sample in run.attempts}
+    return replace(run, config=config, attempts=attempts)
 
 
 def _setup(runs: list[Run]) -> Setup:

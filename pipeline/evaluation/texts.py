@@ -21,6 +21,11 @@ def text_digest(instruction: str, reference: str | None) -> str:
     return hashlib.sha256(json.dumps([instruction, reference]).encode()).hexdigest()[:16]
 
 
+def digest_of(task: Task) -> str:
+    """Return the digest of a task's texts, which are there or have been replaced by it."""
+    return task.digest or text_digest(task.instruction, task.reference)
+
+
 def with_texts(dataset: str, task: Task) -> Task:
     """Return a stored task with instruction and reference; if they cannot be read, with the reason.
 

@@ -171,16 +171,22 @@ class Presenter:
         return drilldown.sample(setup, sample, against, run, self._absent(setup.runs))
 
     def readable(self, key: str) -> str:
-        """How many samples are the same in the packages installed here; empty if all are."""
+        """What other versions of the packages mean for the samples; empty if all versions are the same."""
         setup = self.runs.setup(key)
+        said = []
+        if setup.matched:
+            said.append(
+                "These runs were made with different versions of the packages that the samples are from. "
+                f"They are compared on the {setup.samples:,} samples that are the same in all of them."
+            )
         same = count_readable(setup.runs[0])
-        if same == len(setup.runs[0].attempts):
-            return ""
-        return pieces.note(
-            f"{same:,} of the {setup.samples:,} samples are the same in the packages installed here. Of the "
-            "others, instruction and reference cannot be shown; their answers and scores are, and all "
-            "figures count them."
-        )
+        if same < len(setup.runs[0].attempts):
+            said.append(
+                f"{same:,} of the {setup.samples:,} samples are the same in the packages installed here. "
+                "Instruction and reference of the others cannot be shown; their answers and scores are "
+                "shown, and all figures count them."
+            )
+        return pieces.note(" ".join(said)) if said else ""
 
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
         """How much two metrics agree, and the outputs that they rank most differently."""
