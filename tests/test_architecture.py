@@ -201,6 +201,18 @@ def test_no_test_reads_or_patches_what_is_private() -> None:
     assert not wrong
 
 
+def test_no_function_has_more_than_65_lines_beside_its_docstring() -> None:
+    long = {}
+    for module, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = sum((each.end_lineno or 0) - each.lineno + 1 for each in body)
+                lines += node.body[0].lineno - node.lineno
+                long |= {f"{module}.{node.name}": lines} if lines > 65 else {}
+    assert long == {}
+
+
 def test_no_two_classes_have_the_same_name() -> None:
     """A private one is known in its own module only."""
     homes: dict[str, list[str]] = {}

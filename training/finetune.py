@@ -71,39 +71,29 @@ def finetune(
         LabError: there is another checkpoint of that name, the data or the machine do not allow the training,
             or its loss or a gradient is not finite.
     """
-    # One GPU for a training: transformers would spread batches over all there are, as 4-bit models cannot.
+    # A training has one GPU: transformers would spread its batches over all GPUs, and 4-bit models cannot be
+    # spread.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     settings, report = Settings.from_env(), Reporter()
     chosen = family_for(settings, family, learning_rate)
     kind = choose(backend, chosen)
-    name = checkpoint_name(subset_size, prompt, seed)
-    target = (output or checkpoints_dir(settings, chosen)) / name
+    target = (output or checkpoints_dir(settings, chosen)) / checkpoint_name(subset_size, prompt, seed)
     if existing := _existing(settings, chosen, target, listed=output is None):
         if not replace:
             check_replace(existing, chosen, epochs, max_steps)
-        report(0.0, f"there is a checkpoint {name} already; this training takes its place when it ends")
+        report(0.0, f"the checkpoint {target.name} exists; this training replaces it when it ends")
     report(0.0, "reading the dataset")
     dataset = load_dataset(settings, chosen.dataset, prompt)
     samples = dataset.subset(subset_size)
     wanted = recipe(chosen, dataset, subset_size, prompt, seed, epochs, max_steps, kind)
     work = target.with_name(target.name + ".part")
     if resume and last_saved_step(work) is None:
-        report(0.0, "nothing is saved that this could resume from, so it starts at the beginning")
+        report(0.0, "there is no save to resume from, so the training starts at the beginning")
         resume = False
     prepare_work(work, wanted, resume)
     started = time.time()
     model, tokenizer = load(settings, chosen, kind, seed, lambda fraction, message: report(0.0, message))
-    report(0.01, f"encoding {counted(len(samples), 'sample')}")
-    rows = encode_all(samples, prompt, chosen, tokenizer)
-    if chosen.embedded and kind == "peft":
-        from training.loop import train
-
-        held_out = encode_all(_held_out(dataset), prompt, chosen, tokenizer)
-        log = train(model, rows, held_out, chosen, work, epochs, seed, max_steps, report, resume)
-    else:
-        from training.trainer import train_with_trl  # after Unsloth, which patches what it imports
-
-        log = train_with_trl(model, tokenizer, rows, chosen, work, epochs, seed, max_steps, report, resume)
+    log = _train(model, tokenizer, samples, _held_out(dataset), chosen, wanted, work, report, resume)
     seconds = round(time.time() - started, 1)
     save_adapter(model, chosen.base_names[0], _record(wanted, log, seconds), work, target)
     report(1.0, f"saved {target.name}")
@@ -115,6 +105,30 @@ def finetune(
         "steps": log.step,
         "seconds": seconds,
     }
+
+
+def _train(
+    model: Any,
+    tokenizer: Any,
+    samples: Sequence[Sample],
+    held_out: Sequence[Sample],
+    family: Family,
+    wanted: Mapping[str, Any],
+    work: Path,
+    report: Reporter,
+    resume: bool,
+) -> TrainingLog:
+    """Train by the recipe ``wanted``: embedded models in a loop of our own, others with TRL."""
+    report(0.01, f"encoding {counted(len(samples), 'sample')}")
+    rows = encode_all(samples, wanted["variant"], family, tokenizer)
+    options = (family, work, wanted["epochs"], wanted["seed"], wanted["max_steps"], report, resume)
+    if family.embedded and wanted["backend"] == "peft":
+        from training.loop import train
+
+        return train(model, rows, encode_all(held_out, wanted["variant"], family, tokenizer), *options)
+    from training.trainer import train_with_trl  # after Unsloth, which patches what it imports
+
+    return train_with_trl(model, tokenizer, rows, *options)
 
 
 def _existing(settings: Settings, family: Family, target: Path, listed: bool) -> Checkpoint | None:
