@@ -150,8 +150,8 @@ def clustered_rates(
     for rate in RATES:
         values = (rng.random((runs, n)) < _repo_means(rng, rate, similarity, codes, runs)).astype(float)
         covered.append(_covers(rate_interval(values, codes), rate))
-    found = _summary(RATES, covered)
-    return {**_clusters(codes, similarity), "method": "Wilson at the effective size", **found}
+    summary = _summary(RATES, covered)
+    return {**_clusters(codes, similarity), "method": "Wilson at the effective size", **summary}
 
 
 def means(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
@@ -171,8 +171,8 @@ def clustered_means(
     for p in RATES:
         center = np.clip(_repo_means(rng, p, similarity, codes, runs), 1e-6, 1 - 1e-6)
         covered.append(_covers(mean_interval(rng.beta(5 * center, 5 * (1 - center)), codes, 1_999), p))
-    found = _summary(RATES, covered)
-    return {**_clusters(codes, similarity), "method": "BCa by repository, expanded", **found}
+    summary = _summary(RATES, covered)
+    return {**_clusters(codes, similarity), "method": "BCa by repository, expanded", **summary}
 
 
 def paired_rates(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
@@ -189,20 +189,20 @@ def paired_rates(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
 
 def aa_independent(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
     """Compare a checkpoint with itself: how often is p <= .05?"""
-    found = []
+    levels = []
     for n in SIZES:
         difficulty = rng.beta(0.7, 1.5, (experiments, n))
         first, second = (rng.random((experiments, n)) < difficulty for _ in range(2))
         p = mcnemar((second & ~first).sum(-1), (first & ~second).sum(-1))
-        found.append(_level("exact McNemar", n, experiments, p))
+        levels.append(_level("exact McNemar", n, experiments, p))
         a, b = (rng.beta(4 * difficulty + 0.1, 4 * (1 - difficulty) + 0.1) for _ in range(2))
-        found.append(_level("paired permutation", n, experiments, _in_blocks(b - a)))
-    return found
+        levels.append(_level("paired permutation", n, experiments, _in_blocks(b - a)))
+    return levels
 
 
 def aa_clustered(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
     """Compare equally good checkpoints of which each is better on some of the repositories."""
-    found = []
+    levels = []
     for n, repos, similarity in _clustered():
         codes = draw_codes(rng, n, repos)
         rates = [_repo_means(rng, 0.3, similarity, codes, experiments) for _ in range(2)]
@@ -213,9 +213,9 @@ def aa_clustered(rng: np.random.Generator, experiments: int) -> list[dict[str, A
         blind = mcnemar((second & ~first).sum(-1), (first & ~second).sum(-1))
         for scored, sums in (("rates", binary), ("means", smooth)):
             level = _level(f"paired permutation by repository, {scored}", n, experiments, _in_blocks(sums))
-            found.append({**level, **_clusters(codes, similarity)})
-        found[-2]["had repositories been ignored"] = _share(blind <= ALPHA)
-    return found
+            levels.append({**level, **_clusters(codes, similarity)})
+        levels[-2]["had repositories been ignored"] = _share(blind <= ALPHA)
+    return levels
 
 
 def aa_family(rng: np.random.Generator, experiments: int, n: int = 200, runs: int = 6) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def aa_family(rng: np.random.Generator, experiments: int, n: int = 200, runs: in
 
 def power(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
     """Count how often the smallest detectable difference is detected, if it is the true one; 80% is right."""
-    found = []
+    results = []
     for n in SIZES:
         for against in (0.0, 0.05, 0.1):
             few = round(against * n)
@@ -246,14 +246,14 @@ def power(rng: np.random.Generator, experiments: int) -> list[dict[str, Any]]:
             chances = [delta + few / n, few / n, 1 - delta - 2 * few / n]
             up, down = rng.multinomial(n, chances, experiments).T[:2]
             rate = _share(mcnemar(up, down) <= ALPHA)
-            found.append(
+            results.append(
                 {"test": "exact McNemar", "n": n, "against": few / n, "difference": delta, "power": rate}
             )
         seen = rng.normal(0, 0.2, (100, n))
         delta = float(np.mean([smallest_detectable(each, np.arange(n), binary=False) for each in seen]))
         rate = _share(_in_blocks(rng.normal(delta, 0.2, (experiments, n))) <= ALPHA)
-        found.append({"test": "paired permutation", "n": n, "difference": delta, "power": rate})
-    return [{key: _round(value) for key, value in each.items()} for each in found]
+        results.append({"test": "paired permutation", "n": n, "difference": delta, "power": rate})
+    return [{key: _round(value) for key, value in each.items()} for each in results]
 
 
 def against_tests(rng: np.random.Generator, runs: int) -> dict[str, Any]:
@@ -286,9 +286,9 @@ def auc_coverage(
             limits = associate(counts).auc
             hits.append(limits.low <= truth <= limits.high)
         covered.append(np.mean(hits))
-    found = _summary([f"AUC {stats.norm.cdf(shift / 2**0.5):.2f}" for shift in _SHIFTS], covered)
+    summary = _summary([f"AUC {stats.norm.cdf(shift / 2**0.5):.2f}" for shift in _SHIFTS], covered)
     setting = {"n": n, "checkpoints": checkpoints, "passing": passing, "experiments": runs}
-    return {**setting, "method": "BCa, expanded for the rarer outcome", **found}
+    return {**setting, "method": "BCa, expanded for the rarer outcome", **summary}
 
 
 def equal_leads(rng: np.random.Generator, metrics: int, runs: int) -> dict[str, Any]:
@@ -343,8 +343,8 @@ def _in_blocks(differences: Floats, size: int = 500) -> Floats:
     return np.concatenate([sign_flip(differences[at : at + size], 1_999, seed=at) for at in blocks])
 
 
-def _covers(found: Interval, truth: float) -> float:
-    return float(np.mean((found.low <= truth) & (truth <= found.high)))
+def _covers(interval: Interval, truth: float) -> float:
+    return float(np.mean((interval.low <= truth) & (truth <= interval.high)))
 
 
 def _summary(names: Any, covered: Any, share: bool = False) -> dict[str, Any]:
@@ -352,7 +352,7 @@ def _summary(names: Any, covered: Any, share: bool = False) -> dict[str, Any]:
     low, high = int(covered.argmin()), int(covered.argmax())
     rounded = covered.round(3)
     inside = (rounded >= BOUNDS[0]) & (rounded <= BOUNDS[1])
-    found = {
+    extremes = {
         "lowest": _round(covered[low]),
         "lowest at": _round(names[low]),
         "highest": _round(covered[high]),
@@ -360,7 +360,7 @@ def _summary(names: Any, covered: Any, share: bool = False) -> dict[str, Any]:
         "within 93.0 to 97.0%": f"{inside.mean():.1%}" if share else f"{inside.sum()} of {len(inside)}",
     }
     each = {str(name): _round(value) for name, value in zip(names, covered, strict=True)}
-    return found if share else {**found, "coverage": each}
+    return extremes if share else {**extremes, "coverage": each}
 
 
 def _level(test: str, n: int, experiments: int, p: Floats) -> dict[str, Any]:

@@ -128,8 +128,8 @@ def executed_table(executed: Sequence[Analysis]) -> str:
         {(point.variant, point.size) for each in executed for point in each.points},
         key=lambda row: (VARIANTS.index(row[0]), row[1]),
     ):
-        found = [next((p for p in a.curve(variant) if p.size == size), None) for a in executed]
-        cells = [_cell(analysis, point) for analysis, point in zip(executed, found, strict=True)]
+        points = [next((p for p in a.curve(variant) if p.size == size), None) for a in executed]
+        cells = [_cell(analysis, point) for analysis, point in zip(executed, points, strict=True)]
         lines.append(f"| {variant} | {size_label(size)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -141,8 +141,8 @@ def table(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
         "|---" * (len(analyses) + 1) + "|",
     ]
     for size in dict.fromkeys(point.size for a in analyses for point in a.curve(variant)):
-        found = [next((p for p in a.curve(variant) if p.size == size), None) for a in analyses]
-        cells = [_cell(analysis, point) for analysis, point in zip(analyses, found, strict=True)]
+        points = [next((p for p in a.curve(variant) if p.size == size), None) for a in analyses]
+        cells = [_cell(analysis, point) for analysis, point in zip(analyses, points, strict=True)]
         lines.append(f"| {size_label(size)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -160,12 +160,12 @@ def _cell(analysis: Analysis, point: Point | None) -> str:
 
 def _left_out(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
     """What the table's stars mean; empty where there is none."""
-    found = []
+    notes = []
     for analysis in analyses:
         outputs = [f"{p.unscored:,} of {size_label(p.size)}" for p in analysis.curve(variant) if p.unscored]
         if outputs:
-            found.append(f"{short_name(analysis)} without {listed(outputs)}")
-    return f"\\* Outputs that could not be scored are left out: {'; '.join(found)}." if found else ""
+            notes.append(f"{short_name(analysis)} without {listed(outputs)}")
+    return f"\\* Outputs that could not be scored are left out: {'; '.join(notes)}." if notes else ""
 
 
 def draw(analyses: Sequence[Analysis], file: Path) -> None:

@@ -55,14 +55,14 @@ def with_settings(problem: str, url: str) -> str:
     Passwords of proxies are left out.
     """
     parts = urlsplit(url)
-    found = {name: os.environ[name] for name in NAMES if name.startswith("SSL") and os.environ.get(name)}
+    used = {name: os.environ[name] for name in NAMES if name.startswith("SSL") and os.environ.get(name)}
     if not is_loopback(url) and not proxy_bypass(parts.hostname or ""):
         proxies = getproxies()
         for scheme in (parts.scheme, "all"):
             if proxy := proxies.get(scheme):
-                found[f"{scheme.upper()}_PROXY"] = _without_password(proxy)
+                used[f"{scheme.upper()}_PROXY"] = _without_password(proxy)
                 break
-    settings = ", ".join(f"{name}={value}" for name, value in found.items())
+    settings = ", ".join(f"{name}={value}" for name, value in used.items())
     return f"{problem} (the environment sets {settings})" if settings else problem
 
 

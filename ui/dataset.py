@@ -167,13 +167,13 @@ def list_page(
         data = loading.result()
     except LabError as error:
         return pieces.problem(str(error)), 0
-    found = data.matches(query)
-    if not found:
+    matches = data.matches(query)
+    if not matches:
         return '<p class="note">No test sample matches this search.</p>', 0
-    last = (len(found) - 1) // _PAGE * _PAGE
+    last = (len(matches) - 1) // _PAGE * _PAGE
     offset = min(max(0, offset // _PAGE * _PAGE + by * _PAGE), last)
-    page = found[offset : offset + _PAGE]
-    count = f"{offset + 1:,} to {offset + len(page):,} of {len(found):,} test samples"
+    page = matches[offset : offset + _PAGE]
+    count = f"{offset + 1:,} to {offset + len(page):,} of {len(matches):,} test samples"
     items = "".join(_row(data.test[index], opened) for index in page)
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in (count, *data.notes))
     return f'{notes}<ul class="rows">{items}</ul>', offset

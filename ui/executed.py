@@ -14,16 +14,17 @@ def executed(scores: Iterable[Score]) -> str:
 
 
 def _part(score: Score) -> str:
-    told = score.details
-    calls = f": {told['passed_calls']} of {told['calls']} calls as the reference" if told["calls"] else ""
-    body = f"<p>{escape(told['why'] or 'Every test passes.')}</p>"
-    if told["flags"]:
-        signs = escape(", ".join(map(str, told["flags"])))
+    details = score.details
+    passed, calls = details["passed_calls"], details["calls"]
+    share = f": {passed} of {calls} calls as the reference" if calls else ""
+    body = f"<p>{escape(details['why'] or 'Every test passes.')}</p>"
+    if details["flags"]:
+        signs = escape(", ".join(map(str, details["flags"])))
         body += f'<p class="note">The code {signs}, so it may have reached the reference.</p>'
-    for call in told["wrong"]:
+    for call in details["wrong"]:
         body += (
             f'<pre class="code" tabindex="0">{escape(call["call"])}</pre>'
             f"<p>Expected {escape(call['expected'])}; got {escape(call['got'])}.</p>"
         )
-    summary = escape(f"Tests: {told['verdict']}{calls}")
+    summary = escape(f"Tests: {details['verdict']}{share}")
     return f'<details class="judge"><summary>{summary}</summary>{body}</details>'

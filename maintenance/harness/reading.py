@@ -127,7 +127,7 @@ def draw_answers(
         LabError: a sample's instruction and reference cannot be read here.
     """
     labelled = {(label.executed, label.sample) for label in read_labels()[0]}
-    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    labels: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for folder in list_runs(Settings.from_env()):
         run = load_run(folder)
         for sample_id, attempt in run.attempts.items():
@@ -140,7 +140,7 @@ def draw_answers(
             task = with_texts(run.config.dataset, attempt.task)
             if task.problem:
                 raise LabError(task.problem)
-            found.setdefault((executed, sample_id), {}).setdefault(
+            labels.setdefault((executed, sample_id), {}).setdefault(
                 attempt.code,  # an answer that several checkpoints gave counts once
                 {
                     "suite": suite,
@@ -156,9 +156,9 @@ def draw_answers(
     rng = random.Random(seed)
     drawn = []
     for kind, most in (("passed", passing), ("failed", failing)):
-        samples = sorted(sample for executed, sample in found if executed == kind)
+        samples = sorted(sample for executed, sample in labels if executed == kind)
         for sample in rng.sample(samples, min(most, len(samples))):
-            drawn.append(rng.choice([answer for _, answer in sorted(found[kind, sample].items())]))
+            drawn.append(rng.choice([answer for _, answer in sorted(labels[kind, sample].items())]))
     output.write_text(json.dumps(drawn, indent=1, ensure_ascii=False), encoding="utf-8")
     return {kind: sum(each["executed"] == kind for each in drawn) for kind in ("passed", "failed")}
 

@@ -31,14 +31,14 @@ def measure(
     specs: Sequence[TestSpec], faults: int, report: Progress
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """How many references, stubs, faults and rewrites pass; and those that execution seems to get wrong."""
-    found: dict[str, Any] = {}
+    shares: dict[str, Any] = {}
     strange: list[dict[str, str]] = []
     with sandbox_for(specs) as sandbox:
         executor = Executor(sandbox)
         for name, jobs in _jobs(specs, faults, sandbox).items():
             results = executor.execute(jobs, partial(_tell, report, name))
             passed = [result.verdict == "passed" for result in results]
-            found[name] = share(passed, [spec for _, spec in jobs])
+            shares[name] = share(passed, [spec for _, spec in jobs])
             should_fail = name in _WRONG
             strange += [
                 {
@@ -51,7 +51,7 @@ def measure(
                 for (code, spec), it, one in zip(jobs, results, passed, strict=True)
                 if one == should_fail
             ]
-    return found, strange
+    return shares, strange
 
 
 _WRONG = ("stubs", "faults")

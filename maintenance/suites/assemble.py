@@ -49,8 +49,8 @@ def record(rows: Sequence[Sample]) -> Mapping[str, Recording]:
         run_examples(modules)
         return recorder.found
 
-    found: dict[str, Recording] = Children().run(work, _SECONDS_TO_RECORD)
-    return found
+    recordings: dict[str, Recording] = Children().run(work, _SECONDS_TO_RECORD)
+    return recordings
 
 
 def until_enough(

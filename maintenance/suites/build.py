@@ -82,20 +82,21 @@ class Probe:
 def probe(sample: Sample, suite: PackageSuite, recorded: Recording, children: Children) -> Probe:
     """Take a row through every step."""
     spec = make_spec(sample, suite, ())
-    found = children.run(partial(search, spec, recorded), _SECONDS_TO_SEARCH)
-    if not isinstance(found, Search) or not found.calls:
-        return Probe(sample.id, "called", found.failure if found else "it ends its process or takes too long")
-    again = children.run(partial(try_sources, spec, [spec.reference], found.calls), _SECONDS_TO_TRY) or [[]]
-    stable = [at for at, trial in enumerate(again[0]) if not found.trials[at].differs(trial)]
-    calls, trials = [found.calls[at] for at in stable], [found.trials[at] for at in stable]
+    result = children.run(partial(search, spec, recorded), _SECONDS_TO_SEARCH)
+    if not isinstance(result, Search) or not result.calls:
+        failure = result.failure if result else "it ends its process or takes too long"
+        return Probe(sample.id, "called", failure)
+    again = children.run(partial(try_sources, spec, [spec.reference], result.calls), _SECONDS_TO_TRY) or [[]]
+    stable = [at for at, trial in enumerate(again[0]) if not result.trials[at].differs(trial)]
+    calls, trials = [result.calls[at] for at in stable], [result.trials[at] for at in stable]
     if not calls:
         return Probe(sample.id, "repeated")
     if (outputs := len({output_key(trial) for trial in trials})) < FEWEST_OUTPUTS:
         return Probe(sample.id, "outputs", str(outputs))
-    reached = set().union(*(trial.lines for trial in trials)) & found.lines
-    if len(reached) <= LINES * len(found.lines):
-        return Probe(sample.id, "lines", f"{len(reached)}/{len(found.lines)}")
-    return _select(spec, calls, trials, found.lines, sum(again[0][at].seconds for at in stable), children)
+    reached = set().union(*(trial.lines for trial in trials)) & result.lines
+    if len(reached) <= LINES * len(result.lines):
+        return Probe(sample.id, "lines", f"{len(reached)}/{len(result.lines)}")
+    return _select(spec, calls, trials, result.lines, sum(again[0][at].seconds for at in stable), children)
 
 
 def _select(
@@ -134,13 +135,13 @@ def _noticed(
     They run one after the other in a process; one that ends it is noticed, and a new process follows.
     """
     every = set(range(len(calls)))
-    found: list[set[int]] = []
-    while len(found) < len(sources):
-        rest = sources[len(found) :]
+    sets: list[set[int]] = []
+    while len(sets) < len(sources):
+        rest = sources[len(sets) :]
         for others in children.run(partial(try_sources, spec, rest, calls), _SECONDS_TO_TRY) or [[]]:
-            told = {at for at, other in enumerate(others) if trials[at].differs(other)}
-            found.append(told if others else every)
-    return found
+            noticed = {at for at, other in enumerate(others) if trials[at].differs(other)}
+            sets.append(noticed if others else every)
+    return sets
 
 
 def choose(trials: Sequence[Trial], lines: set[int], noticed: Sequence[set[int]]) -> list[int]:

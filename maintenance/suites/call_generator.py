@@ -45,8 +45,8 @@ class CallGenerator:
         """The next recorded call, or one with drawn arguments."""
         if self.recorded:
             self._new = 0.1
-            told = self.recorded.pop(0)
-            self._last = {each.name: told.get(each.name) for each in self.wanted}
+            call = self.recorded.pop(0)
+            self._last = {each.name: call.get(each.name) for each in self.wanted}
             return self.build(self._last)
         random = self.drawer.random
         self.drawer.new_call()
@@ -150,17 +150,17 @@ def _for_class(kind: type, entry: str, drawer: Drawer, namespace: Mapping[str, A
 
 def _methods(kind: type, namespace: Mapping[str, Any]) -> list[tuple[str, list[ParameterSpec] | None]]:
     """A class's own public methods with their parameters, None for a property."""
-    found: list[tuple[str, list[ParameterSpec] | None]] = []
+    methods: list[tuple[str, list[ParameterSpec] | None]] = []
     for name, member in vars(kind).items():
         if name.startswith("__") and name not in _METHODS_WITH_SYMBOLS:
             continue
         if isinstance(member, property):
-            found.append((name, None))
+            methods.append((name, None))
         elif isinstance(member, staticmethod | classmethod):
-            found.append((name, parameters(getattr(kind, name), namespace)))
+            methods.append((name, parameters(getattr(kind, name), namespace)))
         elif inspect.isfunction(member):
-            found.append((name, parameters(member, namespace)[1:]))
-    return found
+            methods.append((name, parameters(member, namespace)[1:]))
+    return methods
 
 
 def _constants(kind: type) -> list[str]:

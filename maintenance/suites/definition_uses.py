@@ -47,27 +47,27 @@ class Uses:
 
 def uses(source: str) -> Uses:
     """Read what a definition's source tells about its names."""
-    found = Uses()
+    collected = Uses()
     tree = ast.parse(source)
     for node in ast.walk(tree):
         match node:
             case ast.Constant(value=bool()):
                 pass
             case ast.Constant(value=int() | float() as number):
-                found.numbers.append(repr(number))
+                collected.numbers.append(repr(number))
                 if isinstance(number, int):
-                    found.numbers += [repr(number + 1), repr(max(0, number - 1))]
+                    collected.numbers += [repr(number + 1), repr(max(0, number - 1))]
             case ast.Constant(value=str(text)) if len(text) < 60:
-                found.strings.append(repr(text))
+                collected.strings.append(repr(text))
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attribute)):
-                found.called.setdefault(name, set()).add(attribute)
+                collected.called.setdefault(name, set()).add(attribute)
             case ast.Call(func=ast.Name(id="isinstance"), args=[ast.Name(id=name), kinds]):
                 every = kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]
-                found.classes.setdefault(name, []).extend(ast.unparse(each) for each in every)
+                collected.classes.setdefault(name, []).extend(ast.unparse(each) for each in every)
             case ast.Call(func=ast.Name(id="range" | "int" | "float" as called), args=arguments):
                 for argument in arguments:
                     if isinstance(argument, ast.Name):
-                        found.roles.setdefault(argument.id, set()).add(
+                        collected.roles.setdefault(argument.id, set()).add(
                             "float" if called == "float" else "int"
                         )
             case ast.Call(
@@ -76,26 +76,26 @@ def uses(source: str) -> Uses:
             ):
                 for argument in arguments:
                     if isinstance(argument, ast.Name):
-                        found.roles.setdefault(argument.id, set()).add("list")
+                        collected.roles.setdefault(argument.id, set()).add("list")
             case ast.Call(func=ast.Name(id=name)):
-                found.roles.setdefault(name, set()).add("function")
+                collected.roles.setdefault(name, set()).add("function")
             case ast.For(iter=ast.Name(id=name)) | ast.comprehension(iter=ast.Name(id=name)):
-                found.roles.setdefault(name, set()).add("list")
+                collected.roles.setdefault(name, set()).add("list")
             case ast.Compare(left=ast.Name(id=name), comparators=[right]):
                 for each in ast.walk(right):
                     if isinstance(each, ast.Constant) and each.value is not None:
-                        found.compared.setdefault(name, []).append(repr(each.value))
+                        collected.compared.setdefault(name, []).append(repr(each.value))
                 if isinstance(right, ast.Name):
-                    found.roles.setdefault(name, set()).add("number")
+                    collected.roles.setdefault(name, set()).add("number")
             case ast.BinOp(left=left, op=op, right=right) if not isinstance(op, ast.Mod):
                 for side in (left, right):
                     if isinstance(side, ast.Name):
-                        found.roles.setdefault(side.id, set()).add("number")
+                        collected.roles.setdefault(side.id, set()).add("number")
             case _:
                 pass
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found.attributes.setdefault(node.value.id, set()).add(node.attr)
-    return found
+            collected.attributes.setdefault(node.value.id, set()).add(node.attr)
+    return collected
 
 
 def parameters(function: Callable[..., Any], namespace: Mapping[str, Any]) -> list[ParameterSpec]:
@@ -104,7 +104,7 @@ def parameters(function: Callable[..., Any], namespace: Mapping[str, Any]) -> li
     Raises:
         ValueError: it has no signature.
     """
-    found = []
+    specs = []
     for parameter in inspect.signature(function).parameters.values():
         kind = parameter.kind.name
         if kind == "VAR_KEYWORD":
@@ -115,8 +115,8 @@ def parameters(function: Callable[..., Any], namespace: Mapping[str, Any]) -> li
             annotation = None
         elif isinstance(annotation, str):
             annotation = evaluated(annotation, namespace)
-        found.append(ParameterSpec(parameter.name, annotation, default, kind))
-    return found
+        specs.append(ParameterSpec(parameter.name, annotation, default, kind))
+    return specs
 
 
 def _literal(value: Any) -> str:

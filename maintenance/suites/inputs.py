@@ -121,11 +121,11 @@ class Drawer:
     """
 
     def __init__(
-        self, seed: str, namespace: Mapping[str, Any], told: Uses, constructors: Constructors
+        self, seed: str, namespace: Mapping[str, Any], uses: Uses, constructors: Constructors
     ) -> None:
         self.random = random.Random(seed)
         self.namespace = namespace
-        self.uses = told
+        self.uses = uses
         self.constructors = constructors
         self.sizes: tuple[int, ...] = (2, 3, 4)
         self.shape_at = 0
@@ -177,8 +177,8 @@ class Drawer:
             return self.annotated(kind.__supertype__, name, depth)
         if isinstance(kind, str | typing.ForwardRef):
             text = kind if isinstance(kind, str) else kind.__forward_arg__
-            found = evaluated(text, self.namespace)
-            return self.annotated(found, name, depth) if found is not None else UNDRAWABLE
+            value = evaluated(text, self.namespace)
+            return self.annotated(value, name, depth) if value is not None else UNDRAWABLE
         if kind is Any or kind is object:
             return self.anything(depth)
         if origin is not None:
@@ -290,13 +290,13 @@ class Drawer:
     # --- by name and use -------------------------------------------------------------------------------
     def untyped(self, name: str, default: str) -> str:
         """An expression for a parameter without a usable annotation."""
-        told = self.uses
-        touched = told.attributes.get(name, set())
-        roles = told.roles.get(name, set())
+        uses = self.uses
+        touched = uses.attributes.get(name, set())
+        roles = uses.roles.get(name, set())
         options: list[Callable[[], str]] = []
         if name == "config" and (kinds := self._configs()):
             return self.instance(self.random.choice(kinds), 0)
-        for text in told.classes.get(name, ()):
+        for text in uses.classes.get(name, ()):
             kind = evaluated(text, self.namespace)
             if isinstance(kind, type):
                 options.append(lambda kind=kind: self.annotated(kind, name, 0))  # type: ignore[misc]
@@ -337,8 +337,10 @@ class Drawer:
 
     def _configs(self) -> list[type]:
         """The model configurations that the module knows."""
-        found = (value for value in self.namespace.values() if isinstance(value, type))
-        return [kind for kind in found if issubclass(kind, PreTrainedConfig) and kind is not PreTrainedConfig]
+        classes = (value for value in self.namespace.values() if isinstance(value, type))
+        return [
+            each for each in classes if issubclass(each, PreTrainedConfig) and each is not PreTrainedConfig
+        ]
 
     def anything(self, depth: int) -> str:
         """An expression of one of several types."""
@@ -464,9 +466,9 @@ class Constructors:
             return []
         if issubclass(kind, PreTrainedConfig):
             return [tiny] if works(tiny := f"make.tiny({path_of(kind)!r})") else []
-        told = uses_of_constructor(kind)
-        inner = Drawer(f"{path_of(kind)}", namespace_of(kind), told, self)
-        found: dict[str, None] = {}
+        uses = uses_of_constructor(kind)
+        inner = Drawer(f"{path_of(kind)}", namespace_of(kind), uses, self)
+        expressions: dict[str, None] = {}
         started = time.process_time()
         for _ in range(60):
             if time.process_time() - started > _SECONDS_TO_CONSTRUCT:
@@ -474,10 +476,10 @@ class Constructors:
             inner.new_call()
             expression = construction(kind, wanted, inner)
             if works(expression):
-                found.setdefault(expression)
-            if len(found) >= 6:
+                expressions.setdefault(expression)
+            if len(expressions) >= 6:
                 break
-        return list(found)
+        return list(expressions)
 
 
 def construction(kind: type, wanted: list[ParameterSpec], drawer: Drawer) -> str:

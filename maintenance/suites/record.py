@@ -233,14 +233,14 @@ def _docstrings(module: types.ModuleType) -> Iterator[str]:
 
 
 def _subclasses(kinds: Any) -> list[type]:
-    found: dict[type, None] = {}
+    classes: dict[type, None] = {}
     left = list(kinds)
     while left:
         for each in type.__subclasses__(left.pop()):
-            if each not in found and each not in kinds:
-                found[each] = None
+            if each not in classes and each not in kinds:
+                classes[each] = None
                 left.append(each)
-    return list(found)
+    return list(classes)
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any], variant: int) -> str:

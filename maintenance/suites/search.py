@@ -44,18 +44,18 @@ class Search:
 
 def search(spec: TestSpec, recorded: Recording) -> Search:
     """Call the reference with recorded and with drawn arguments."""
-    found = Search()
+    result = Search()
     try:
         generator = call_generator(spec)
     except (LookupError, ValueError, TypeError, RecursionError, NameError) as error:
-        found.failure = f"{type(error).__name__}: {error}"[:100]
-        return found
+        result.failure = f"{type(error).__name__}: {error}"[:100]
+        return result
     stage = TrialNamespace(spec, spec.reference)
     if stage.failure:
-        found.failure = f"its definition raises {stage.failure}"
-        return found
-    found.lines = stage.lines()
-    attempt = _CallFilter(stage, found)
+        result.failure = f"its definition raises {stage.failure}"
+        return result
+    result.lines = stage.lines()
+    attempt = _CallFilter(stage, result)
     for story in recorded.stories:
         attempt(Call(story[0], steps_source(story[1:], generator.constants)))
     generator.recorded = list(recorded.values)
@@ -64,24 +64,24 @@ def search(spec: TestSpec, recorded: Recording) -> Search:
         if time.process_time() - started > _SECONDS_FOR_ALL:
             break
         if (
-            len(found.calls) >= _KEPT
-            or found.raised["Late"] > 6
-            or (number > _TRIES_IN_VAIN and not found.calls)
+            len(result.calls) >= _KEPT
+            or result.raised["Late"] > 6
+            or (number > _TRIES_IN_VAIN and not result.calls)
         ):
             break
         call = generator.draw()
         if call is not None and attempt(call):
             generator.keep()
-    if not found.calls:
-        found.failure = "every call raises" if found.raised else "no call can be drawn"
-    return found
+    if not result.calls:
+        result.failure = "every call raises" if result.raised else "no call can be drawn"
+    return result
 
 
 class _CallFilter:
     """Runs calls and keeps those that add a line or an output."""
 
-    def __init__(self, stage: TrialNamespace, found: Search) -> None:
-        self.stage, self.found = stage, found
+    def __init__(self, stage: TrialNamespace, result: Search) -> None:
+        self.stage, self.found = stage, result
         self.outputs: set[str] = set()
         self.reached: set[int] = set()
 
@@ -125,7 +125,7 @@ def try_sources(spec: TestSpec, sources: Sequence[str], calls: Sequence[Call]) -
 
     Once the time is over, the sources that are left are left out.
     """
-    found: list[list[Trial]] = []
+    kept: list[list[Trial]] = []
     started = time.process_time()
     for source in sources:
         stage = TrialNamespace(spec, source)
@@ -133,7 +133,7 @@ def try_sources(spec: TestSpec, sources: Sequence[str], calls: Sequence[Call]) -
         for call in calls if not stage.failure else ():
             late = sum(trial.raised == "Late" for trial in trials)
             trials.append(stage.run(call, 1.0 if late < 2 else 0.05))
-        found.append(trials)
+        kept.append(trials)
         if time.process_time() - started > _SECONDS_FOR_ALL:
             break
-    return found
+    return kept

@@ -73,14 +73,14 @@ class TrialNamespace:
         """Run one call."""
         lines: set[int] = set()
         message = {"inputs": call.inputs, "expression": call.expression, "watched": call.watched}
-        told: dict[str, Any] = {"raised": "Late"}
+        answer: dict[str, Any] = {"raised": "Late"}
         started = time.process_time()
         with quiet(), deadline(seconds), _tracing(lines) if traced else contextlib.nullcontext():
-            told = self._process._outcome(lambda: self._process.call(message))
+            answer = self._process._outcome(lambda: self._process.call(message))
         took = time.process_time() - started
-        if raised := told.get("raised", ""):
+        if raised := answer.get("raised", ""):
             return Trial(raised=raised, seconds=took)
-        return Trial(told["value"], ["list", told["watched"]], "", took, frozenset(lines))
+        return Trial(answer["value"], ["list", answer["watched"]], "", took, frozenset(lines))
 
     def lines(self) -> set[int]:
         """The lines that a call can reach and return from.

@@ -145,7 +145,7 @@ def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstEx
         for name in setup.metrics
         if name != execution
     ]
-    found = sorted(
+    agreements = sorted(
         ((_agreement(each, same, clusters.together), each) for each, same in _by_order(scored)),
         key=lambda pair: _place(pair[0]),
     )
@@ -154,8 +154,8 @@ def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstEx
         attempts=int(np.isfinite(outcome).sum()),
         passing=int(np.nansum(outcome)),
         together=clusters.together,
-        metrics=tuple(agreement for agreement, _ in found),
-        lead=_lead(found),
+        metrics=tuple(agreement for agreement, _ in agreements),
+        lead=_lead(agreements),
     )
 
 
@@ -175,14 +175,14 @@ def _scored(metric: Metric, values: Floats, outcome: Floats, codes: Codes) -> _S
 
 def _by_order(scored: Sequence[_Scored]) -> list[tuple[_Scored, list[str]]]:
     """The metrics that order the attempts each in a way of its own, with the names of the others."""
-    found: list[tuple[_Scored, list[str]]] = []
+    groups: list[tuple[_Scored, list[str]]] = []
     for each in scored:
-        same = next((names for first, names in found if _same_order(first, each)), None)
+        same = next((names for first, names in groups if _same_order(first, each)), None)
         if same is None:
-            found.append((each, []))
+            groups.append((each, []))
         else:
             same.append(each.metric.name)
-    return found
+    return groups
 
 
 def _same_order(first: _Scored, second: _Scored) -> bool:
@@ -231,12 +231,12 @@ def _problem(scored: _Scored, strata: Codes, together: str) -> str:
         return "all attempts have the same score"
     both = _has_both(scored.passed, strata)
     for kind, chosen in (("passing", scored.passed), ("failing", ~scored.passed)):
-        found = len(np.unique(scored.codes[chosen & both]))
-        if found < MIN_EACH:
+        count = len(np.unique(scored.codes[chosen & both]))
+        if count < MIN_EACH:
             alone = np.ptp(strata) and not both[chosen].all()
             where = " of a checkpoint with both passing and failing ones" if alone else ""
             return (
-                f"{counted(found, *_UNITS[together])} with a {kind} attempt{where}, and {MIN_EACH} are needed"
+                f"{counted(count, *_UNITS[together])} with a {kind} attempt{where}, and {MIN_EACH} are needed"
             )
     return ""
 
@@ -248,8 +248,8 @@ def _has_both(passed: NDArray[np.bool_], strata: Codes) -> NDArray[np.bool_]:
     return np.asarray(((passing > 0) & (passing < every))[strata])
 
 
-def _lead(found: Sequence[tuple[MetricAgreement, _Scored]]) -> Lead | None:
-    ranked = [pair for pair in found if isinstance(pair[0].within, Association)]
+def _lead(agreements: Sequence[tuple[MetricAgreement, _Scored]]) -> Lead | None:
+    ranked = [pair for pair in agreements if isinstance(pair[0].within, Association)]
     if len(ranked) < 2:
         return None
     (best, first), (following, second) = ranked[:2]

@@ -42,12 +42,12 @@ def passes_at_k(setup: Setup, setups: Sequence[Setup], excluded: Collection[str]
         excluded: ids of samples to leave out.
     """
     others = [each for each in setups if _differs_in_seed(setup, each)]
-    found = []
+    estimates = []
     for run in setup.runs if setup.execution else ():
         drawn = [run, *(other for each in others for other in each.runs if _repeats(run, other))]
         if len(drawn) > 1 and (passes := _passes(drawn, setup.execution or "", excluded)):
-            found.append(passes)
-    return found
+            estimates.append(passes)
+    return estimates
 
 
 def _differs_in_seed(one: Setup, other: Setup) -> bool:

@@ -57,7 +57,7 @@ def estimate_points(
         codes: the cluster of each sample.
         binary: whether scores are 0 or 1.
     """
-    found: dict[int, Point] = {}
+    points: dict[int, Point] = {}
     for mask, members in group_by_mask(np.isfinite(scores)):
         values = scores[members][:, mask]
         limits = stats.interval(values, codes[mask], binary) if mask.any() else None
@@ -67,8 +67,8 @@ def estimate_points(
                 if limits
                 else (float("nan"),) * 3
             )
-            found[member] = _point(conditions[member], table, value, low, high, int(mask.sum()))
-    return tuple(found[member] for member in range(len(conditions)))
+            points[member] = _point(conditions[member], table, value, low, high, int(mask.sum()))
+    return tuple(points[member] for member in range(len(conditions)))
 
 
 def group_by_mask(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], list[int]]]:

@@ -14,7 +14,7 @@ from pipeline.schema import LabError
 from pipeline.settings import Settings
 
 _KEPT = 32
-_Found = TypeVar("_Found")
+_Value = TypeVar("_Value")
 
 
 class RunCache(StoredRuns):
@@ -51,13 +51,13 @@ class RunCache(StoredRuns):
         """Return ``passes_at_k`` of the set-up among all set-ups."""
         return passes_at_k(setup, self.setups(), excluded)
 
-    def _keep(self, what: tuple[object, ...], setup: Setup, make: Callable[[], _Found]) -> _Found:
+    def _keep(self, what: tuple[object, ...], setup: Setup, make: Callable[[], _Value]) -> _Value:
         key = (*what, setup.key, tuple(stamp_of(run.path) for run in setup.runs))
         with self._lock:
-            found: _Found | None = self._kept.pop(key, None)
-        found = make() if found is None else found
+            value: _Value | None = self._kept.pop(key, None)
+        value = make() if value is None else value
         with self._lock:
-            self._kept[key] = found  # the last one used is removed last
+            self._kept[key] = value  # the last one used is removed last
             while len(self._kept) > _KEPT:
                 self._kept.pop(next(iter(self._kept)))
-        return found
+        return value

@@ -130,13 +130,14 @@ def agreement(table: pd.DataFrame) -> float:
 
 def task_at(setup: Setup, sample: str) -> Task | None:
     """Return a sample's task, with instruction and reference if they can be read; None without an attempt."""
-    found = ((run, run.attempts[sample].task) for run in setup.runs if sample in run.attempts)
-    return next((with_texts(run.config.dataset, task) for run, task in found), None)
+    attempts = ((run, run.attempts[sample].task) for run in setup.runs if sample in run.attempts)
+    return next((with_texts(run.config.dataset, task) for run, task in attempts), None)
 
 
 def attempts_at(setup: Setup, sample: str) -> list[tuple[Run, Attempt]]:
     """Return a sample's attempts with their runs; instruction and reference are read if they can be."""
-    found = [(run, run.attempts[sample]) for run in setup.runs if sample in run.attempts]
+    attempts = [(run, run.attempts[sample]) for run in setup.runs if sample in run.attempts]
     return [
-        (run, replace(attempt, task=with_texts(run.config.dataset, attempt.task))) for run, attempt in found
+        (run, replace(attempt, task=with_texts(run.config.dataset, attempt.task)))
+        for run, attempt in attempts
     ]

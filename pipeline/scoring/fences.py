@@ -52,13 +52,13 @@ class Fence:
 
 def parse_fence(line: str) -> Fence | None:
     """The fence in this line, None if it is none."""
-    found = _FENCE.fullmatch(line)
-    return Fence(found["indent"], found["marks"], found["tag"]) if found else None
+    match = _FENCE.fullmatch(line)
+    return Fence(match["indent"], match["marks"], match["tag"]) if match else None
 
 
 def parse_opening(line: str) -> Fence | None:
     """The fence in this line; also one at the end of a line of prose, where Markdown knows none."""
     if fence := parse_fence(line):
         return fence
-    found = _AFTER_PROSE.fullmatch(line)
-    return Fence("", found["marks"], found["tag"]) if found else None
+    match = _AFTER_PROSE.fullmatch(line)
+    return Fence("", match["marks"], match["tag"]) if match else None

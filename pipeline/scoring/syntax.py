@@ -84,7 +84,7 @@ class LongString:
 
 def long_strings(code: str) -> list[LongString]:
     """Every triple-quoted string of several lines, in order; the code need not be complete or correct."""
-    found: list[LongString] = []
+    strings: list[LongString] = []
     line = place = 0
     for token in _TOKEN.finditer(code):
         line += code.count("\n", place, token.start())
@@ -92,5 +92,5 @@ def long_strings(code: str) -> list[LongString]:
         if token["quotes"]:
             last = line + code.count("\n", place, token.end())
             if last > line:
-                found.append(LongString(line, last, closed=bool(token["end"])))
-    return found
+                strings.append(LongString(line, last, closed=bool(token["end"])))
+    return strings

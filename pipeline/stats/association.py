@@ -100,13 +100,13 @@ def associate(counts: PairCounts) -> Association:
     Where every passing attempt scores higher than every failing one, or lower, all draws give the same AUC.
     Its interval is then Wilson's for so many clusters, and tau-b is 2·AUC − 1 but for a factor.
     """
-    found = Association(
+    simulated = Association(
         _estimate(lambda weights: auc(counts, weights), len(counts.pairs), counts.rarer),
         _estimate(lambda weights: kendall_tau_b(counts, weights), len(counts.pairs), counts.rarer),
     )
-    value, tau = found.auc.value, found.tau.value
+    value, tau = simulated.auc.value, simulated.tau.value
     if 0 < value < 1:
-        return found
+        return simulated
     limits = wilson(value, counts.rarer)
     low, high = (tau / (2 * value - 1) * (2 * limit - 1) for limit in limits)
     return Association(Estimate.of(value, limits), Estimate(tau, float(low), float(high)))

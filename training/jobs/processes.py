@@ -60,17 +60,17 @@ def members(mark: str, session: int | None = None) -> list[psutil.Process]:
 
     The mark finds them also after the end of their supervisor, and no other process has it.
     """
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.pid in (os.getpid(), session) or process.status() == psutil.STATUS_ZOMBIE:
                 continue
             in_session = session is not None and os.getsid(process.pid) == session
             if in_session or process.environ().get(MARK) == mark:
-                found.append(process)
+                processes.append(process)
         except (psutil.Error, OSError):
             continue  # gone meanwhile, or another user's
-    return found
+    return processes
 
 
 def end(find: Callable[[], list[psutil.Process]], grace: float) -> None:

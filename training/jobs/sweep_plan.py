@@ -136,11 +136,11 @@ def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
 
 def _configs(settings: Settings, family: Family) -> dict[Path, RunConfig]:
     """What the family's runs did, by folder; their items are many, and read only where they matter."""
-    found = {}
+    configs = {}
     for folder in list_runs(settings):
         with suppress(LabError):  # one that cannot be read does not count as there
-            found[folder] = load_config(folder)
-    return {folder: config for folder, config in found.items() if config.family == family.name}
+            configs[folder] = load_config(folder)
+    return {folder: config for folder, config in configs.items() if config.family == family.name}
 
 
 def _evaluated(

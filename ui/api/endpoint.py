@@ -24,8 +24,9 @@ def endpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     kinds = {name: each.annotation for name, each in signature.parameters.items() if name != "self"}
 
     def converted(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        given = signature.bind(*args, **kwargs).arguments
-        return {**given, **{name: convert(name, given[name], kinds[name]) for name in kinds if name in given}}
+        arguments = signature.bind(*args, **kwargs).arguments
+        known = [name for name in kinds if name in arguments]
+        return {**arguments, **{name: convert(name, arguments[name], kinds[name]) for name in known}}
 
     @wraps(function)
     def answer(*args: Any, **kwargs: Any) -> Any:
@@ -52,12 +53,12 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     if isinstance(value, bool) and kind is not bool:
         raise problem
     try:
-        found = _adapter(kind).validate_python(value)
+        converted = _adapter(kind).validate_python(value)
     except ValidationError as error:
         raise problem from error
-    if isinstance(found, int | float) and not -_LARGEST <= found <= _LARGEST:  # NaN too
+    if isinstance(converted, int | float) and not -_LARGEST <= converted <= _LARGEST:  # NaN too
         raise problem
-    return found
+    return converted
 
 
 @cache

@@ -120,9 +120,9 @@ class GenerationApi:
         if not columns or len(columns) > MAX_COLUMNS:
             raise FieldError("columns", f"must name from 1 to {MAX_COLUMNS} columns, not {len(columns)}.")
         chosen = get_family(self.lab.settings, family)
-        found = choose_columns(self.lab.settings, chosen, columns)
-        task = self._task(chosen, found, instruction, sample_id, context)
-        for stage in self.lab.compare(visitor(), chosen, found, task, sampling):
+        chosen_columns = choose_columns(self.lab.settings, chosen, columns)
+        task = self._task(chosen, chosen_columns, instruction, sample_id, context)
+        for stage in self.lab.compare(visitor(), chosen, chosen_columns, task, sampling):
             yield [_answer(attempt) for attempt in stage.attempts]
 
     generate = endpoint(one_column(compare))

@@ -79,8 +79,8 @@ class JobsApi:
         """
         if limit < 0:
             raise FieldError("limit", "must be 0 or more.")
-        found = [job for job in self.runner.list() if state in ("", job.state)]
-        return [row(job) for job in found[:limit]]
+        jobs = [job for job in self.runner.list() if state in ("", job.state)]
+        return [row(job) for job in jobs[:limit]]
 
     @endpoint
     def job(self, job_id: str) -> JobDetail:
@@ -89,9 +89,9 @@ class JobsApi:
         Args:
             job_id: as /jobs and the submissions give it
         """
-        found = self.runner.status(job_id)
+        job = self.runner.status(job_id)
         return {
-            "job": row(found),
+            "job": row(job),
             "reports": self.runner.progress(job_id),
             "log": self.runner.logs(job_id),
             "members": [row(member) for member in self.runner.list(sweep=job_id)],

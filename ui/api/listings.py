@@ -75,8 +75,8 @@ class ListingsApi:
         if offset < 0:
             raise FieldError("offset", "must be 0 or more.")
         data = self.lab.dataset(get_family(self.lab.settings, family), variant, again=True).result()
-        found = data.search(query, limit, offset)
-        return {"total": len(data.matches(query)), "samples": [_sample_row(sample) for sample in found]}
+        samples = data.search(query, limit, offset)
+        return {"total": len(data.matches(query)), "samples": [_sample_row(sample) for sample in samples]}
 
     @endpoint
     def checkpoints(self, family: str = DEFAULT_FAMILY) -> list[CheckpointRow]:

@@ -170,7 +170,7 @@ def _options(values: Sequence[Any]) -> list[tuple[str, Any]]:
 def checkpoint_sizes(settings: Settings, family: str) -> list[str]:
     """What an evaluation may evaluate: the baseline, and each number of samples that a checkpoint has."""
     try:
-        found = list_checkpoints(settings, get_family(settings, family))
+        checkpoints = list_checkpoints(settings, get_family(settings, family))
     except LabError:
         return ["baseline"]
-    return list(dict.fromkeys(str(checkpoint.subset_size or "baseline") for checkpoint in found))
+    return list(dict.fromkeys(str(checkpoint.subset_size or "baseline") for checkpoint in checkpoints))

@@ -27,15 +27,15 @@ _BEFORE_THE_FIRST = """<p class="note">No jobs yet. Jobs continue when you close
 
 def title(job: Job) -> str:
     """What a job does, short: ``Fine-tune 1,000 · regular · seed 43``."""
-    given = job.arguments
+    arguments = job.arguments
     if job.kind == "sweep":
         sizes, prompts, seeds = (
-            str(given.get(name, "")).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
+            str(arguments.get(name, "")).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
         )
         return f"Sweep {sizes} · {prompts} · seed{'s' if ',' in seeds else ''} {seeds}"
-    size = given.get("subset_size", "")
-    parts = [size_text(size), str(given.get("prompt", ""))]
-    seed = given.get("training_seed" if job.kind == "evaluate" else "seed", DEFAULT_SEED)
+    size = arguments.get("subset_size", "")
+    parts = [size_text(size), str(arguments.get("prompt", ""))]
+    seed = arguments.get("training_seed" if job.kind == "evaluate" else "seed", DEFAULT_SEED)
     parts += [f"seed {seed}"] if seed != DEFAULT_SEED else []
     verb = {"finetune": "Fine-tune", "evaluate": "Evaluate"}.get(job.kind, job.kind.capitalize())
     return f"{verb} {' · '.join(part for part in parts if part)}".strip()
@@ -112,12 +112,12 @@ def _bar(job: Job) -> str:
 def _summary(job: Job) -> str:
     """One line beside a job's state: its progress, why it stopped, or its result."""
     if job.state == "queued":
-        said = job.message or ("waiting for its fine-tune" if job.needs else "waiting for its turn")
+        message = job.message or ("waiting for its fine-tune" if job.needs else "waiting for its turn")
     elif job.state == "succeeded":
-        said = _result_line(job)
+        message = _result_line(job)
     else:
-        said = job.reason or job.message
-    return f'<span class="message">{escape(said.splitlines()[0] if said else "")}</span>'
+        message = job.reason or job.message
+    return f'<span class="message">{escape(message.splitlines()[0] if message else "")}</span>'
 
 
 def _result_line(job: Job) -> str:
@@ -131,11 +131,11 @@ def _result_line(job: Job) -> str:
 
 def head(job: Job, now: float, hint: str = "") -> str:
     """An open job's title, state, progress and reason, and a hint at what can be done now."""
-    said = f'<p class="problem" role="status">{escape(job.reason)}</p>' if job.reason else _summary(job)
+    summary = f'<p class="problem" role="status">{escape(job.reason)}</p>' if job.reason else _summary(job)
     left = _left(job, now)
     more = f'<span class="message">About {left} left</span>' if left else ""
     more += f'<p class="note">{escape(hint)}</p>' if hint else ""
-    return f"<header><h3>{escape(title(job))}</h3>{badge(job)}</header>{_bar(job)}{said}{more}"
+    return f"<header><h3>{escape(title(job))}</h3>{badge(job)}</header>{_bar(job)}{summary}{more}"
 
 
 def body(job: Job, curve: Curve, where: str, members: str = "") -> str:

@@ -64,12 +64,12 @@ def _plan_in_words(steps: list[Step]) -> str:
     return f"{counted(len(steps), 'job')}: {' and '.join(parts)}. What is there already is left out."
 
 
-def _time(found: TimeEstimate, amount: int = 0, kind: str = "") -> str:
+def _time(time: TimeEstimate, amount: int = 0, kind: str = "") -> str:
     unit = {"finetune": "training step", "evaluate": "test sample"}.get(kind)
     work = f" for {counted(amount, unit)}" if unit else ""
-    if found.seconds is None:
-        return f"No estimate of the time{work}: {found.basis}."
-    return f"About {duration(max(1.0, found.seconds))}{work} ({found.basis})."
+    if time.seconds is None:
+        return f"No estimate of the time{work}: {time.basis}."
+    return f"About {duration(max(1.0, time.seconds))}{work} ({time.basis})."
 
 
 def _money(lab: Lab, steps: list[Step]) -> str:
@@ -88,9 +88,9 @@ def _money(lab: Lab, steps: list[Step]) -> str:
         samples = loading.result().evaluation(int(first["samples"]))
     except LabError as error:
         return str(error)
-    found = estimate_cost(config, [(task_from_sample(sample), sample.function) for sample in samples])
+    cost = estimate_cost(config, [(task_from_sample(sample), sample.function) for sample in samples])
     times = f", for each of {len(judged)} evaluations" if len(judged) > 1 else ""
-    return f"The judge: {found}{times}."
+    return f"The judge: {cost}{times}."
 
 
 def _there_already(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> list[str]:

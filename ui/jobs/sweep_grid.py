@@ -52,8 +52,8 @@ def _seed(job: Job) -> int:
 
 def _mark(job: Job) -> str:
     share = f" {job.progress:.0%}" if job.state == "running" else ""
-    told = escape(f"{job_html.title(job)}: {job.state}{share}. {job.reason or ''}".strip())
+    label = escape(f"{job_html.title(job)}: {job.state}{share}. {job.reason or ''}".strip())
     return (
-        f'<button type="button" class="state {escape(job.state)}" data-id="{escape(job.id)}" title="{told}" '
-        f'aria-label="{told}"><span class="dot"></span>{_LETTERS.get(job.kind, "")}</button>'
+        f'<button type="button" class="state {escape(job.state)}" data-id="{escape(job.id)}" title="{label}" '
+        f'aria-label="{label}"><span class="dot"></span>{_LETTERS.get(job.kind, "")}</button>'
     )

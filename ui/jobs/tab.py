@@ -87,13 +87,13 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
 
 def _standing(runner: Runner) -> str:
     place = escape(runner.backend.describe())
-    said = f'<p class="note">Jobs run on {place}. They continue when this page is closed.</p>'
+    notes = f'<p class="note">Jobs run on {place}. They continue when this page is closed.</p>'
     if not jobs_are_on(runner.settings):
         try:
             require_launch(runner.settings, None)
         except LabError as error:
-            said += f'<p class="problem">{escape(error)}</p>'
-    return said
+            notes += f'<p class="problem">{escape(error)}</p>'
+    return notes
 
 
 def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> tuple[VerbForm, gr.Button]:
@@ -195,10 +195,10 @@ def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: VerbFor
 
     def fill_in(opened: str) -> list[Any]:
         """The evaluation's form, filled in for the checkpoint that a fine-tune has made."""
-        given = runner.status(opened).arguments
-        size = str(given["subset_size"])
-        sizes = jobs_forms.checkpoint_sizes(runner.settings, str(given["family"]))
-        filled = [given["family"], gr.Dropdown(sizes, value=size), given["prompt"], given["seed"]]
+        arguments = runner.status(opened).arguments
+        size = str(arguments["subset_size"])
+        sizes = jobs_forms.checkpoint_sizes(runner.settings, str(arguments["family"]))
+        filled = [arguments["family"], gr.Dropdown(sizes, value=size), arguments["prompt"], arguments["seed"]]
         return [gr.Tabs(selected="evaluate"), *filled]
 
     outputs = [kinds, *(evaluate.fields[name] for name in names)]

@@ -45,69 +45,71 @@ settings</b>, or use the command line:</p><pre class="code" tabindex="0">{comman
 <p>These runs are then a set-up of their own, which you can choose above.</p>"""
 
 
-def agreement(setup: Setup, found: AgainstExecution | None, setups: Iterable[Setup] = ()) -> str:
+def agreement(setup: Setup, against: AgainstExecution | None, setups: Iterable[Setup] = ()) -> str:
     """Every metric held against execution, the best in a sentence; or which of the set-ups allows that."""
-    if found is None or not found.attempts:
+    if against is None or not against.attempts:
         return _nothing_executed(setup, setups)
-    said = "".join(f'<p class="headline">{escape(sentence)}</p>' for sentence in sentences(found))
-    if not any(isinstance(each.overall, Association) for each in found.metrics):
-        return said
+    headlines = "".join(f'<p class="headline">{escape(sentence)}</p>' for sentence in sentences(against))
+    if not any(isinstance(each.overall, Association) for each in against.metrics):
+        return headlines
     figures = '<th scope="col">AUC</th><th scope="col">τ-b</th>'
     head = (
         '<tr><th scope="col" rowspan="2">Metric</th><th scope="col" rowspan="2">Attempts</th>'
         '<th scope="colgroup" colspan="2">Within checkpoints</th>'
         f'<th scope="colgroup" colspan="2">Over all attempts</th></tr><tr>{figures}{figures}</tr>'
     )
-    rows = "".join(_metric_row(each) for each in found.metrics)
-    table = table_html.table(f"Held against {found.execution}", head, rows, "figures agreement")
-    units = {"": "samples", "file": "files", "repository": "repositories"}[found.together]
-    return f'{said}{table}<p class="note">{escape(_MEANING)}{units}.</p>{_judges(found.metrics)}'
+    rows = "".join(_metric_row(each) for each in against.metrics)
+    table = table_html.table(f"Held against {against.execution}", head, rows, "figures agreement")
+    units = {"": "samples", "file": "files", "repository": "repositories"}[against.together]
+    return f'{headlines}{table}<p class="note">{escape(_MEANING)}{units}.</p>{_judges(against.metrics)}'
 
 
-def sentences(found: AgainstExecution) -> list[str]:
+def sentences(agreement: AgainstExecution) -> list[str]:
     """How many attempts pass, which metric follows the tests best, and whether the next differs from it."""
-    share = f"{found.passing / found.attempts:.0%}"
-    said = [f"{found.passing:,} of {counted(found.attempts, 'executed attempt')} pass their tests ({share})."]
-    if not found.metrics:
-        return said
-    best = found.metrics[0].within
+    share = f"{agreement.passing / agreement.attempts:.0%}"
+    attempts = counted(agreement.attempts, "executed attempt")
+    texts = [f"{agreement.passing:,} of {attempts} pass their tests ({share})."]
+    if not agreement.metrics:
+        return texts
+    best = agreement.metrics[0].within
     if not isinstance(best, Association):
-        return [*said, f"Within checkpoints no metric can be held against the tests: {best}."]
+        return [*texts, f"Within checkpoints no metric can be held against the tests: {best}."]
     by_chance = best.auc.low <= 0.5 <= best.auc.high
-    said.append(
-        f"{found.metrics[0].metric.name} follows the tests best: of two attempts of one checkpoint, one that "
-        f"passes and one that fails, it scores the passing one higher in {best.auc.value:.0%} of the cases "
-        f"(AUC {_limits(best.auc)}{', which chance can explain' if by_chance else ''})."
+    texts.append(
+        f"{agreement.metrics[0].metric.name} follows the tests best: of two attempts of one checkpoint, one "
+        f"that passes and one that fails, it scores the passing one higher in {best.auc.value:.0%} of the "
+        f"cases (AUC {_limits(best.auc)}{', which chance can explain' if by_chance else ''})."
     )
-    if found.lead:
-        can = "can" if found.lead.distinguishable else "cannot"
-        said.append(
-            f"It {can} be distinguished from the next, {found.lead.next.metric.name} "
-            f"(difference of the AUC {_limits(found.lead.difference, signed=True)})."
+    if agreement.lead:
+        can = "can" if agreement.lead.distinguishable else "cannot"
+        texts.append(
+            f"It {can} be distinguished from the next, {agreement.lead.next.metric.name} "
+            f"(difference of the AUC {_limits(agreement.lead.difference, signed=True)})."
         )
-    return said
+    return texts
 
 
-def _limits(found: Estimate, signed: bool = False) -> str:
+def _limits(estimate: Estimate, signed: bool = False) -> str:
     """``.812, 95% interval .744 to .870``."""
-    value, low, high = (decimal(each, signed=signed) for each in (found.value, found.low, found.high))
+    limits = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (decimal(each, signed=signed) for each in limits)
     return f"{value}, 95% interval {low} to {high}"
 
 
-def _metric_row(found: MetricAgreement) -> str:
-    notes = [] if found.metric.higher_is_better else ["lower is better"]
-    if found.same_order:
-        notes.append(f"the same order: {listed(list(found.same_order))}")
+def _metric_row(agreement: MetricAgreement) -> str:
+    notes = [] if agreement.metric.higher_is_better else ["lower is better"]
+    if agreement.same_order:
+        notes.append(f"the same order: {listed(list(agreement.same_order))}")
     small = f"<small>{escape('; '.join(notes))}</small>" if notes else ""
-    cells = "".join(_cells(each) for each in (found.within, found.overall))
-    passing = f"{found.attempts:,}<small>{found.passing:,} pass</small>"
-    return f'<tr><th scope="row">{escape(found.metric.name)}{small}</th><td>{passing}</td>{cells}</tr>'
+    cells = "".join(_cells(each) for each in (agreement.within, agreement.overall))
+    passing = f"{agreement.attempts:,}<small>{agreement.passing:,} pass</small>"
+    return f'<tr><th scope="row">{escape(agreement.metric.name)}{small}</th><td>{passing}</td>{cells}</tr>'
 
 
-def _cells(found: Association | str) -> str:
-    if isinstance(found, str):
-        return f'<td class="words" colspan="2">{escape(found)}</td>'
-    return f"<td>{_figure(found.auc)}</td><td>{_figure(found.tau)}</td>"
+def _cells(association: Association | str) -> str:
+    if isinstance(association, str):
+        return f'<td class="words" colspan="2">{escape(association)}</td>'
+    return f"<td>{_figure(association.auc)}</td><td>{_figure(association.tau)}</td>"
 
 
 def _judges(metrics: Iterable[MetricAgreement]) -> str:
@@ -128,9 +130,9 @@ def _judges(metrics: Iterable[MetricAgreement]) -> str:
     )
 
 
-def _figure(found: Estimate) -> str:
+def _figure(estimate: Estimate) -> str:
     """``.812 (.744 to .870)``."""
-    value, low, high = map(decimal, (found.value, found.low, found.high))
+    value, low, high = map(decimal, (estimate.value, estimate.low, estimate.high))
     return f"{value} ({low} to {high})"
 
 
@@ -184,18 +186,18 @@ def _command(config: RunConfig) -> str:
     return evaluation_command({**evaluation_arguments(config), "suite": "humaneval"})
 
 
-def passes(found: Sequence[PassAtK]) -> str:
+def passes(estimates: Sequence[PassAtK]) -> str:
     """pass@k by checkpoint; empty where no sample was answered several times."""
-    if not found:
+    if not estimates:
         return ""
-    most = max(len(each.estimates) for each in found)
+    most = max(len(each.estimates) for each in estimates)
     rows = ""
-    for each in found:
+    for each in estimates:
         cells = [_figure(estimate) for estimate in each.estimates] + [NONE] * (most - len(each.estimates))
         body = "".join(f"<td>{cell}</td>" for cell in (f"{each.samples:,}", *cells))
         rows += f'<tr><th scope="row">{escape(column_label(each.column))}</th>{body}</tr>'
     heads = table_html.heads(("Checkpoint", "Samples", *(f"pass@{k}" for k in range(1, most + 1))))
-    seeds = listed([f"{seed}" for seed in sorted({seed for each in found for seed in each.seeds})])
+    seeds = listed([f"{seed}" for seed in sorted({seed for each in estimates for seed in each.seeds})])
     note = (
         f"From runs that differ only in the seed of the sampling ({seeds}): the chance that at least one of "
         "k answers passes, with 95% intervals."

@@ -32,13 +32,13 @@ def sample(
     Raises:
         LabError: no run has the sample.
     """
-    found = sorted(attempts_at(setup, sample_id), key=lambda pair: pair[0].config.id != run_id)
-    if not found:
+    pairs = sorted(attempts_at(setup, sample_id), key=lambda pair: pair[0].config.id != run_id)
+    if not pairs:
         raise LabError(f"No run of this set-up has the sample {sample_id!r}.")
-    task = found[0][1].task
-    notes = {run.config.as_column: _NOT_HERE for run, _ in found if run.config.id in absent}
-    chosen = next((run.config.as_column for run, _ in found if run.config.id == run_id), None)
-    attempts = [_untimed(attempt) for _, attempt in found]
+    task = pairs[0][1].task
+    notes = {run.config.as_column: _NOT_HERE for run, _ in pairs if run.config.id in absent}
+    chosen = next((run.config.as_column for run, _ in pairs if run.config.id == run_id), None)
+    attempts = [_untimed(attempt) for _, attempt in pairs]
     asked = pieces.problem(task.problem) if task.problem else instruction(task.instruction)
     return (
         f'<section class="sample" aria-label="Sample"><header><h3><code>{escape(sample_id)}</code></h3>'

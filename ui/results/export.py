@@ -83,7 +83,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         for pair in analysis.pairs
     ]
     fits = {variant: {key: getattr(fit, key) for key in _FIT} for variant, fit in analysis.fits.items()}
-    said = [step_sentence(pair, analysis.metric) for v in analysis.variants for pair in analysis.steps(v)]
+    steps = [step_sentence(pair, analysis.metric) for v in analysis.variants for pair in analysis.steps(v)]
     return sendable(
         {
             "setup": analysis.setup.key,
@@ -101,28 +101,28 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
             "training_noise": None if analysis.noise is None else asdict(analysis.noise),
             "noise": noise_sentences(analysis),
             "headline": " ".join(headlines(analysis)),
-            "steps": said,
+            "steps": steps,
             "caveats": caveats(analysis),
         },
         MEASURED_DIGITS,
     )
 
 
-def agreement_as_json(found: AgainstExecution | None) -> dict[str, Any] | None:
+def agreement_as_json(agreement: AgainstExecution | None) -> dict[str, Any] | None:
     """Every metric held against execution as JSON; where there is no figure, why, in words."""
-    if found is None:
+    if agreement is None:
         return None
-    lead = found.lead and {
-        "best": found.lead.best.metric.name,
-        "next": found.lead.next.metric.name,
-        "difference": asdict(found.lead.difference),
-        "distinguishable": found.lead.distinguishable,
+    lead = agreement.lead and {
+        "best": agreement.lead.best.metric.name,
+        "next": agreement.lead.next.metric.name,
+        "difference": asdict(agreement.lead.difference),
+        "distinguishable": agreement.lead.distinguishable,
     }
-    metrics = [{**asdict(each), "metric": each.metric.name} for each in found.metrics]
-    return sendable({**asdict(found), "metrics": metrics, "lead": lead}, MEASURED_DIGITS)
+    metrics = [{**asdict(each), "metric": each.metric.name} for each in agreement.metrics]
+    return sendable({**asdict(agreement), "metrics": metrics, "lead": lead}, MEASURED_DIGITS)
 
 
-def passes_as_json(found: Iterable[PassAtK]) -> list[dict[str, Any]]:
+def passes_as_json(passes: Iterable[PassAtK]) -> list[dict[str, Any]]:
     """pass@1, pass@2, … of every checkpoint that answered the samples several times, as JSON."""
     return sendable(
         [
@@ -132,7 +132,7 @@ def passes_as_json(found: Iterable[PassAtK]) -> list[dict[str, Any]]:
                 "samples": each.samples,
                 "pass_at": {k: asdict(estimate) for k, estimate in enumerate(each.estimates, start=1)},
             }
-            for each in found
+            for each in passes
         ],
         MEASURED_DIGITS,
     )

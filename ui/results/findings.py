@@ -61,61 +61,63 @@ def effect_of(analysis: Analysis, variant: PromptVariant) -> Effect | None:
     return Effect(variant, first, largest, whole, share, enough.size, last)
 
 
-def effect_sentences(analysis: Analysis, found: Effect) -> list[str]:
+def effect_sentences(analysis: Analysis, effect: Effect) -> list[str]:
     """The effect in sentences: the change, how much data it takes, and what more data is expected to do."""
-    metric, whole = analysis.metric, found.whole
+    metric, whole = analysis.metric, effect.whole
     size = mean_score(whole.difference, metric, signed=True)
     limits = f"95% interval {mean_score(whole.low, metric, True)} to {mean_score(whole.high, metric, True)}"
     on = (
         f" on the {whole.n:,} samples that both have scored"
-        if whole.n < max(found.first.n, found.largest.n)
+        if whole.n < max(effect.first.n, effect.largest.n)
         else ""
     )
     figures = f"{size}{on}, {limits}, {p_value(whole.p_holm)}"
-    data = f"{size_label(found.largest.size)} training samples"
+    data = f"{size_label(effect.largest.size)} training samples"
     if not whole.distinguishable:
-        said = [f"{data} make no difference that can be distinguished from noise ({figures})."]
+        sentences = [f"{data} make no difference that can be distinguished from noise ({figures})."]
     elif (whole.difference > 0) == metric.higher_is_better:
-        said = [f"{data} improve the score: {figures}."]
+        sentences = [f"{data} improve the score: {figures}."]
     else:
-        said = [f"{data} make the score worse: {figures}."]
-    said += _data(analysis, found)
-    said += _format(analysis, found)
-    fit = analysis.fits.get(found.variant)
+        sentences = [f"{data} make the score worse: {figures}."]
+    sentences += _data(analysis, effect)
+    sentences += _format(analysis, effect)
+    fit = analysis.fits.get(effect.variant)
     if fit:
-        said.append(
+        sentences.append(
             f"Doubling to {2 * fit.largest:,} is expected to change the score by "
             f"{mean_score(fit.gain, metric, True)} "
             f"({mean_score(fit.gain_low, metric, True)} to {mean_score(fit.gain_high, metric, True)})."
         )
-    return said
+    return sentences
 
 
-def _data(analysis: Analysis, found: Effect) -> list[str]:
-    said = []
-    if found.share and 0 < found.share[1] < 1:
-        said.append(f"The first {size_label(found.share[0])} bring {found.share[1]:.0%} of this change.")
+def _data(analysis: Analysis, effect: Effect) -> list[str]:
+    sentences = []
+    if effect.share and 0 < effect.share[1] < 1:
+        size, share = effect.share
+        sentences.append(f"The first {size_label(size)} bring {share:.0%} of this change.")
     if (
-        found.whole.distinguishable
-        and found.last
-        and found.enough not in (found.first.size, found.largest.size)
+        effect.whole.distinguishable
+        and effect.last
+        and effect.enough not in (effect.first.size, effect.largest.size)
     ):
-        said.append(f"From {size_label(found.enough)} on, no further change can be distinguished from noise.")
-    elif found.whole.distinguishable and found.last and found.enough == found.largest.size:
-        step = mean_score(found.last.difference, analysis.metric, signed=True)
-        said.append(f"The last step, {step_label(found.last)}, still makes a difference ({step}).")
-    return said
+        enough = size_label(effect.enough)
+        sentences.append(f"From {enough} on, no further change can be distinguished from noise.")
+    elif effect.whole.distinguishable and effect.last and effect.enough == effect.largest.size:
+        step = mean_score(effect.last.difference, analysis.metric, signed=True)
+        sentences.append(f"The last step, {step_label(effect.last)}, still makes a difference ({step}).")
+    return sentences
 
 
-def _format(analysis: Analysis, found: Effect) -> list[str]:
+def _format(analysis: Analysis, effect: Effect) -> list[str]:
     """How much of the change the baseline's own chat template makes, without any training."""
     control = {
         pair.first.size: pair
         for pair in analysis.pairs
-        if pair.second.variant == "chat" and pair.first.variant == found.variant
+        if pair.second.variant == "chat" and pair.first.variant == effect.variant
     }
-    start, end = control.get(found.whole.first.size), control.get(found.whole.second.size)
-    if found.first.size or not start or not end:
+    start, end = control.get(effect.whole.first.size), control.get(effect.whole.second.size)
+    if effect.first.size or not start or not end:
         return []
     metric = analysis.metric
 
@@ -133,39 +135,39 @@ def _format(analysis: Analysis, found: Effect) -> list[str]:
         if start.distinguishable
         else "The baseline with its own chat template instead of this prompt makes no difference that can be "
         f"distinguished from noise {format_alone}.",
-        f"Against the chat template, {size_label(found.largest.size)} training samples change the score by "
+        f"Against the chat template, {size_label(effect.largest.size)} training samples change the score by "
         f"{rest}."
         if end.distinguishable
-        else f"Against the chat template, {size_label(found.largest.size)} training samples make no "
+        else f"Against the chat template, {size_label(effect.largest.size)} training samples make no "
         f"difference that can be distinguished from noise ({rest}).",
     ]
 
 
 def effect_paragraph(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
     """Several metrics of one prompt variant in one short paragraph, for a reader who has their table."""
-    found = [(each, got) for each in analyses if (got := effect_of(each, variant))]
-    if not found:
+    effects = [(each, got) for each in analyses if (got := effect_of(each, variant))]
+    if not effects:
         return f"With the {variant} prompt there is only one training-set size so far."
-    said = [f"{_moves([(each, got.whole) for each, got in found])}."]
-    shares = [(size_label(got.share[0]), f"{got.share[1]:.0%}") for _, got in found if got.share]
+    sentences = [f"{_moves([(each, got.whole) for each, got in effects])}."]
+    shares = [(size_label(got.share[0]), f"{got.share[1]:.0%}") for _, got in effects if got.share]
     if shares:
         parts = listed([share for _, share in shares])
-        said.append(f"The first {shares[0][0]} samples bring {parts} of this change.")
-    last = [(each, got.last) for each, got in found if got.last]
+        sentences.append(f"The first {shares[0][0]} samples bring {parts} of this change.")
+    last = [(each, got.last) for each, got in effects if got.last]
     if last:
-        said.append(f"{_moves(last)}.")
-    tests = listed(list(dict.fromkeys(got.whole.test for _, got in found)))
-    most = max(len(each.pairs) for each, _ in found)
-    said.append(f"(At the 5% level; {tests}, Holm's correction over {most} pairs.)")
-    return " ".join(said)
+        sentences.append(f"{_moves(last)}.")
+    tests = listed(list(dict.fromkeys(got.whole.test for _, got in effects)))
+    most = max(len(each.pairs) for each, _ in effects)
+    sentences.append(f"(At the 5% level; {tests}, Holm's correction over {most} pairs.)")
+    return " ".join(sentences)
 
 
-def _moves(found: Sequence[tuple[Analysis, Pair]]) -> str:
+def _moves(moves: Sequence[tuple[Analysis, Pair]]) -> str:
     """``From 1,000 to 5,000 samples chrF improves (+1.4), …``, by what the tests say."""
-    pair = found[0][1]
+    pair = moves[0][1]
     kinds: dict[str, list[str]] = {"improve": [], "get worse": [], "cannot be distinguished from noise": []}
     improve, worse, same = kinds
-    for analysis, each in found:
+    for analysis, each in moves:
         better = (each.difference > 0) == analysis.metric.higher_is_better
         kind = same if not each.distinguishable else improve if better else worse
         size = mean_score(each.difference, analysis.metric, signed=True)

@@ -173,20 +173,20 @@ class Presenter:
     def readable(self, key: str) -> str:
         """What other versions of the packages mean for the samples; empty if all versions are the same."""
         setup = self.runs.setup(key)
-        said = []
+        sentences = []
         if setup.matched:
-            said.append(
+            sentences.append(
                 "These runs were made with different versions of the packages that the samples are from. "
                 f"They are compared on the {setup.samples:,} samples that are the same in all of them."
             )
         same = count_readable(setup.runs[0])
         if same < len(setup.runs[0].attempts):
-            said.append(
+            sentences.append(
                 f"{same:,} of the {setup.samples:,} samples are the same in the packages installed here. "
                 "Instruction and reference of the others cannot be shown; their answers and scores are "
                 "shown, and all figures count them."
             )
-        return pieces.note(" ".join(said)) if said else ""
+        return pieces.note(" ".join(sentences)) if sentences else ""
 
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
         """How much two metrics agree, and the outputs that they rank most differently."""
@@ -213,13 +213,13 @@ class Presenter:
     def contaminated(self, key: str) -> list[str]:
         """Ids of samples whose reference is in the largest training subset or in their own context."""
         setup = self.runs.setup(key)
-        found = find_contaminated(self._settings, setup)
-        if not found:
+        contaminated = find_contaminated(self._settings, setup)
+        if not contaminated:
             inform(
                 f"None of the {setup.samples:,} samples is contaminated: neither the training data nor the "
                 "context in the prompt holds 70% or more of a reference."
             )
-        return found
+        return contaminated
 
     def config(self, place: str) -> str:
         """A run's config as JSON."""
@@ -288,5 +288,5 @@ def _other_kind(metric: str, metrics: list[str]) -> str:
 def _text(setup: Setup, sample: str) -> str:
     """What a search looks through."""
     task = by_sample.task_at(setup, sample)
-    found = f"{task.instruction}\n{task.reference}" if task else ""
-    return f"{sample}\n{found}".lower()
+    texts = f"{task.instruction}\n{task.reference}" if task else ""
+    return f"{sample}\n{texts}".lower()

@@ -97,9 +97,9 @@ def _against_tests(runs: RunCache, setup: Setup, excluded: Collection[str]) -> s
     """The other metrics held against execution, and pass@k; empty where nothing was executed."""
     if setup.execution is None:
         return ""
-    found = runs.agreement(setup, excluded)
+    agreement = runs.agreement(setup, excluded)
     passes = against_tests.passes(runs.passes(setup, excluded))
-    return f"<h2>Metrics against tests</h2>{against_tests.agreement(setup, found)}{passes}"
+    return f"<h2>Metrics against tests</h2>{against_tests.agreement(setup, agreement)}{passes}"
 
 
 def _config(run: Run) -> Any:

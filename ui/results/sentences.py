@@ -98,45 +98,45 @@ def noise_sentences(analysis: Analysis) -> list[str]:
         "Scores of checkpoints that differ only in their training seed have a standard deviation of "
         f"{spread} ({counted(noise.sizes, 'size')} with several seeds)."
     )
-    said = [
+    sentences = [
         f"{seeds} The finite test set alone explains {evaluation}, so about {training} is training noise."
         if noise.seen
         else f"{seeds} The finite test set alone explains as much ({evaluation}), so there is no measurable "
         "training noise. With few seeds, only large training noise would be measurable."
     ]
     for variant in analysis.variants:
-        found = [step for step in analysis.steps(variant) if step.distinguishable]
-        beyond = [step_label(s) for s in found if analysis.beyond_seeds(s)]
-        rest = [step_label(s) for s in found if not analysis.beyond_seeds(s)]
+        steps = [step for step in analysis.steps(variant) if step.distinguishable]
+        beyond = [step_label(s) for s in steps if analysis.beyond_seeds(s)]
+        rest = [step_label(s) for s in steps if not analysis.beyond_seeds(s)]
         if beyond:
-            said.append(
+            sentences.append(
                 f"With the {variant} prompt, the differences of {listed(beyond)} are larger than what other "
                 "training seeds would change."
             )
         if rest:
-            said.append(
+            sentences.append(
                 f"With the {variant} prompt, other training seeds could change the result of {listed(rest)}: "
                 "the difference holds for these checkpoints, not for these sizes in general."
             )
-    return said
+    return sentences
 
 
 def caveats(analysis: Analysis) -> list[str]:
     """Notes that a reader needs beside the figures."""
-    found = []
+    notes = []
     if analysis.together != "repository" and analysis.repos < min(stats.MIN_CLUSTERS, analysis.clusters):
-        found.append(
+        notes.append(
             f"The samples come from {counted(analysis.repos, 'repository', 'repositories')}, too few to "
             "generalize to others: intervals and tests apply to code of these repositories only."
         )
     if analysis.together:
         many = {"repository": "repositories", "file": "files"}[analysis.together]
-        found.append(
+        notes.append(
             f"Samples of one {analysis.together} are kept together in intervals and tests "
             f"({analysis.clusters:,} {many})."
         )
     if any(len(point.by_seed) == 1 and point.size for point in analysis.points):
-        found.append(
+        notes.append(
             "Tests compare these checkpoints. Another training seed would give another checkpoint"
             + (
                 ": see training noise."
@@ -144,17 +144,17 @@ def caveats(analysis: Analysis) -> list[str]:
                 else ", and no size was trained with several seeds to show how much that changes."
             )
         )
-    found += _on_the_unscored(analysis)
+    notes += _on_the_unscored(analysis)
     missing = sum(point.missing for point in analysis.points)
     if missing:
         outputs = counted(missing, "output")
-        found.append(f"Missing: {outputs}, as an evaluation is running or was stopped.")
+        notes.append(f"Missing: {outputs}, as an evaluation is running or was stopped.")
     if analysis.excluded:
-        found.append(f"Left out as chosen: {counted(analysis.excluded, 'sample')}.")
+        notes.append(f"Left out as chosen: {counted(analysis.excluded, 'sample')}.")
     if analysis.setup.set_aside:
         aside = counted(analysis.setup.set_aside, "older or unfinished run")
-        found.append(f"Not shown: {aside} of the same checkpoints.")
-    return found + _on_execution(analysis) + _on_the_judge(analysis)
+        notes.append(f"Not shown: {aside} of the same checkpoints.")
+    return notes + _on_execution(analysis) + _on_the_judge(analysis)
 
 
 def _on_the_unscored(analysis: Analysis) -> list[str]:
@@ -196,9 +196,9 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
     metric, runs = analysis.metric.name, analysis.setup.runs
     if not metric.startswith("CodeJudge"):
         return []
-    found = []
+    notes = []
     if len({str(run.config.judges[metric]) for run in runs if metric in run.config.judges}) > 1:
-        found.append("The runs were judged with different settings: see Runs and export.")
+        notes.append("The runs were judged with different settings: see Runs and export.")
     scores = [
         attempt.scores[metric]
         for run in runs
@@ -207,8 +207,8 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
     ]
     rate = flip_rate(score for score in scores if len(score.details.get("votes", ())) > 1)
     if rate is not None:
-        found.append(f"The judge's votes contradict each other on {rate:.0%} of the outputs.")
-    return found
+        notes.append(f"The judge's votes contradict each other on {rate:.0%} of the outputs.")
+    return notes
 
 
 def listed(words: list[str]) -> str:

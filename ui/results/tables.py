@@ -38,21 +38,23 @@ def answers(analysis: Analysis) -> str:
 
 
 def _answer(analysis: Analysis, variant: PromptVariant) -> str:
-    found = effect_of(analysis, variant)
+    effect = effect_of(analysis, variant)
     title = f"<h3>{escape(variant.capitalize())} prompt</h3>"
-    if found is None:
-        said = "There is only one training-set size here so far, so there is nothing to compare yet."
-        return f'<section class="answer {escape(variant)}">{title}<p class="headline">{said}</p></section>'
+    if effect is None:
+        sentence = "There is only one training-set size so far, so there is nothing to compare yet."
+        return (
+            f'<section class="answer {escape(variant)}">{title}<p class="headline">{sentence}</p></section>'
+        )
     ends = "<i>→</i>".join(
         f"<span><b>{mean_score(point.value, analysis.metric)}</b>{escape(_samples(point))}</span>"
-        for point in (found.first, found.largest)
+        for point in (effect.first, effect.largest)
     )
-    kind, sign = _outcome(found.whole, analysis)
-    change = mean_score(found.whole.difference, analysis.metric, signed=True)
+    kind, sign = _outcome(effect.whole, analysis)
+    change = mean_score(effect.whole.difference, analysis.metric, signed=True)
     return (
         f'<section class="answer {escape(variant)}">{title}'
         f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
-        f'<p class="headline">{escape(" ".join(effect_sentences(analysis, found)))}</p>'
+        f'<p class="headline">{escape(" ".join(effect_sentences(analysis, effect)))}</p>'
         f'<p class="note">{escape(sentences.headline(analysis, variant))}</p></section>'
     )
 
@@ -229,14 +231,14 @@ def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, mos
     return table_html.tall("Where the two metrics disagree most", table_html.heads(names), rows, "left")
 
 
-def runs(found: Iterable[Run], unreadable: Sequence[str] = (), absent: Collection[str] = ()) -> str:
+def runs(shown: Iterable[Run], unreadable: Sequence[str] = (), absent: Collection[str] = ()) -> str:
     """Every stored run with what its figures depend on; each opens to its whole config.
 
     ``unreadable`` says what could not be read, and ``absent`` has the ids of runs whose checkpoint is not on
     this machine.
     """
     rows = ""
-    for run in sorted(found, key=_place):
+    for run in sorted(shown, key=_place):
         config = run.config
         there, asked = len(run.attempts), len(config.sample_ids)
         scored = f"{there:,}" if run.complete else f"{there:,} of {asked:,}, unfinished"

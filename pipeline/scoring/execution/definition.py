@@ -41,19 +41,19 @@ def run_definition(source: str, entry: str, space: dict[str, Any], flags: int = 
 
 def _inside_owner(tree: ast.Module, owner: str, name: str) -> ast.Module:
     rest: list[ast.stmt] = []
-    found: list[ast.stmt] = []
+    definitions: list[ast.stmt] = []
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef) and statement.name == owner:
-            found += [each for each in statement.body if _defines(each, name)]
+            definitions += [each for each in statement.body if _defines(each, name)]
         elif _defines(statement, name):
-            found.append(statement)
+            definitions.append(statement)
         else:
             rest.append(statement)
-    if not found:
+    if not definitions:
         raise NameError(f"it does not define {name}")
     wrapper = ast.parse(f"class {owner}: pass").body[0]
     assert isinstance(wrapper, ast.ClassDef)
-    wrapper.body = found[-1:]
+    wrapper.body = definitions[-1:]
     return ast.Module([*rest, wrapper], type_ignores=[])
 
 

@@ -34,8 +34,8 @@ _ATTRIBUTES = frozenset(
 
 def flags(code: str, spec: TestSpec) -> tuple[str, ...]:
     """Why a pass of this candidate may be no evidence, in words; empty where nothing points to it."""
-    found = set(_signs(code, spec)) - set(_signs(spec.prelude, spec)) - set(_signs(spec.reference, spec))
-    return tuple(sorted(found))
+    signs = set(_signs(code, spec)) - set(_signs(spec.prelude, spec)) - set(_signs(spec.reference, spec))
+    return tuple(sorted(signs))
 
 
 def _signs(source: str, spec: TestSpec) -> Iterator[str]:

@@ -176,7 +176,7 @@ def run_calls(sandbox: Sandbox, code: str, spec: TestSpec) -> CallOutcomes:
 
 def _start(process: Process, code: str, spec: TestSpec) -> str:
     """Load code into a process. Why it does not run, in words; empty where it does."""
-    told = process.ask(
+    answer = process.ask(
         {
             "start": {
                 "entry": spec.entry,
@@ -188,9 +188,9 @@ def _start(process: Process, code: str, spec: TestSpec) -> str:
             }
         }
     )
-    outcome = _outcome(told)
+    outcome = _outcome(answer)
     where = {"prelude": "what the tests need before the code", "setup": "what the tests need after the code"}
-    return outcome.raised and f"{where.get(str(told.get('stage')), 'the code')} raises {outcome.text}"
+    return outcome.raised and f"{where.get(str(answer.get('stage')), 'the code')} raises {outcome.text}"
 
 
 def _complete(code: str, spec: TestSpec) -> str:
@@ -201,15 +201,15 @@ def _complete(code: str, spec: TestSpec) -> str:
     return spec.stub + (code if indented else textwrap.indent(code, "    "))
 
 
-def _outcome(told: Any) -> Outcome:
+def _outcome(answer: Any) -> Outcome:
     """A candidate's answer; one that a candidate forged becomes an outcome that equals no other."""
-    if not isinstance(told, dict):
+    if not isinstance(answer, dict):
         return Outcome(raised="unreadable answer")
-    watched = told.get("watched", [])
+    watched = answer.get("watched", [])
     return Outcome(
-        told.get("value"),
-        str(told.get("raised", "")),
-        str(told.get("message", "")),
+        answer.get("value"),
+        str(answer.get("raised", "")),
+        str(answer.get("message", "")),
         tuple(watched) if isinstance(watched, list) else (),
     )
 
@@ -245,9 +245,9 @@ def _compare_call(source: str, expected: Outcome, got: Outcome, spec: TestSpec) 
     if not expected.raised:
         wrong = difference(expected.value, got.value, spec.rtol, spec.atol) or ""
     if not wrong and (
-        told := difference(["list", [*expected.watched]], ["list", [*got.watched]], spec.rtol, spec.atol)
+        change := difference(["list", [*expected.watched]], ["list", [*got.watched]], spec.rtol, spec.atol)
     ):
-        wrong = f"an argument differs afterwards: {told}"
+        wrong = f"an argument differs afterwards: {change}"
     return result(wrong, same_exception=expected.raised == got.raised)
 
 
@@ -259,15 +259,15 @@ def run_check(sandbox: Sandbox, code: str, spec: TestSpec) -> ExecutionResult:
             if failure := _start(candidate, code, spec):
                 return ExecutionResult("errored", f"{_sentence(failure)}.")
             program = {"name": spec.name, "source": spec.prelude + spec.check, "seed": spec.seed}
-            told = checker.ask({"check": program})
-            while "apply" in told:
-                answer = candidate.ask({"apply": told["apply"]})
-                arguments = ", ".join(short(argument) for argument in told["apply"][0][1])
+            reply = checker.ask({"check": program})
+            while "apply" in reply:
+                answer = candidate.ask({"apply": reply["apply"]})
+                arguments = ", ".join(short(argument) for argument in reply["apply"][0][1])
                 last = f"; the last call was {spec.entry}({arguments}), which gave {_outcome(answer).text}"
-                told = checker.ask(answer)
+                reply = checker.ask(answer)
     except EndedError as ended:
         return ExecutionResult("timeout" if ended.too_long else "failed", f"{_sentence(str(ended))}{last}.")
-    outcome = _outcome(told)
+    outcome = _outcome(reply)
     if not outcome.raised:
         return ExecutionResult("passed")
     what = "A test fails" if outcome.raised == "AssertionError" else f"The tests stop with {outcome.text}"

@@ -242,13 +242,13 @@ class Process:
         if self._ended:
             return
         self._ended = reason or EndedError("it ended its own process")
-        told = self._sandbox._ask({"end": self._number})
+        end = self._sandbox._ask({"end": self._number})
         most = self._sandbox.limits.cpu_seconds
-        if not reason and (told["signal"] == signal.SIGXCPU or told["cpu_seconds"] >= most):
+        if not reason and (end["signal"] == signal.SIGXCPU or end["cpu_seconds"] >= most):
             words = f"it took more than {counted(most, 'second')} of processor time"
             self._ended = EndedError(words, too_long=True)
-        elif not reason and told["signal"] not in (0, signal.SIGKILL):
-            self._ended = EndedError(f"it crashed ({signal.Signals(told['signal']).name})")
+        elif not reason and end["signal"] not in (0, signal.SIGKILL):
+            self._ended = EndedError(f"it crashed ({signal.Signals(end['signal']).name})")
 
 
 class _TooMuchWrittenError(Exception):

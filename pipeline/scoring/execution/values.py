@@ -132,10 +132,10 @@ class _Encoder:
     def _named(self, value: Any) -> Encoded:
         """A class or function: by its name where that leads to it, a method by its object too."""
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
-        found: Any = sys.modules.get(module or "")
+        named: Any = sys.modules.get(module or "")
         for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is value:
+            named = getattr(named, part, None)
+        if named is value:
             return ["name", f"{module}.{name}"]
         if (owner := getattr(value, "__self__", None)) is not None:
             return ["method", value.__name__, self.encode(owner)]
@@ -228,15 +228,16 @@ def _slots(value: Any) -> list[str]:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """An object's public attributes; a torch module's parameters, buffers and submodules among them."""
-    found = dict(getattr(value, "__dict__", {}))
+    attributes = dict(getattr(value, "__dict__", {}))
     for name in _slots(value):
         with contextlib.suppress(AttributeError):
-            found[name] = getattr(value, name)
+            attributes[name] = getattr(value, name)
     torch = sys.modules.get("torch")
     if torch and isinstance(value, torch.nn.Module):
         for part in ("_parameters", "_buffers", "_modules"):
-            found.update(found.get(part) or {})
-    return {name: item for name, item in found.items() if isinstance(name, str) and not name.startswith("_")}
+            attributes.update(attributes.get(part) or {})
+    public = (name for name in attributes if isinstance(name, str) and not name.startswith("_"))
+    return {name: attributes[name] for name in public}
 
 
 # Reading back, for a program of tests, which needs Python values

@@ -168,10 +168,10 @@ class CodeJudge:
 
 def verdict(text: str) -> float:
     """Return 1 or 0 from the last bracketed verdict; raises ``Unanswered`` if there is none."""
-    found = _VERDICT.findall(text)
-    if not found:
+    verdicts = _VERDICT.findall(text)
+    if not verdicts:
         raise Unanswered("the judge gave no verdict")
-    return float(found[-1].lower() == "correct")
+    return float(verdicts[-1].lower() == "correct")
 
 
 def taxonomy_score(text: str) -> float:
@@ -197,7 +197,7 @@ def _last_list(text: str) -> list[dict[str, Any]]:
     Prose may mention ``[]``. So an empty list counts only if it is alone on its line, or if the text has no
     brace: every inconsistency has braces.
     """
-    found: list[list[dict[str, Any]]] = []
+    lists: list[list[dict[str, Any]]] = []
     for value, start, end in _json_values(text):
         if isinstance(value, dict) and len(value) == 1:
             [value] = value.values()  # such as {"inconsistencies": [...]}
@@ -206,10 +206,10 @@ def _last_list(text: str) -> list[dict[str, Any]]:
         if not isinstance(value, list) or not all(isinstance(fault, dict) for fault in value):
             continue
         if value or alone or "{" not in text:
-            found.append(value)
-    if not found:
+            lists.append(value)
+    if not lists:
         raise Unanswered("the judge's answer holds no JSON list of inconsistencies")
-    return found[-1]
+    return lists[-1]
 
 
 def _json_values(text: str) -> Iterator[tuple[Any, int, int]]:

@@ -50,10 +50,10 @@ def _problem(row: dict[str, str]) -> tuple[Sample, TestSpec]:
     """One row of the package's file."""
     entry, problem = row["entry_point"], row["prompt"].strip() + "\n"
     lines = problem.splitlines(keepends=True)
-    found = next(n for n in ast.parse(problem).body if isinstance(n, ast.FunctionDef) and n.name == entry)
-    prelude, stub = "".join(lines[: found.lineno - 1]), "".join(lines[found.lineno - 1 :])
-    docstring = next(n for n in found.body if isinstance(n, ast.Expr))  # one problem imports before it
-    signature = "".join(lines[found.lineno - 1 : docstring.lineno - 1])
+    function = next(n for n in ast.parse(problem).body if isinstance(n, ast.FunctionDef) and n.name == entry)
+    prelude, stub = "".join(lines[: function.lineno - 1]), "".join(lines[function.lineno - 1 :])
+    docstring = next(n for n in function.body if isinstance(n, ast.Expr))  # one problem imports before it
+    signature = "".join(lines[function.lineno - 1 : docstring.lineno - 1])
     sample = Sample(
         id=row["task_id"],
         prompt=f"Complete this Python code. Write the whole function {entry}.\n\n{problem}".rstrip(),

@@ -51,8 +51,8 @@ def load_rows(settings: Settings, suite: PackageSuite) -> list[tuple[Sample, Tes
     """
     stored = {sample["id"]: sample for sample in read_suite(settings, suite)["samples"]}
     rows = suite_rows(settings, suite)
-    found = [rows[at] for at, sample_id in enumerate(rows.ids) if sample_id in stored]
-    same = [sample for sample in found if digest(sample.function) == stored[sample.id]["reference"]]
+    known = [rows[at] for at, sample_id in enumerate(rows.ids) if sample_id in stored]
+    same = [sample for sample in known if digest(sample.function) == stored[sample.id]["reference"]]
     if not same:
         raise LabError(
             f"The tests of the suite {suite} were made for other versions of the packages. Install those of "

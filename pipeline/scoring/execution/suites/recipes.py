@@ -99,10 +99,10 @@ _TINY_SIZES = (
 def named(path: str) -> Any:
     """What a module holds under a qualified name: ``named("torch.fx:Graph.nodes")``."""
     module, _, name = path.partition(":")
-    found: Any = load_module(module)
+    value: Any = load_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def tried(step: Callable[[], Any]) -> Any:
