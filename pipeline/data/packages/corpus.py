@@ -10,6 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def read_sample(packages: Sequence[str], sample_id: str) -> Sample | None:
     """
     path, _, name = sample_id.partition("::")
     source = _installed_file(packages, path)
-    if source is None:
+    if source is None or not source.is_file():
         return None
     with _no_search_for_cycles():
         code = plain_text(source.read_bytes())
@@ -189,15 +190,20 @@ def _as_sample(path: str, code: str, row: Found) -> Sample:
 
 
 def _installed_file(packages: Sequence[str], path: str) -> Path | None:
-    """Return the file of a path as a wheel lists it; None if none of the packages is installed with it."""
+    """Return the file that a package lists under this path; None if no package that is installed does."""
     if not (_PATH.fullmatch(path) and is_own_source(path)):
         return None
     for package in packages:
         with contextlib.suppress(PackageNotFoundError):
-            file = Path(str(distribution(package).locate_file(path)))
-            if file.is_file():
-                return file
+            if f"\n{path}," in _file_list(package):
+                return Path(str(distribution(package).locate_file(path)))
     return None
+
+
+@cache
+def _file_list(package: str) -> str:
+    """Return the list of an installed package's files as text; to parse torch's takes 250 ms."""
+    return "\n" + (distribution(package).read_text("RECORD") or "")
 
 
 @contextlib.contextmanager
