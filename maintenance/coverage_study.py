@@ -309,7 +309,7 @@ def equal_leads(rng: np.random.Generator, metrics: int, runs: int) -> dict[str, 
 def _outcomes(
     rng: np.random.Generator, n: int, checkpoints: int, passing: float
 ) -> tuple[NDArray[np.bool_], Codes, Codes]:
-    """Which attempts pass, (samples, checkpoints), alike within a sample; then the two of each, flat."""
+    """Which attempts pass, (samples, checkpoints), correlated within a sample; then the two of each, flat."""
     codes, strata = (each.ravel() for each in np.indices((n, checkpoints)))
     while True:
         ability = (rng.normal(size=(n, 1)) + rng.normal(size=(n, checkpoints))) / 2**0.5
@@ -319,7 +319,7 @@ def _outcomes(
 
 
 def _scores(rng: np.random.Generator, passed: NDArray[np.bool_], shift: float) -> Floats:
-    """Scores with a standard deviation of 1, alike within a sample, higher by ``shift`` where it passes."""
+    """Scores with a standard deviation of 1, correlated within a sample; a pass adds ``shift``."""
     own = (rng.normal(size=(len(passed), 1)) + rng.normal(size=passed.shape)) / 2**0.5
     return np.asarray(own + shift * passed)
 

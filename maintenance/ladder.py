@@ -36,8 +36,8 @@ def ladder(
     """Train every size under both prompt variants, some with a second seed, then evaluate all of them.
 
     Trainings run side by side as processes of ``training.finetune``, the longest first; evaluations run
-    here, all columns of a variant stacked in one batch, greedy and with the protocol's sampling. What is
-    there already is kept, so an interrupted ladder goes on where it stopped.
+    here, all columns of a variant stacked in one batch, greedy and with the protocol's sampling. Existing
+    checkpoints and runs are kept, so an interrupted ladder resumes.
 
     Args:
         family: model family
@@ -86,7 +86,7 @@ def ladder(
 
 
 def _ship(settings: Settings, family: Family, checkpoints: list[Path], runs: list[Run]) -> None:
-    """Of other seeds only the runs: they show how much chance there is, and nobody compares with them."""
+    """Copy checkpoints and runs into assets/; of other seeds only the runs, which show the training noise."""
     for folder in checkpoints:
         if "-seed" not in folder.name:
             target = settings.assets / "checkpoints" / family.name / folder.name

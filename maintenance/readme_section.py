@@ -96,7 +96,7 @@ def _around_marks(readme: Path) -> tuple[str, str]:
 
 
 def _metrics(setup: Setup) -> list[str]:
-    """Three that say different things: likelihood, likeness to an encoder, likeness of characters."""
+    """Three different kinds: likelihood, similarity by an encoder, similarity of characters."""
     wanted = (setup.execution, BITS_PER_BYTE, *(kind.metric() for kind in KINDS), CHRF)
     return [name for name in wanted if name in setup.metrics][:3] or setup.metrics[:3]
 
@@ -159,7 +159,7 @@ def _cell(analysis: Analysis, point: Point | None) -> str:
 
 
 def _left_out(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
-    """What the table's stars mean; empty where there is none."""
+    """The meaning of the table's stars; empty if it has none."""
     notes = []
     for analysis in analyses:
         outputs = [f"{p.unscored:,} of {size_label(p.size)}" for p in analysis.curve(variant) if p.unscored]

@@ -1,6 +1,6 @@
 """Extract and score shipped answers again: ``python -m maintenance.rescore``, after a change of the rule.
 
-Only answers whose code is another one now are scored again; what was written stays as it is.
+Only answers whose extracted code changes are scored again. Completions are not changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.settings import Settings
 
 
 def rescore(runs: Path | None = None) -> dict[str, Any]:
-    """Extract the code of stored answers again, and score those whose code is another one now.
+    """Extract the code of stored answers again, and score those whose code has changed.
 
     Args:
         runs: folder of packed runs, instead of the shipped ones
@@ -50,7 +50,7 @@ def rescore(runs: Path | None = None) -> dict[str, Any]:
 
 
 def with_other_code(run: Run) -> list[Attempt]:
-    """The attempts of a run whose code today's rule takes otherwise, with the code that it takes."""
+    """The attempts of a run from which the present rule extracts other code, with that code."""
     extracted = (with_code(attempt) for attempt in run.attempts.values() if attempt.written)
     return [each for each in extracted if each.code != run.attempts[each.task.sample_id or ""].code]
 
@@ -63,7 +63,7 @@ def _with_reference(run: Run, attempt: Attempt) -> Attempt:
 
 
 def score_again(run: Run, attempts: Sequence[Attempt], scorers: Sequence[Scorer]) -> list[Attempt]:
-    """Attempts with new scores of the metrics that the run has; judges have to judge them again."""
+    """Score attempts with the metrics that the run has; they become unscored by its judges."""
     unjudged = {
         name: Score(name, None, "its code was extracted again after it was judged") for name in run.judges
     }
@@ -75,7 +75,7 @@ def score_again(run: Run, attempts: Sequence[Attempt], scorers: Sequence[Scorer]
 
 
 def _store(folder: Path, attempts: Sequence[Attempt]) -> None:
-    """Put attempts in the place of a packed run's older ones."""
+    """Replace attempts of a packed run."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(shutil.copytree(folder, Path(scratch) / folder.name))
         append_attempts(copy, attempts)

@@ -52,7 +52,7 @@ def folder_beside(target: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Put a complete folder in the place of another, which is deleted; both on one file system.
+    """Replace a folder by a complete one on the same file system.
 
     Raises:
         OSError: it cannot be moved; the older folder is as it was.

@@ -42,7 +42,7 @@ def prepare_environment() -> None:
 
 
 def bypass_proxies_on_loopback(env: MutableMapping[str, str] = os.environ) -> None:
-    """Let clients reach this machine directly, whatever proxy is set: add it to ``NO_PROXY``."""
+    """Let clients reach this machine directly despite a proxy: add it to ``NO_PROXY``."""
     hosts = [*env.get("NO_PROXY", "").split(","), *env.get("no_proxy", "").split(","), *_LOOPBACK]
     env["NO_PROXY"] = env["no_proxy"] = ",".join(
         dict.fromkeys(host.strip() for host in hosts if host.strip())

@@ -93,7 +93,7 @@ def without_key(text: str, api_key: str) -> str:
 
 
 def refused_parameter(error: Any, names: Iterable[str]) -> str | None:
-    """Which of these parameters the server refuses in an ``openai.APIError``; None where it names none."""
+    """Which of these parameters the server refuses in an ``openai.APIError``; None if none."""
     import openai
 
     if isinstance(error, openai.APIConnectionError) or getattr(error, "status_code", None) not in _REFUSALS:

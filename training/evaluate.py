@@ -109,7 +109,7 @@ def evaluate(
 
 
 def _judge(settings: Settings, arguments: Mapping[str, Any]) -> JudgeConfig | None:
-    """The judge's config, None for no judge; refuses to start without a key rather than fail later."""
+    """Return the judge's config, or None; raises ``LabError`` at once if its key is missing."""
     config = judge_config(settings, arguments)
     if config and config.at_openai and not settings.judge_key:
         raise LabError(

@@ -60,9 +60,9 @@ def finetune(
         max_steps: stop after this many optimizer steps, for a trial
         learning_rate: peak learning rate, instead of the family's own
         backend: auto takes Unsloth on a GPU for large models, else PEFT
-        resume: go on from the last save of an interrupted training
+        resume: continue from the last save of an interrupted training
         output: folder that gets the checkpoint's folder, instead of the app's own
-        replace: take the place of a checkpoint of the same name that was trained with other settings
+        replace: replace a checkpoint of the same name that was trained with other settings
 
     Returns:
         The checkpoint's name, folder, fingerprint, final loss, steps and seconds.
@@ -118,7 +118,7 @@ def _train(
     report: Reporter,
     resume: bool,
 ) -> TrainingLog:
-    """Train by the recipe ``wanted``: embedded models in a loop of our own, others with TRL."""
+    """Train with the settings ``wanted``: embedded families with ``training.loop``, others with TRL."""
     report(0.01, f"encoding {counted(len(samples), 'sample')}")
     rows = encode_all(samples, wanted["variant"], family, tokenizer)
     options = (family, work, wanted["epochs"], wanted["seed"], wanted["max_steps"], report, resume)
@@ -132,14 +132,14 @@ def _train(
 
 
 def _existing(settings: Settings, family: Family, target: Path, listed: bool) -> Checkpoint | None:
-    """The checkpoint whose place this training would take; a folder of ``--output`` is in no list."""
+    """The checkpoint that this training would replace; folders of ``--output`` are in no list."""
     if listed:
         return existing_checkpoint(settings, family, target.name)
     return Checkpoint(family.name, target.name, path=target) if target.exists() else None
 
 
 def _record(wanted: Mapping[str, Any], log: TrainingLog, seconds: float) -> dict[str, Any]:
-    """What ``checkpoint.json`` holds."""
+    """The content of ``checkpoint.json``."""
     return {
         "schema": SCHEMA,
         **wanted,
@@ -155,7 +155,7 @@ def _record(wanted: Mapping[str, Any], log: TrainingLog, seconds: float) -> dict
 
 
 def _held_out(dataset: Dataset) -> Sequence[Sample]:
-    """Training samples behind those of the largest size, so that no checkpoint is trained on them."""
+    """The training samples after those of the largest size: no checkpoint is trained on them."""
     return dataset.train[max(SIZES) :][:_HELD_OUT]
 
 

@@ -69,7 +69,7 @@ def train(
         epochs: passes over the rows.
         seed: of their order.
         max_steps: stop after so many optimizer steps.
-        report: told how far it is.
+        report: gets the progress.
         resume: whether to go on from the last save in ``work``.
 
     Raises:

@@ -64,7 +64,7 @@ def sweep(
         samples: number of test samples of each evaluation
         judge: CodeJudge method; the key comes from OPENAI_API_KEY
         judge_model: model that judges
-        replace: train again what is there and was trained with other settings, and take its place
+        replace: train existing checkpoints again if their settings differ, and replace them
         votes: how often each answer is judged, an odd number
         judge_temperature: of the judge; some reasoning models take 1 only
         judge_max_tokens: most tokens of one answer of the judge; a reasoning model needs thousands

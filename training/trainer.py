@@ -72,7 +72,7 @@ def build_trainer(
         epochs: passes over the rows
         seed: of their order
         max_steps: stop after this many optimizer steps
-        report: is told step and loss
+        report: gets step and loss
 
     Returns:
         The ``SFTTrainer``; ``train()`` is still to be called.

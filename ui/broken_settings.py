@@ -32,7 +32,7 @@ def without_broken_settings() -> Iterator[None]:
 
 @cache
 def _broken_settings() -> tuple[str, ...]:
-    """The variables that cannot be used; each is told once."""
+    """The variables that cannot be used; each is logged once."""
     present = {name: os.environ[name] for name in NAMES if name in os.environ}
     broken = {name: problem for name in present if (problem := _problem(name, present))}
     for name, problem in broken.items():

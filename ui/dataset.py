@@ -134,7 +134,7 @@ def _wire_list(lab: Lab, tab: gr.Tab, parts: _Parts) -> None:
     def open_first(
         family: str, variant: PromptVariant, query: str, offset: int, opened: str
     ) -> tuple[Any, ...]:
-        """Show what a view names, else the first sample: nobody should meet an empty half of a page."""
+        """Show the sample of a view, or the first one: half of the page would be empty without it."""
         data = lab.dataset(get_family(lab.settings, family), variant)
         if data.state != "ready":
             return tuple(gr.skip() for _ in parts.sample)

@@ -1,4 +1,4 @@
-"""What execution says of one answer, as HTML: the verdict in words and the calls that differ."""
+"""The result of executing one answer, as HTML: the verdict in words and the calls that differ."""
 
 from __future__ import annotations
 

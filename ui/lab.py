@@ -74,7 +74,7 @@ class Lab:
         self.dataset(family, "regular")
 
     def close(self) -> None:
-        """The app ends: let what is being loaded stop at its next step, as Python waits for it."""
+        """Stop loading at the next step, because Python waits for its threads before the app ends."""
         self._closing.set()
 
     def compare(

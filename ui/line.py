@@ -91,7 +91,7 @@ class Line:
             self._start_first()
 
     def place(self, turn: Turn | None = None) -> PlaceInLine:
-        """The place of a turn; for None, the last place that a new turn could get."""
+        """Return the place of a turn, or the last place in line, which a new turn would get."""
         with self._changed:
             ahead = self._turns[: self._turns.index(turn)] if turn else self._turns
             waits = [self._remaining(other) for other in ahead]

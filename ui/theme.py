@@ -94,7 +94,7 @@ def masthead() -> str:
 
 
 def launch() -> dict[str, Any]:
-    """What ``Blocks.launch`` takes for the page, wherever it is served."""
+    """The arguments of ``Blocks.launch``."""
     return {
         "theme": theme(),
         "css_paths": CSS,

@@ -28,9 +28,9 @@ def study(
     """Measure how often execution is wrong, and write ``assets/studies/execution.json``.
 
     Args:
-        suites: separated by commas; the others keep what the study holds of them; none counts labels again
-        faults: for each sample
-        odd: file for the code that should have failed and passed, or the reverse, to read
+        suites: names, separated by commas; other suites keep their figures. "none" only counts the labels
+        faults: number of faults for each sample
+        odd: file that gets the code with an unexpected result: it passes and should fail, or the reverse
 
     Returns:
         What was written.

@@ -1,4 +1,4 @@
-"""Correct code in other words: each rewrite gives what the code gave, up to rounding."""
+"""Rewrites of code that keep its results, except for rounding."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Executes what must pass and what must fail, and counts where execution says otherwise.
+"""Executes code that must pass and code that must fail, and counts the unexpected results.
 
-What must pass: the references, and the references in other words. What must fail: definitions that do
-nothing, and references with one fault, drawn a second time. Some faults change nothing that can be
+The references and rewrites of them must pass. Definitions that do nothing and references with one fault must
+fail. Some faults change nothing that can be
 observed, so the share that passes is more than the share of false positives: some were read, as were
 answers of models (``maintenance.harness.reading``).
 """
@@ -30,7 +30,7 @@ _SEED = 3  # 1 and 2 chose and measured the suites' samples
 def measure(
     specs: Sequence[TestSpec], faults: int, report: Progress
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """How many references, stubs, faults and rewrites pass; and those that execution seems to get wrong."""
+    """Count the references, stubs, faults and rewrites that pass; returns the unexpected ones, too."""
     shares: dict[str, Any] = {}
     strange: list[dict[str, str]] = []
     with sandbox_for(specs) as sandbox:

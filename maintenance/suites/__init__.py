@@ -1,1 +1,1 @@
-"""Builds the suites ``packages-exec`` and ``metrics-exec``: draws calls, and keeps those that tell."""
+"""Builds the suites ``packages-exec`` and ``metrics-exec``: draws calls, and keeps the useful ones."""

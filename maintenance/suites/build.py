@@ -1,4 +1,4 @@
-"""Decides which rows a suite holds: those whose calls tell right from wrong.
+"""Decides which rows a suite holds: those whose calls detect wrong code.
 
 A process imports a file's module and forks one confined process for each step of each of its rows.
 """
@@ -130,7 +130,7 @@ def _select(
 def _noticed(
     spec: TestSpec, sources: Sequence[str], calls: Sequence[Call], trials: Sequence[Trial], children: Children
 ) -> list[set[int]]:
-    """For each source, the calls that tell it from the reference.
+    """For each source, the calls that distinguish it from the reference.
 
     They run one after the other in a process; one that ends it is noticed, and a new process follows.
     """

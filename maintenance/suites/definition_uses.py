@@ -1,4 +1,4 @@
-"""What a definition tells about its arguments: annotations, defaults, constants, and how names are used."""
+"""Hints about a definition's arguments: annotations, defaults, constants, and how names are used."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ParameterSpec:
 
 @dataclass
 class Uses:
-    """What a definition's source tells about its names: constants, and attributes of each name."""
+    """Hints about names from a definition's source: constants, and attributes of each name."""
 
     numbers: list[str] = field(default_factory=list)
     strings: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Uses:
 
 
 def uses(source: str) -> Uses:
-    """Read what a definition's source tells about its names."""
+    """Collect the hints about names from a definition's source."""
     collected = Uses()
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -99,7 +99,7 @@ def uses(source: str) -> Uses:
 
 
 def parameters(function: Callable[..., Any], namespace: Mapping[str, Any]) -> list[ParameterSpec]:
-    """A callable's parameters, ``self`` left to the caller; ``*args`` and ``**kwargs`` are left out.
+    """A callable's parameters, ``self`` passed by the caller; ``*args`` and ``**kwargs`` are left out.
 
     Raises:
         ValueError: it has no signature.
@@ -129,7 +129,7 @@ def _literal(value: Any) -> str:
 
 
 def evaluated(annotation: str, namespace: Mapping[str, Any]) -> Any:
-    """What an annotation in a string means, None where that is not known."""
+    """Evaluate an annotation that is a string; None if that fails."""
     known: dict[str, Any] = {
         **vars(collections.abc),
         **vars(typing),
@@ -148,7 +148,7 @@ def evaluated(annotation: str, namespace: Mapping[str, Any]) -> Any:
 
 
 def uses_of_constructor(kind: type) -> Uses:
-    """What the source of a class's ``__init__`` tells; nothing where it has none of its own."""
+    """The hints from the source of a class's own ``__init__``; none if it defines none."""
     try:
         return uses(textwrap.dedent(inspect.getsource(kind.__init__)))  # type: ignore[misc]
     except (OSError, TypeError, SyntaxError, IndentationError):

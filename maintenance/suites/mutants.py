@@ -190,7 +190,7 @@ def mutants(source: str, operators: tuple[Operator, ...], most: int, seed: int =
 
 
 def stubs(source: str) -> list[str]:
-    """Definitions that do nothing: they return nothing, their first argument, or an empty or simple value."""
+    """Return definitions that ignore their task: each returns None, its first argument, or a constant."""
     tree = ast.parse(source)
     (definition,) = (each for each in tree.body if isinstance(each, _Definition))
     bodies = ["pass", "return 0", "return True", "return False", "return []", "return ''", "return {}"]

@@ -197,7 +197,7 @@ class Recorder:
 
 
 def run_examples(modules: Sequence[str], seconds: float = 8.0) -> None:
-    """Run the examples in the docstrings of modules; those that fail or take long are left."""
+    """Run the examples in the docstrings of modules; those that fail or take too long are skipped."""
     parser = doctest.DocTestParser()
     for name in modules:
         try:

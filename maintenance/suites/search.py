@@ -121,9 +121,9 @@ def _every_step_raised(value: Any) -> bool:
 
 
 def try_sources(spec: TestSpec, sources: Sequence[str], calls: Sequence[Call]) -> list[list[Trial]]:
-    """What the calls give with each source; nothing where it cannot be put into place.
+    """Run the calls with each source; a source that cannot be loaded has no trials.
 
-    Once the time is over, the sources that are left are left out.
+    When the time is over, the remaining sources are skipped.
     """
     kept: list[list[Trial]] = []
     started = time.process_time()

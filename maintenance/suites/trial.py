@@ -50,7 +50,7 @@ class Trial:
     lines: frozenset[int] = frozenset()
 
     def differs(self, other: Trial) -> bool:
-        """Whether a call tells another definition from the reference, whose trial this is."""
+        """Whether another definition gives something else than the reference, whose trial this is."""
         return bool(other.raised) or not (
             equal(self.value, other.value, RTOL, ATOL) and equal(self.watched, other.watched, RTOL, ATOL)
         )
@@ -172,7 +172,7 @@ class Children:
         self._readable = readable_paths()
 
     def run(self, work: Callable[[], Any], seconds: int) -> Any:
-        """What ``work`` returns; None where it died or took more processor time."""
+        """Return the result of ``work``; None if it died or took more processor time."""
         with tempfile.TemporaryDirectory() as scratch:
             reads, writes = os.pipe()
             child = os.fork()

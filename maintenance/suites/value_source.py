@@ -20,7 +20,7 @@ class NoSource(Exception):
 
 @dataclass
 class Story:
-    """How an object came to be what it is: for each variant, statements that make it as ``it``."""
+    """How an object was made: for each variant, statements that make it as ``it``."""
 
     variants: list[list[str]]
     busy: bool = False

@@ -174,7 +174,7 @@ def _scored(metric: Metric, values: Floats, outcome: Floats, codes: Codes) -> _S
 
 
 def _by_order(scored: Sequence[_Scored]) -> list[tuple[_Scored, list[str]]]:
-    """The metrics that order the attempts each in a way of its own, with the names of the others."""
+    """Group the metrics that order the attempts in the same way: the first of each, and the others' names."""
     groups: list[tuple[_Scored, list[str]]] = []
     for each in scored:
         same = next((names for first, names in groups if _same_order(first, each)), None)

@@ -97,7 +97,7 @@ def parameters(verb: Verb) -> list[Parameter]:
 
 
 def job_parameters(verb: Verb) -> list[Parameter]:
-    """What the person who submits a job decides: not where it writes, nor whether it resumes."""
+    """The parameters that the submitter of a job sets: all but ``output`` and ``resume``."""
     return [parameter for parameter in parameters(verb) if parameter.name not in ("resume", "output")]
 
 

@@ -1,4 +1,4 @@
-"""The registry of checkpoints: what ships, what this machine trained, what is published on the hub."""
+"""The registry of checkpoints: shipped, trained on this machine, and published on the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answer in what a reasoning model wrote: the text without its thinking."""
+"""The answer of a reasoning model: its text without its thinking."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class PairCounts:
 
 @dataclass(frozen=True)
 class Association:
-    """How well a score tells passing attempts from failing ones.
+    """How well a score separates passing attempts from failing ones.
 
     Attributes:
         auc: chance that a passing attempt scores higher than a failing one, ties half; .5 is chance.

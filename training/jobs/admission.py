@@ -1,4 +1,4 @@
-"""Who may launch jobs, and what a job must have before it is queued; the same for page and API."""
+"""Who may launch jobs, and what a job needs before it is queued; the same for page and API."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAX_ACTIVE = 500
 
 
 def jobs_are_on(settings: Settings) -> bool:
-    """Whether there is anybody who may launch jobs here."""
+    """Whether this app accepts jobs."""
     return settings.private or bool(settings.jobs_token)
 
 
 def may_launch(settings: Settings, token: str | None) -> bool:
-    """On a machine that only its user reaches, everyone; elsewhere who knows ``RCL_JOBS_TOKEN``."""
+    """Whether a visitor may launch jobs: always in a private app, elsewhere with ``RCL_JOBS_TOKEN``."""
     if settings.private:
         return True
     return bool(settings.jobs_token) and hmac.compare_digest(
@@ -64,7 +64,7 @@ def check(settings: Settings, kind: str, arguments: Mapping[str, Any], trained_b
 
 
 def trained_checkpoint(settings: Settings, arguments: Mapping[str, Any]) -> Checkpoint | None:
-    """The checkpoint in the lists whose place a fine-tune with these arguments would take."""
+    """The listed checkpoint that a fine-tune with these arguments would replace."""
     name = checkpoint_name(arguments["subset_size"], arguments["prompt"], arguments["seed"])
     return existing_checkpoint(settings, get_family(settings, arguments["family"]), name)
 

@@ -1,4 +1,4 @@
-"""Types of the verbs' arguments with their bounds: the one place that decides how much may be asked for."""
+"""Types of the verbs' arguments with their bounds: the limits are set here only."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def column_key(subset_size: str, prompt: PromptVariant, training_seed: int = DEF
 
 
 def evaluation_sampling(family: Family, arguments: Mapping[str, Any]) -> SamplingParams:
-    """How an evaluation samples: as its arguments say, and else as its family does."""
+    """The sampling of an evaluation: its arguments, and the family's own parameters for the others."""
     # A run's id depends on the types, too: 0 and 0.0 are one temperature.
     types = {"temperature": float, "max_new_tokens": int, "seed": int}
     given = {name: kind(arguments[name]) for name, kind in types.items() if arguments.get(name) is not None}

@@ -68,7 +68,7 @@ class RayBackend:
         return self._client
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
-        """Ray and a share must be there; a key that was typed into the page stays there."""
+        """Check for Ray and a share, and refuse a key from the page, which must not leave this machine."""
         _ = self._url, _client_class()
         if secrets:
             raise LabError(
@@ -77,7 +77,7 @@ class RayBackend:
             )
 
     def start(self, job: Job, secrets: Mapping[str, str]) -> bool:
-        """Hand a claimed job to the cluster, under a name made from its id, so that it is there once."""
+        """Hand a claimed job to the cluster, under a name of its id: it cannot be there twice."""
         name = job.mark
         entry = ["python", "-m", "training.jobs.ray_entrypoint", "--share", self._url]
         needs = self._needs(job)
@@ -123,7 +123,7 @@ class RayBackend:
             self._finish(job, {"state": "cancelled" if job.cancelled_at else "interrupted", "reason": reason})
 
     def reap(self) -> None:
-        """Nothing of the cluster's runs here."""
+        """Do nothing: the cluster's processes do not run here."""
 
     def _mirror(self, job: Job) -> None:
         details = self._ray.get_job_info(job.slot)
@@ -203,7 +203,7 @@ def _client_class() -> Any:
 
 
 def _gpus(settings: Settings, job: Job) -> int:
-    """One for a model that needs it; the embedded one also runs on CPUs, and takes a GPU from nobody."""
+    """One for a model that needs it; the embedded one also runs on CPUs, and needs none."""
     family = get_family(settings, str(job.arguments["family"])) if "family" in job.arguments else None
     return int(family is not None and not isinstance(family.base, Gguf))
 

@@ -1,4 +1,4 @@
-"""What decides a training's outcome, as a checkpoint's record holds it, and what a training may replace."""
+"""The settings of a training as a checkpoint's record stores them, and which checkpoint it may replace."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def recipe(
     max_steps: int | None,
     backend: str,
 ) -> dict[str, Any]:
-    """Everything that decides a training's outcome but the machine and its software."""
+    """All settings that a training's outcome depends on, except the machine and its software."""
     return {
         "family": family.name,
         "base": family.base_names[0],
@@ -81,24 +81,24 @@ def read_recipe(file: Path) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Where two records differ, as text: ``learning_rate 0.002 and now 1e-07``; empty where they agree."""
+    """The differences of two records as text: ``learning_rate 0.002 and now 1e-07``; empty if none."""
     names = [name for name in now if before.get(name) != now[name]]
     return ", ".join(f"{name} {before.get(name)} and now {now[name]}" for name in names)
 
 
 def family_for(settings: Settings, name: str, learning_rate: float | None) -> Family:
-    """The family, with another learning rate if there is one."""
+    """Return the family, with the given learning rate if it is not None."""
     family = get_family(settings, name)
     return replace(family, learning_rate=learning_rate) if learning_rate else family
 
 
 def existing_checkpoint(settings: Settings, family: Family, name: str) -> Checkpoint | None:
-    """The checkpoint of that name in the lists, wherever it comes from."""
+    """Return the listed checkpoint of that name: shipped, trained here, imported or published."""
     return next((one for one in list_checkpoints(settings, family) if one.name == name), None)
 
 
 def other_hyperparameters(checkpoint: Checkpoint, family: Family, epochs: int, max_steps: int | None) -> str:
-    """How a checkpoint's training differs from these settings, as text; empty if it does not.
+    """Describe how a checkpoint's training differs from these settings; empty if it does not.
 
     One that is published on the hub without a record counts as trained by the protocol.
     """

@@ -51,7 +51,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 SCHEMA = len(_MIGRATIONS)
 _WAIT = 30.0  # seconds, for a file that another process writes to
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""What SQLite says of a damaged file; the last one where a table or a column is missing."""
+"""SQLite's error codes for a damaged file; the last one is for a missing table or column."""
 
 
 class RecordsError(LabError):
@@ -115,12 +115,12 @@ class Job:
 
     @property
     def mark(self) -> str:
-        """What its processes carry, this attempt's only."""
+        """A text in the environment of this attempt's processes, and of no others."""
         return f"{self.id}-{self.attempt}"
 
     @property
     def process(self) -> Identity | None:
-        """The process that answers for it, if there is one."""
+        """The process that is responsible for it, if there is one."""
         if self.pid is None or self.pid_started is None or self.host is None:
             return None
         return Identity(self.host, self.pid, self.pid_started)
@@ -131,7 +131,7 @@ _AS_JSON = ("arguments", "command", "result")
 
 
 def work_key(kind: str, arguments: Mapping[str, Any]) -> str:
-    """The same for the same work; resuming it or not makes no other."""
+    """A hash that equal work shares; whether it resumes makes no difference."""
     wanted = {name: value for name, value in sorted(arguments.items()) if name != "resume"}
     return hashlib.sha256(json.dumps([kind, wanted]).encode()).hexdigest()[:16]
 
@@ -140,7 +140,7 @@ class Records:
     """The jobs of one data folder. Safe to use from any thread and process."""
 
     def __init__(self, root: Path) -> None:
-        """Nothing is opened yet; each method raises ``RecordsError`` where the file cannot be used."""
+        """Opens nothing yet. Each method raises ``RecordsError`` if the file cannot be used."""
         self.root = root
 
     @contextmanager
@@ -275,7 +275,7 @@ class Records:
             )
 
     def delete(self, job_id: str) -> bool:
-        """Forget a job, and the members of a sweep; False where it still waits or runs."""
+        """Delete the record of a job and of a sweep's members; returns False if it still waits or runs."""
         with self._transaction() as db:
             if any(job.active for job in _select(db, "id = ? OR sweep = ?", [job_id, job_id])):
                 return False
@@ -321,7 +321,7 @@ def _checked(job: Job) -> Job:
 
 
 def _migrate(db: sqlite3.Connection, file: Path) -> None:
-    """Bring the file to this program's schema version; one that has it is not written to."""
+    """Bring the file to this program's schema version. A file that has that version is not changed."""
     version = _version(db)
     if version == SCHEMA:
         return
@@ -377,5 +377,5 @@ def _as_row(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decode(text: bytes) -> str:
-    """A text of the file; SQLite keeps any bytes, and raises for the whole list where some are no UTF-8."""
+    """Decode a text. SQLite stores any bytes; one text that is not UTF-8 would fail the whole query."""
     return text.decode("utf-8", "replace")

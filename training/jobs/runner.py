@@ -144,7 +144,7 @@ class Runner:
         )
 
     def _with_members(self, sweep: Job) -> list[Job]:
-        """A sweep and the jobs that it still misses; one that misses nothing has succeeded."""
+        """A sweep and its missing jobs; a sweep without any has succeeded."""
         members: list[Job] = []
         for step in plan_sweep(self.settings, sweep.arguments):
             needs = members[step.after].id if step.after is not None else None
@@ -195,7 +195,7 @@ class Runner:
         return self.records.list(states, sweep)
 
     def cancel(self, job_id: str) -> Job:
-        """Ask a job, or all of a sweep, to stop; one that has ended is left as it is."""
+        """Ask a job, or all of a sweep, to stop; one that has ended does not change."""
         job = self.status(job_id)
         for one in self.list(ACTIVE, sweep=job_id) if job.kind == "sweep" else [job]:
             self.records.ask_to_cancel(one.id)
@@ -229,7 +229,7 @@ class Runner:
         return self.status(job_id)
 
     def delete(self, job_id: str) -> None:
-        """Forget a job that has ended, with its log; what it made stays."""
+        """Delete the record and log of a job that has ended; its results stay."""
         gone = [self.status(job_id), *self.list(sweep=job_id)]
         if not self.records.delete(job_id):
             raise LabError("This job still waits or runs. Cancel it first.")

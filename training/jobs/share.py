@@ -16,7 +16,7 @@ _KINDS = ("checkpoints", "runs")
 
 
 def push(data_dir: Path, shared: str, url: str) -> None:
-    """Copy a folder of this machine to the share, in the place of one that is there."""
+    """Copy a folder of this machine to the share, and replace the one there."""
     files, base = _open(url)
     source, target = data_dir / _inside(shared), f"{base}/{shared}"
     if files.exists(target):
@@ -51,7 +51,7 @@ def _open(url: str) -> tuple[Any, str]:
 
 
 def _inside(shared: str) -> Path:
-    """Refuse a path that would lead out of the data folder; it may come from another machine."""
+    """Refuse a path outside the data folder; it may come from another machine."""
     path = PurePosixPath(shared)
     if path.is_absolute() or ".." in path.parts or len(path.parts) < 2 or path.parts[0] not in _KINDS:
         raise LabError(f"{shared!r} is no folder of checkpoints or runs.")

@@ -60,7 +60,7 @@ def main(root: Path, job_id: str, attempt: int, grace: float) -> int:
 
 
 def _take(records: Records, job_id: str, attempt: int) -> Job | None:
-    """Become the process that answers for the job, unless the claim was lost meanwhile."""
+    """Register as the job's process, unless the claim was lost meanwhile."""
     job, me = records.get(job_id), Identity.of_this_process()
     if job is None or (job.state, job.attempt, job.started) != ("running", attempt, None):
         return None

@@ -120,7 +120,7 @@ def settle(records: Records, sweep_id: str) -> None:
 
 
 def _trained(checkpoint: Checkpoint | None, family: Family, training: Mapping[str, Any]) -> bool:
-    """Whether it can be used and has a record that says it was trained like this."""
+    """Whether the checkpoint can be used and its record has these settings."""
     if checkpoint is None or checkpoint.problem or checkpoint.path is None:
         return False
     recorded = (checkpoint.path / RECORD).is_file()
@@ -135,7 +135,7 @@ def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
 
 
 def _configs(settings: Settings, family: Family) -> dict[Path, RunConfig]:
-    """What the family's runs did, by folder; their items are many, and read only where they matter."""
+    """The configs of the family's runs by folder. Their many attempts are not read here."""
     configs = {}
     for folder in list_runs(settings):
         with suppress(LabError):  # one that cannot be read does not count as there

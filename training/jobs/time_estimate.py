@@ -21,14 +21,14 @@ _READY = 0.015  # the fraction from which on a verb does its real work, not gett
 
 @dataclass(frozen=True, slots=True)
 class TimeEstimate:
-    """Seconds, None where nothing is known, and the basis in words."""
+    """Seconds, or None if they cannot be estimated, and the basis of the estimate in words."""
 
     seconds: float | None
     basis: str
 
 
 def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> TimeEstimate:
-    """From past jobs of the same kind and family here, else from a rough figure, else unknown."""
+    """Estimate from past jobs of the same kind and family; without such jobs from a rough figure."""
     past = [job for job in runner.list(("succeeded",)) if _is_comparable(job, kind, arguments, runner)][:5]
     paces = [pace for job in past if (pace := _pace(runner, job)) is not None]
     amount = units(runner.settings, kind, arguments)
@@ -45,7 +45,7 @@ def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> TimeEst
 
 
 def estimate_steps(runner: Runner, steps: Sequence[Step]) -> TimeEstimate:
-    """A sweep's jobs one after another, spread over the places that there are."""
+    """The time of a sweep: the sum over its jobs, divided by the number that run at the same time."""
     each = [estimate(runner, step.kind, step.arguments) for step in steps]
     if not each or any(one.seconds is None for one in each):
         unknown = (one.basis for one in each if one.seconds is None)
@@ -69,14 +69,13 @@ def units(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> int:
 
 def _is_comparable(job: Job, kind: str, arguments: Mapping[str, Any], runner: Runner) -> bool:
     same = [name for name in ("family", "judge", "backend") if name in arguments]
-    whole = (
-        job.attempt == 1 and job.backend == runner.backend.name
-    )  # a resumed job did only a part of its work
+    # A resumed job did only a part of its work.
+    whole = job.attempt == 1 and job.backend == runner.backend.name
     return whole and job.kind == kind and all(job.arguments.get(n) == arguments[n] for n in same)
 
 
 def _pace(runner: Runner, job: Job) -> tuple[float, float] | None:
-    """Seconds to get ready, and seconds a unit, as its reports tell."""
+    """Seconds until the work began, and seconds for each unit, from the job's reports."""
     reports = [one for one in runner.progress(job.id) if one["fraction"] > _READY]
     if len(reports) < 2 or job.started is None or job.finished is None:
         return None

@@ -1,4 +1,4 @@
-"""The queue and the open job: the components that show them, and what they show."""
+"""The queue and the open job: the components, and their contents."""
 
 from __future__ import annotations
 

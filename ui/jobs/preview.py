@@ -1,4 +1,4 @@
-"""What a form would do, before it is done: the command, how long it takes, and what it costs."""
+"""A preview of a form's job: the command, how long it takes, and what it costs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _money(lab: Lab, steps: list[Step]) -> str:
 
 
 def _there_already(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> list[str]:
-    """What this job would take the place of."""
+    """Name the checkpoint or run that this job would replace."""
     if kind == "finetune" and (there := trained_checkpoint(settings, arguments)):
         also = "Another seed adds one."
         return [f"There is a checkpoint {there.name} already; this one takes its place. {also}"]

@@ -1,4 +1,4 @@
-"""What the tests say of the other metrics, and pass@k: sentences and tables as HTML."""
+"""The agreement of the other metrics with the tests, and pass@k: sentences and tables as HTML."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def sample(
 
 
 def _untimed(attempt: Attempt) -> Attempt:
-    """Without its time, which is that of a batch of many samples and says nothing of this one."""
+    """Without its time, which was measured for a batch of many samples."""
     if attempt.completion is None:
         return attempt
     return replace(attempt, completion=replace(attempt.completion, seconds=0.0))

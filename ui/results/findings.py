@@ -110,7 +110,7 @@ def _data(analysis: Analysis, effect: Effect) -> list[str]:
 
 
 def _format(analysis: Analysis, effect: Effect) -> list[str]:
-    """How much of the change the baseline's own chat template makes, without any training."""
+    """Compare training with the baseline under its own chat template, which needs no training."""
     control = {
         pair.first.size: pair
         for pair in analysis.pairs

@@ -55,7 +55,7 @@ class Limits:
 
 
 def missing() -> str:
-    """Why this system cannot confine a process, in words; empty where it can."""
+    """Return why this system cannot confine a process, in words; empty if it can."""
     if sys.platform != "linux":
         return "only Linux has what confines it (Landlock and seccomp)"
     if platform.machine() not in _ARCHITECTURES:

@@ -1,4 +1,4 @@
-"""Turns the code under test into what is compiled: a method goes into a class of its owner's name."""
+"""Compiles the code under test; a method is put into a class with its owner's name."""
 
 from __future__ import annotations
 

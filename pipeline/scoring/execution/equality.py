@@ -32,7 +32,7 @@ def equal(expected: Encoded, got: Encoded, rtol: float, atol: float) -> bool:
 
 
 def difference(expected: Encoded, got: Encoded, rtol: float, atol: float) -> str | None:
-    """Where two encoded values differ first, in words; None where they are equal.
+    """Describe the first difference of two encoded values; None if they are equal.
 
     Args:
         expected: the reference's value.
@@ -208,7 +208,7 @@ def _text(value: Encoded) -> str:
 
 
 def _elements(array: Sequence[Encoded]) -> str:
-    """The first elements of an array, so that its text tells something."""
+    """The first elements of an array, for its text."""
     import numpy as np
 
     if not array[2]:

@@ -1,4 +1,4 @@
-"""Executes candidates and compares what they give with what the reference gives."""
+"""Executes candidates and compares their results with those of the reference."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResult:
-    """What execution says of one candidate.
+    """The result of executing one candidate.
 
     Attributes:
         verdict: ``passed``; ``failed``: an output is wrong; ``errored``: the code does not run; ``timeout``;
@@ -111,7 +111,7 @@ _NOT_RUN = CallOutcomes(stopped="it has not run")
 
 
 class Executor:
-    """Executes candidates, as many at a time as there are processors, and keeps what the references gave."""
+    """Executes candidates, as many at a time as there are processors, and keeps the references' results."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -175,7 +175,7 @@ def run_calls(sandbox: Sandbox, code: str, spec: TestSpec) -> CallOutcomes:
 
 
 def _start(process: Process, code: str, spec: TestSpec) -> str:
-    """Load code into a process. Why it does not run, in words; empty where it does."""
+    """Load code into a process. Returns why the code does not run, or an empty text if it runs."""
     answer = process.ask(
         {
             "start": {

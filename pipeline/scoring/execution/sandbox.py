@@ -53,7 +53,7 @@ _ENVIRONMENT = {
 
 
 class EndedError(Exception):
-    """The candidate's process ended, or was ended, before it answered. The text says why."""
+    """The candidate's process ended, or was ended, before it answered. The text is the reason."""
 
     def __init__(self, reason: str, *, too_long: bool = False) -> None:
         super().__init__(reason)
@@ -61,7 +61,7 @@ class EndedError(Exception):
 
 
 def unavailable(unsafe: bool = False) -> str:
-    """Why nothing can be executed here, in words; empty where it can.
+    """Return why nothing can be executed here, in words; empty if it can.
 
     Args:
         unsafe: whether the user allows execution where the system cannot confine it.
@@ -139,7 +139,7 @@ class Sandbox:
             _delete(scratch)
 
     def _ask(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> dict[str, Any]:
-        """Ask the zygote; a new one where there is none, or where it ended after a while without work."""
+        """Ask the zygote. A new one starts if there is none, or if it ended while it had no work."""
         with self._lock:
             try:
                 return self._tell(message, descriptors)
@@ -276,7 +276,7 @@ def _check_size(scratch: Path, limits: Limits) -> None:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a folder, however deep a candidate made it and whatever it forbade there."""
+    """Delete a folder, even if a candidate nested it deeply or removed its permissions."""
     try:
         folder.rmdir()
     except OSError:

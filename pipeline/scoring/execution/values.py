@@ -41,7 +41,7 @@ def encode(value: Any) -> Encoded:
 
     Raises:
         TooLargeError: it has too many parts, or too large ones.
-        Exception: whatever the value's own methods raise.
+        Exception: of any type, from the value's own methods.
     """
     return _Encoder().encode(value)
 
@@ -130,7 +130,7 @@ class _Encoder:
         return ["exception", type(value).__qualname__, self.encode(value.args)]
 
     def _named(self, value: Any) -> Encoded:
-        """A class or function: by its name where that leads to it, a method by its object too."""
+        """Encode a class or function by its name if that can be looked up; a method with its object."""
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
         named: Any = sys.modules.get(module or "")
         for part in name.split("."):
@@ -244,7 +244,7 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 def decode(value: Encoded) -> Any:
-    """The Python value, where it is made of builtin kinds only.
+    """Return the Python value if it consists of builtin types only.
 
     Raises:
         ValueError: it has another kind, or is no encoding.

@@ -68,7 +68,7 @@ class CandidateProcess:
 
     @staticmethod
     def _outcome(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What an action gives, or what it raises: code under test may raise anything."""
+        """The result of an action, or its exception: code under test may raise any."""
         try:
             return action()
         except TooLargeError:
@@ -106,7 +106,7 @@ class CandidateProcess:
         return {"flags": flags}
 
     def call(self, call: dict[str, Any]) -> dict[str, Any]:
-        """Evaluate a call in a copy of the namespace; the inputs it watches count even where it raises."""
+        """Evaluate a call in a copy of the namespace; watched inputs are returned even if it raises."""
         space = dict(vars(self.module))
         seed_everything(self.seed)
         _execute(call["inputs"], "<inputs>", space)
@@ -213,7 +213,7 @@ class _Zygote:
         CandidateProcess(channel).serve()
 
     def _end(self, process: int) -> dict[str, Any]:
-        """End a child with everything that it left, and tell how it ended."""
+        """End a child and all processes that it started; returns how it ended."""
         if process not in self.children:  # of a zygote before this one
             return {"signal": int(signal.SIGKILL), "cpu_seconds": 0.0}
         try:

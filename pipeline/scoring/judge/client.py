@@ -153,7 +153,7 @@ class JudgeClient:
             )
 
     def _ask_server(self, prompt: str, stop: threading.Event) -> JudgeAnswer:
-        """Ask one question, several times if the server has passing trouble."""
+        """Ask one question; after a temporary error of the server, ask again."""
         import openai
 
         retrying = tenacity.Retrying(

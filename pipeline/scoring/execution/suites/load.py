@@ -1,7 +1,7 @@
 """Reads the suites ``packages-exec`` and ``metrics-exec``: shipped calls for code of installed packages.
 
 What ships holds ids, calls and hashes, and none of the packages' text: instruction, reference and file come
-from the installed package. A sample whose reference is another one in the installed version is left out.
+from the installed package. A sample is skipped if its reference differs in the installed version.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def make_spec(sample: Sample, suite: PackageSuite, calls: tuple[Call, ...]) -> T
 
 
 def digest(source: str) -> str:
-    """What tells one reference from another."""
+    """The hash that identifies a reference."""
     return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 

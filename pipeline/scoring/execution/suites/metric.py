@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def executions(settings: Settings, dataset: str) -> list[Execution]:
-    """The metric that executes what is written for samples of a dataset; none where no suite tests them.
+    """The metric that executes answers to samples of a dataset; an empty list if no suite tests them.
 
     A suite's samples are rows of the dataset of the suite's name.
     """

@@ -42,24 +42,24 @@ def load_module(name: str) -> ModuleType:
 
 
 def find(module: ModuleType, entry: str) -> tuple[Any, str, Any]:
-    """What holds a definition (the module or a class), its bare name, and the definition.
+    """Find a definition. Returns its module or class, its bare name, and the definition.
 
     Raises:
-        LookupError: it is not there, as a condition left it out, or it stands inside of a function.
+        LookupError: the module does not define it, or defines it inside a function.
     """
     *owners, name = entry.split(".")
     holder: Any = module
     for each in owners:
         holder = vars(holder).get(each)
         if not isinstance(holder, type):
-            raise LookupError(f"{entry} stands inside of a function")
+            raise LookupError(f"{entry} is defined inside a function")
     if name not in vars(holder):
         raise LookupError(f"{module.__name__} has no {entry}")
     return holder, name, vars(holder)[name]
 
 
 def enter(space: dict[str, Any], module: str, entry: str) -> None:
-    """Fill a namespace with a module's names, and take the reference out of it and out of the package."""
+    """Copy a module's names into a namespace, and remove the reference from both."""
     loaded = load_module(module)
     holder, name, original = find(loaded, entry)
     holders = ((holder, name),) if isinstance(holder, type) else modules_with(name, original)
@@ -71,7 +71,7 @@ def enter(space: dict[str, Any], module: str, entry: str) -> None:
 
 
 def install(space: dict[str, Any], entry: str) -> None:
-    """Put the definition that the code under test made where the reference stood."""
+    """Put the definition of the code under test in the place of the reference."""
     place: Place = space.pop(_PLACE)
     holder, name = place.holders[0]
     written = space[entry.rpartition(".")[2]]

@@ -1,4 +1,4 @@
-"""Makes what test calls take: seeded tensors and arrays, modules with fixed weights, and what is observed.
+"""Makes the arguments of test calls (seeded tensors, modules with fixed weights) and their observations.
 
 Call expressions refer to these as ``make.normal(1, 2, 3)``. Everything depends on the arguments alone.
 """
@@ -97,7 +97,7 @@ _TINY_SIZES = (
 
 
 def named(path: str) -> Any:
-    """What a module holds under a qualified name: ``named("torch.fx:Graph.nodes")``."""
+    """Look up a qualified name in a module: ``named("torch.fx:Graph.nodes")``."""
     module, _, name = path.partition(":")
     value: Any = load_module(module)
     for part in name.split("."):
@@ -106,7 +106,7 @@ def named(path: str) -> Any:
 
 
 def tried(step: Callable[[], Any]) -> Any:
-    """What a step returns; where it raises, the exception's type under the key ``raised``."""
+    """Return the result of a step, or the type of its exception under the key ``raised``."""
     try:
         return step()
     except Exception as error:

@@ -43,7 +43,7 @@ def load_suite(settings: Settings, name: Suite) -> TestSuite:
     """Read a suite.
 
     Raises:
-        LabError: it is not on this machine; the text says how to get it.
+        LabError: it is not on this machine; the message describes how to get it.
     """
     if name == "humaneval":
         return _suite(name, load_humaneval(), ())
