@@ -162,10 +162,10 @@ def test_a_sample_that_is_not_here_says_so(shipped: Path) -> None:
 
 
 def test_results_say_how_many_samples_are_the_same_here(shipped: Path) -> None:
-    assert presented(shipped).readable("") == ""
+    assert presented(shipped).versions_note("") == ""
     rewrite(shipped, lambda number, line: number > 2 or line.update(digest="0123456789abcdef"))
     assert count_readable(load_run(shipped)) == 197
-    assert "197 of the 200 samples are the same" in presented(shipped).readable("")
+    assert "197 of the 200 samples are the same" in presented(shipped).versions_note("")
 
 
 def test_results_say_that_runs_of_several_versions_are_compared_on_the_same_samples(tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ def test_results_say_that_runs_of_several_versions_are_compared_on_the_same_samp
     for size, fingerprint in ((0, "feedc0ffee00"), (200, "0123456789ab")):
         make_run(own, size, fingerprint=fingerprint)
     presenter = Presenter(own)
-    said = [presenter.readable(setup.key) for setup in presenter.runs.setups()]
-    assert said[:2] == ["", ""]
-    assert "on the 60 samples that are the same" in said[2]
+    notes = [presenter.versions_note(setup.key) for setup in presenter.runs.setups()]
+    assert notes[:2] == ["", ""]
+    assert "on the 60 samples that are the same" in notes[2]
     assert presenter.show(presenter.runs.setups()[2].key, "")["body"].visible
 
 

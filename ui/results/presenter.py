@@ -170,7 +170,7 @@ class Presenter:
         setup = self.runs.setup(key)
         return drilldown.sample(setup, sample, against, run, self._absent(setup.runs))
 
-    def readable(self, key: str) -> str:
+    def versions_note(self, key: str) -> str:
         """What other versions of the packages mean for the samples; empty if all versions are the same."""
         setup = self.runs.setup(key)
         sentences = []

@@ -92,7 +92,7 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         setup = gr.Dropdown([], label="Evaluation set-up", scale=4, min_width=300)
         metric = gr.Dropdown([], label="Metric", scale=2, min_width=220)
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
-    readable = _html(elem_id="results-readable")
+    versions = _html(visible=False, elem_id="results-versions")
     empty = _html(value=pieces.waiting("Reading the stored runs…"))
     with gr.Column(visible=False) as body, gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Curve"):
@@ -117,8 +117,12 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
     )  # fmt: skip
     _wire(presenter, parts, kind, search, left_out, find, tab, refresh)
 
+    def compare_versions(setup: str) -> gr.HTML:
+        note = presenter().versions_note(setup)
+        return gr.HTML(note, visible=bool(note))
+
     # On its own, as it reads every sample: the figures do not wait for it.
-    setup.change(lambda setup: presenter().readable(setup), setup, readable, **QUIET)
+    setup.change(compare_versions, setup, versions, **QUIET)
 
     def open_view(view: View) -> Updates:
         return dict(zip((setup, metric), presenter().pickers(view), strict=True))
