@@ -84,7 +84,7 @@ def peft_logits(base: Path, folder: Path) -> torch.Tensor:
 
 @torch.inference_mode()
 def engine_logits(engine: TorchEngine, adapter: Adapter) -> torch.Tensor:
-    engine.stack.assign([adapter], engine.dtype, engine.device)
+    engine.stack.assign([adapter])
     return engine.model(input_ids=IDS).logits[0]
 
 
@@ -130,7 +130,7 @@ def test_adapters_of_other_ranks_in_one_batch_keep_their_logits(
         base, [other], rank=3, rank_pattern={"q_proj": 5}, target_modules=["q_proj", "o_proj"]
     )
     adapters = [read(engine, folder) for folder in (plain, other)]
-    engine.stack.assign([adapters[1], None, adapters[0]], engine.dtype, engine.device)
+    engine.stack.assign([adapters[1], None, adapters[0]])
     with torch.inference_mode():
         logits = engine.model(input_ids=IDS.repeat(3, 1)).logits
     torch.testing.assert_close(logits[0], peft_logits(base, other), atol=1e-3, rtol=1e-4)

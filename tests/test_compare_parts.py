@@ -63,14 +63,14 @@ def test_a_family_that_cannot_run_here_says_so_and_the_loaded_model_stays(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     lab, large = Lab(settings), get_family(settings, "llama-3.1-8b")
-    with lab.use_model("ann", family) as model:
+    with lab.use_model(family) as model:
         pass
     state, message = lab.status(large)
     assert state == "failed"
     assert "needs a CUDA GPU, and this machine has none" in message
-    with pytest.raises(LabError, match="needs a CUDA GPU"), lab.use_model("ann", large):
+    with pytest.raises(LabError, match="needs a CUDA GPU"), lab.use_model(large):
         pass
-    with lab.use_model("ann", family) as again:
+    with lab.use_model(family) as again:
         assert again is model
 
 

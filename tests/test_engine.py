@@ -5,7 +5,6 @@ On the whole embedded model where its numbers are compared, else on its first la
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from pipeline.generation import Request
 from pipeline.generation.adapters import read_adapter
-from pipeline.generation.bucketing import bucket_by_length
+from pipeline.generation.caches import bucket_by_length
+from pipeline.generation.line import Turn
 from pipeline.generation.sampling import sample_tokens, uniform_draws
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine
@@ -124,7 +124,7 @@ def test_stacked_logits_agree_with_peft_to_1e_4_for_rows_of_different_lengths(
         else read_adapter(request.checkpoint, engine.family, engine.stack.layers)
         for request in requests_
     ]
-    engine.stack.assign(adapters, engine.dtype, engine.device)
+    engine.stack.assign(adapters)
     with torch.inference_mode():
         stacked = engine.model(
             input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0)
@@ -165,10 +165,10 @@ def test_another_seed_draws_another_text(engine: TorchEngine, requests_: list[Re
 
 
 def test_cancelling_ends_the_batch_and_says_so(engine: TorchEngine, requests_: list[Request]) -> None:
-    cancel = threading.Event()
-    stream = engine.stream(requests_, SamplingParams(temperature=0, max_new_tokens=200), cancel)
+    turn = Turn("ann")
+    stream = engine.stream(requests_, SamplingParams(temperature=0, max_new_tokens=200), turn)
     next(stream)
-    cancel.set()
+    turn.leaving.set()
     *_, completions = stream
     assert {completion.finish_reason for completion in completions} == {"cancelled"}
     assert all(completion.tokens < 200 for completion in completions)
@@ -249,7 +249,8 @@ def test_tokenizer_model_and_generation_agree_on_the_end_token(engine: TorchEngi
 
 def test_min_p_drops_unlikely_tokens_and_the_draw_follows_the_rest() -> None:
     logits = torch.log(torch.tensor([[0.6, 0.3, 0.1]])).repeat(3000, 1)
-    uniform = uniform_draws(42, [str(i) for i in range(3000)], 1)[:, 0]
-    counts = torch.bincount(sample_tokens(logits, 1.0, 0.2, uniform), minlength=3) / 3000
+    draws = [uniform_draws(42, str(i), 1)[0] for i in range(3000)]
+    tokens = sample_tokens(logits, [SamplingParams(1.0, 0.2)] * 3000, draws)
+    counts = torch.bincount(torch.tensor(tokens), minlength=3) / 3000
     assert counts[2] == 0
     assert counts[0] == pytest.approx(2 / 3, abs=0.03)

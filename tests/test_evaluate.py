@@ -37,10 +37,10 @@ from training.jobs.progress import Reporter
 
 KEY = "sk-very-secret-0123456789"
 QUICK = ("--subset-size", "baseline", "--max-new-tokens", "6", "--temperature", "0")
-# The verb in batches of two, so that few samples are many batches.
+# The verb storing two at a time, so that few samples are stored in many steps.
 IN_PAIRS = """
-from pipeline.generation import torch_engine
-torch_engine.BATCH_ROWS = dict.fromkeys(torch_engine.BATCH_ROWS, 2)
+from pipeline.evaluation import evaluate_columns
+evaluate_columns.SCORED_TOGETHER = 2
 from training.evaluate import main
 raise SystemExit(main())
 """

@@ -127,7 +127,7 @@ def app(short: Settings, family: Family, tmp_path_factory: pytest.TempPathFactor
     lab.start()
     # Hypothesis reads the list of modules, which must not change meanwhile: wait until all are imported.
     lab.dataset(family, "regular").result()
-    with lab.use_model("fixture", family):
+    with lab.use_model(family):
         pass
     with httpx.Client(timeout=120) as client:
         yield App(url, client, _calls(client.get(f"{url}config").json()))

@@ -48,7 +48,7 @@ def column_of(family: Family, folder: Path) -> Column:
 def logits(engine: TorchEngine, column: Column, row: dict[str, list[int]]) -> torch.Tensor:
     checkpoint = column.checkpoint
     adapter = None if checkpoint.is_baseline else read_adapter(checkpoint, engine.family, engine.stack.layers)
-    engine.stack.assign([adapter], engine.dtype, engine.device)
+    engine.stack.assign([adapter])
     with torch.inference_mode():
         ids = torch.tensor([row["input_ids"]], device=engine.device)
         return engine.model(input_ids=ids).logits[0].float().cpu()

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from judge_server import JudgeServer, Reply
 
+from pipeline.generation.line import Turn
 from pipeline.generation.remote_engine import RemoteEngine
 from pipeline.models.weights import base_model_dir
 from pipeline.schema import Checkpoint, Column, Context, LabError, SamplingParams
@@ -87,11 +87,11 @@ def test_columns_are_written_side_by_side(serve, family):
 
 def test_cancelling_ends_the_stream_and_hangs_up(serve, family):
     server = serve(lambda request, before: Reply("word " * 1000, pace=0.02))
-    cancel = threading.Event()
+    turn = Turn("ann")
     started = time.monotonic()
-    for snapshot in RemoteEngine(family, server.url).stream([request_for(BASE, "p")] * 2, GREEDY, cancel):
+    for snapshot in RemoteEngine(family, server.url).stream([request_for(BASE, "p")] * 2, GREEDY, turn):
         if snapshot[0].tokens > 5:
-            cancel.set()
+            turn.leaving.set()
     assert [completion.finish_reason for completion in snapshot] == ["cancelled"] * 2
     assert snapshot[0].text.startswith("word word")
     while server.in_flight and time.monotonic() - started < 5:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.block_function import BlockFunction
 from gradio.context import LocalContext
 
+from pipeline.generation.line import UNREAD_SECONDS
 from pipeline.schema import FieldError, LabError
 from pipeline.sendable import is_sendable, sendable, sendable_text
 from ui.markup import escape
@@ -20,8 +22,9 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For callbacks that only redraw a part of the page."""
 
 IN_LINE: dict[str, Any] = {"concurrency_limit": None}
-"""For callbacks that use the model: all may start, as each waits in the lab's own line."""
+"""For callbacks that use the model: all may start, as each waits in the engine's own line."""
 
+T = TypeVar("T")
 UNEXPECTED = "Something went wrong on the server, and the server's log says what. Try again."
 _DO_NOT_FIT = (
     "These values do not fit the call. The API page lists what each call takes; reload a page that was "
@@ -76,10 +79,34 @@ def _shown(message: str, function: BlockFunction) -> gr.Error:
 
 
 def visitor() -> str:
-    """Who the running callback works for: a session of the page or of an API client, else an address."""
+    """Who the running callback works for: a session of the page or of an API client, else an address.
+
+    A call by a bare POST has a session of its own, which is named after the call.
+    """
     request = LocalContext.request.get(None)
     session = getattr(request, "session_hash", None)
+    if session == LocalContext.event_id.get(None):
+        session = None
     return str(session or getattr(getattr(request, "client", None), "host", ""))
+
+
+def while_read(steps: Iterator[T]) -> Iterator[T]:
+    """The steps of a callback that streams, until nobody has read any for ten seconds.
+
+    Gradio closes a callback whose reader hangs up. If there never was one, as after a POST whose events
+    nobody asks for, it goes on to the end, and its events pile up.
+    """
+    request, page = LocalContext.request.get(None), LocalContext.blocks.get(None)
+    session = getattr(request, "session_hash", None)
+    unread, read = 0, time.monotonic()
+    for step in steps:
+        events = page._queue.pending_messages_per_session.get(session) if page and session else None
+        before, unread = unread, events.qsize() if events else 0
+        if unread <= before:
+            read = time.monotonic()
+        elif time.monotonic() - read > UNREAD_SECONDS:
+            return
+        yield step
 
 
 def inform(message: str) -> None:

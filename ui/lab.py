@@ -1,9 +1,7 @@
-"""What the tabs share: the settings, the datasets, and the one model with its waiting line."""
+"""What the tabs share: the settings, the datasets, and the models."""
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,29 +10,22 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.evaluation.attempts import compare
-from pipeline.generation import Engine, check_can_run, open_engine
+from pipeline.generation import check_can_run, open_engine
+from pipeline.generation.line import Turn
 from pipeline.models.families import DEFAULT_FAMILY, Family, Gguf, get_family
 from pipeline.models.weights import is_here
 from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, SamplingParams, Task
-from pipeline.scoring import Scorer, offline_scorers
+from pipeline.scoring import offline_scorers
 from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
 from ui.labels import place_label
-from ui.line import Line, Turn
 from ui.loading import Loading
+from ui.models import Model, Models
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
 
 ModelState = Literal["idle", "loading", "ready", "working", "failed"]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A family's engine, and the metrics that need no key (some ask the engine itself)."""
-
-    engine: Engine
-    scorers: list[Scorer]
 
 
 @dataclass(frozen=True)
@@ -53,24 +44,19 @@ class Stage:
 
 
 class Lab:
-    """The settings, one model at a time, and the datasets. Each is loaded when it is first needed.
-
-    A turn in ``line`` is what allows the use of the model: another family's model replaces it.
-    """
+    """The settings, the models and the datasets. Each is loaded when it is first needed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.line = Line()
         self._lock, self._closing = Lock(), Event()
-        self._models = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self.models = Models(self._load_model, self._closing)
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
-        self._model: tuple[Family, Loading[Model]] | None = None
         self._datasets: dict[tuple[str, PromptVariant], Loading[Dataset]] = {}
 
     def start(self) -> None:
         """Begin to load what a first comparison needs."""
         family = get_family(self.settings, DEFAULT_FAMILY)
-        self._load(family)
+        self.models.prepare(family)
         self.dataset(family, "regular")
 
     def close(self) -> None:
@@ -86,7 +72,7 @@ class Lab:
         sampling: SamplingParams,
         leaving: Event | None = None,
     ) -> Iterator[Stage]:
-        """Wait in line, load the model, and let every column attempt the task.
+        """Load the model, wait for a place in its batch, and let every column attempt the task.
 
         Args:
             visitor: who asks; visitors take turns.
@@ -101,49 +87,33 @@ class Lab:
         """
         check_can_run(self.settings, family)
         attempts = tuple(Attempt(task, column) for column in columns)
-        with Turn(self.line, visitor, sampling.max_new_tokens, leaving or Event()) as turn:
-            for place in turn.wait():
-                yield Stage(place_label(place), attempts, waiting=True)
-            if turn.leaving.is_set():
-                return
-            loading = self._load(family)
-            for message in loading.wait():
+        turn = Turn(visitor, leaving or Event())
+        with self.models.use(family) as use:
+            for message in use.wait():
                 yield Stage(message, attempts)
                 if turn.leaving.is_set():
                     return
-            model = loading.result()
-            turn.start()
-            for step in compare(model.engine, model.scorers, columns, task, sampling, turn.leaving):
-                tokens = [attempt.completion.tokens for attempt in step if attempt.completion]
-                turn.steps_done = max(tokens, default=0)
-                yield Stage(_progress_message(step, sampling), tuple(step))
+            model = use.result()
+            for step in compare(model.engine, model.scorers, columns, task, sampling, turn):
+                if turn.place:
+                    yield Stage(place_label(turn.place), attempts, waiting=True)
+                    continue
+                completions = [attempt.completion for attempt in step if attempt.completion]
+                if completions and (not turn.leaving.is_set() or any(each.tokens for each in completions)):
+                    yield Stage(_progress_message(step, sampling), tuple(step))
 
     @contextmanager
-    def use_model(self, visitor: str, family: Family) -> Iterator[Model]:
-        """Wait in line, and hold the family's model for work that generates nothing.
+    def use_model(self, family: Family) -> Iterator[Model]:
+        """A family's model for work that generates nothing.
 
         Raises:
             LabError: the model cannot run here, or cannot be loaded.
         """
         check_can_run(self.settings, family)
-        with Turn(self.line, visitor, steps=1) as turn:
-            for _ in turn.wait():
+        with self.models.use(family) as use:
+            for _ in use.wait():
                 pass
-            yield self._load(family).result()
-
-    def _load(self, family: Family) -> Loading[Model]:
-        """The family's model, in place of any other. One that failed is tried again."""
-        with self._lock:
-            if self._model is None or self._model[0] != family or self._model[1].state == "failed":
-                self._model = None  # so that two base models are never in memory at once
-                loading = Loading(
-                    lambda report: self._load_model(family, report),
-                    self._models,
-                    self._closing,
-                    "Loading torch",
-                )
-                self._model = (family, loading)
-            return self._model[1]
+            yield use.result()
 
     def dataset(self, family: Family, variant: PromptVariant, again: bool = False) -> Loading[Dataset]:
         """The family's dataset, as its prompt variant sees it.
@@ -173,16 +143,15 @@ class Lab:
             check_can_run(self.settings, family)
         except LabError as error:
             return "failed", str(error)
-        place = self.line.place()
-        if place.number > 1:
-            return "working", f"The model is busy. You would be {place_label(place)}"
-        current = self._model
-        if current is None or current[0] != family:
+        loading = self.models.loading(family)
+        if loading is None:
             return "idle", _not_loaded(self.settings, family)
-        loading = current[1]
-        if loading.state == "ready":
-            return "ready", f"Ready: {loading.result().engine.describe()}"
-        return loading.state, loading.message
+        if loading.state != "ready":
+            return loading.state, loading.message
+        engine = loading.result().engine
+        if place := engine.place():
+            return "working", f"The model is busy. You would be {place_label(place)}"
+        return "ready", f"Ready: {engine.describe()}"
 
     def fingerprints(self) -> dict[str, str]:
         """Of the datasets that are loaded, by name."""
@@ -190,9 +159,6 @@ class Lab:
         return {name: data.result().fingerprint for name, data in loaded.items()}
 
     def _load_model(self, family: Family, report: Progress) -> Model:
-        gc.collect()
-        if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
-            sys.modules["torch"].cuda.empty_cache()
         engine = open_engine(self.settings, family, report)
         report(0.95, "Loading the metrics")
         return Model(engine, [*offline_scorers(engine=engine), *executions(self.settings, family.dataset)])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from pipeline.generation.line import PlaceInLine
 from pipeline.schema import DEFAULT_SEED, Column, SamplingParams, Task, counted
 from training.jobs.progress import duration
-from ui.line import PlaceInLine
 
 if TYPE_CHECKING:  # scipy comes with it, and the page does not wait for that
     from pipeline.analysis import Pair, Point, Setup

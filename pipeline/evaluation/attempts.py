@@ -6,11 +6,11 @@ the reason, its scores are unscored with that reason, and the other attempts go 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pipeline.generation.engine import Engine, Request
+from pipeline.generation.line import Turn
 from pipeline.schema import Attempt, Column, Completion, LabError, SamplingParams, Score, Task
 from pipeline.scoring.extract import extract_code
 from pipeline.scoring.scorer import Scorer, score_all
@@ -22,18 +22,20 @@ def compare(
     columns: Sequence[Column],
     task: Task,
     sampling: SamplingParams,
-    cancel: threading.Event | None = None,
+    turn: Turn | None = None,
 ) -> Iterator[list[Attempt]]:
-    """Attempt one task with all columns. Yields the attempts after every few tokens.
+    """Attempt one task with all columns. Yields the attempts after every few tokens, at last with scores.
 
     Raises:
         LabError: no column can attempt the task.
     """
-    attempts = [render(engine, Attempt(task, column), sampling) for column in columns]
-    if all(attempt.error for attempt in attempts):
-        raise LabError(" ".join(dict.fromkeys(attempt.error for attempt in attempts)))
-    yield attempts
-    yield from complete(engine, scorers, attempts, sampling, cancel)
+    rendered = [render(engine, Attempt(task, column), sampling) for column in columns]
+    if all(attempt.error for attempt in rendered):
+        raise LabError(" ".join(dict.fromkeys(attempt.error for attempt in rendered)))
+    attempts = rendered
+    for attempts in generate(engine, rendered, sampling, turn):
+        yield attempts
+    yield add_scores(scorers, attempts)
 
 
 def render(engine: Engine, attempt: Attempt, sampling: SamplingParams) -> Attempt:
@@ -46,51 +48,32 @@ def render(engine: Engine, attempt: Attempt, sampling: SamplingParams) -> Attemp
     return replace(attempt, prompt=prompt.text, trimmed=prompt.trimmed)
 
 
-def complete(
-    engine: Engine | None,
-    scorers: Sequence[Scorer],
-    attempts: Sequence[Attempt],
-    sampling: SamplingParams,
-    cancel: threading.Event | None = None,
+def generate(
+    engine: Engine, attempts: Sequence[Attempt], sampling: SamplingParams, turn: Turn | None = None
 ) -> Iterator[list[Attempt]]:
-    """Generate the missing completions in one batch, then score. Yields all attempts after every few tokens.
-
-    Args:
-        engine: None if all attempts have their completions.
-        scorers: the metrics; an attempt keeps the values that it has.
-        attempts: with their prompts.
-        sampling: of the generation.
-        cancel: set it to stop the generation; cancelled completions are not scored.
+    """Generate the missing completions. Yields all attempts at first, and whenever there is news.
 
     Raises:
         LabError: the engine cannot be reached, or none of the checkpoints can be used.
     """
-    latest = list(attempts)
-    if engine:
-        for latest in _generate(engine, list(attempts), sampling, cancel):
-            yield latest
-    yield _score(scorers, latest)
-
-
-def _generate(
-    engine: Engine, attempts: list[Attempt], sampling: SamplingParams, cancel: threading.Event | None
-) -> Iterator[list[Attempt]]:
+    latest = first = list(attempts)
+    yield latest
     try:
-        yield from _stream(engine, attempts, sampling, cancel)
-    except LabError:
-        # The engine refused the batch before the first token: find the checkpoints that cannot be used.
-        attempts = _without_unusable(engine, attempts)
-        yield from _stream(engine, attempts, sampling, cancel)
+        for latest in _stream(engine, first, sampling, turn):
+            yield latest
+    except LabError:  # find the checkpoints that cannot be used, and go on without them
+        latest = _without_unusable(engine, latest, turn)
+        yield from _stream(engine, latest, sampling, turn)
 
 
 def _stream(
-    engine: Engine, attempts: list[Attempt], sampling: SamplingParams, cancel: threading.Event | None
+    engine: Engine, attempts: list[Attempt], sampling: SamplingParams, turn: Turn | None
 ) -> Iterator[list[Attempt]]:
     rows = [index for index, attempt in enumerate(attempts) if not attempt.error and not attempt.written]
     if not rows:
         return
     requests = [_request(attempts[row]) for row in rows]
-    for completions in engine.stream(requests, sampling, cancel):
+    for completions in engine.stream(requests, sampling, turn):
         attempts = list(attempts)
         for row, completion in zip(rows, completions, strict=True):
             attempts[row] = _with_completion(attempts[row], completion)
@@ -106,7 +89,7 @@ def _with_completion(attempt: Attempt, completion: Completion) -> Attempt:
     return with_code(written) if completion.finish_reason and not attempt.code else written
 
 
-def _without_unusable(engine: Engine, attempts: list[Attempt]) -> list[Attempt]:
+def _without_unusable(engine: Engine, attempts: list[Attempt], turn: Turn | None) -> list[Attempt]:
     """Generate one token with each checkpoint; if that fails, its attempts get the reason.
 
     Raises:
@@ -118,7 +101,7 @@ def _without_unusable(engine: Engine, attempts: list[Attempt]) -> list[Attempt]:
     for column in dict.fromkeys(attempt.column for attempt in waiting):
         one = next(attempt for attempt in waiting if attempt.column == column)
         try:
-            for _ in engine.stream([_request(one)], SamplingParams(max_new_tokens=1)):
+            for _ in engine.stream([_request(one)], SamplingParams(max_new_tokens=1), turn):
                 pass
         except LabError as error:
             errors[column] = str(error)
@@ -130,7 +113,8 @@ def _without_unusable(engine: Engine, attempts: list[Attempt]) -> list[Attempt]:
     return checked
 
 
-def _score(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attempt]:
+def add_scores(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Add the scores that are missing; cancelled completions get none."""
     scored = list(attempts)
     wanted = [
         scorer

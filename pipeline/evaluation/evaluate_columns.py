@@ -1,4 +1,4 @@
-"""Evaluate columns on the test samples: generate, score and judge, batch by batch, into stored runs."""
+"""Evaluate columns on the test samples: generate, score and judge, into stored runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.dataset import Dataset
-from pipeline.evaluation.attempts import complete, has_values, render
+from pipeline.evaluation.attempts import add_scores, generate, has_values, render
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.runs import Run, RunConfig, repeat_command
 from pipeline.evaluation.store import add_judge, append_attempts, create_run, has_run, load_run
@@ -41,7 +41,7 @@ from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 
-_SCORE_ROWS = 64  # in a batch, if nothing is left to generate
+SCORED_TOGETHER = 32  # that are scored and stored together
 
 
 @dataclass(frozen=True)
@@ -220,17 +220,23 @@ def _complete(
     plan: EvaluationPlan,
     report: Progress,
 ) -> None:
-    """Generate and score in batches. Each batch is stored before the next one starts."""
-    size = engine.batch_rows if engine else _SCORE_ROWS
-    for start in range(0, len(rows), size):
-        batch = rows[start : start + size]
-        report(0.02 + 0.9 * start / len(rows), f"{start} of {len(rows)} generated and scored")
-        *_, attempts = complete(engine, scorers, [row.attempt for row in batch], plan.sampling)
-        for folder in dict.fromkeys(row.folder for row in batch):
-            append_attempts(
-                folder,
-                [attempt for attempt, row in zip(attempts, batch, strict=True) if row.folder == folder],
-            )
+    """Generate and score; what is whole is scored and stored, a few rows at a time, beside the generation."""
+    left = list(range(len(rows)))  # neither scored nor stored
+    attempts = [row.attempt for row in rows]
+    for latest in generate(engine, attempts, plan.sampling) if engine else [attempts]:
+        whole = [index for index in left if latest[index].written or latest[index].error]
+        while len(whole) >= SCORED_TOGETHER or (whole and len(whole) == len(left)):
+            done = len(rows) - len(left)
+            report(0.02 + 0.9 * done / len(rows), f"{done} of {len(rows)} generated and scored")
+            batch, whole = whole[:SCORED_TOGETHER], whole[SCORED_TOGETHER:]
+            scored = add_scores(scorers, [latest[index] for index in batch])
+            _store([_Row(rows[i].folder, attempt) for i, attempt in zip(batch, scored, strict=True)])
+            left = [index for index in left if index not in batch]
+
+
+def _store(rows: Sequence[_Row]) -> None:
+    for folder in dict.fromkeys(row.folder for row in rows):
+        append_attempts(folder, [row.attempt for row in rows if row.folder == folder])
 
 
 def _unjudged(attempt: Attempt, metric: str) -> Attempt:

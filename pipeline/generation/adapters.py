@@ -8,9 +8,10 @@ many adapters there are, where a loop over adapters launches two for each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +38,16 @@ class Adapter:
     name: str
     matrices: Mapping[str, tuple[Tensor, Tensor]]
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """The largest rank of its layers."""
         return max(len(a) for a, _ in self.matrices.values())
+
+    def to(self, model: Any) -> Adapter:
+        """The adapter in the precision of a model and on its device."""
+        kind = {"device": model.device, "dtype": model.dtype}
+        matrices = {name: (a.to(**kind), b.to(**kind)) for name, (a, b) in self.matrices.items()}
+        return replace(self, matrices=matrices)
 
 
 class Routing:
@@ -71,7 +78,7 @@ class StackedLinear(nn.Module):
 class AdapterStack:
     """Wraps a model's linear layers, and puts adapters on the rows of a batch."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         self.routing = Routing()
         self.layers: dict[str, StackedLinear] = {}
         for name, module in list(model.named_modules()):
@@ -82,54 +89,49 @@ class AdapterStack:
                 layer = StackedLinear(module, self.routing)
                 setattr(parent, name.rpartition(".")[2], layer)
                 self.layers[name] = layer
-        self._stacked: tuple[str, ...] | None = None
+        self._kind = {"dtype": model.dtype, "device": model.device}
+        self._places: dict[str, int] | None = {}  # of each stacked adapter, by fingerprint
+        self._owners = torch.empty(0)  # of each rank, the place of its adapter: [R]
 
-    def assign(self, rows: Sequence[Adapter | None], dtype: torch.dtype, device: torch.device) -> None:
-        """Set the adapter of each row of the next batches; None is the bare model."""
-        adapters = list({adapter.fingerprint: adapter for adapter in rows if adapter}.values())
-        stacked = tuple(adapter.fingerprint for adapter in adapters)
-        if stacked != self._stacked:
-            self._stacked = None  # if memory runs out half-way, the next call begins again
-            self._stack(adapters, dtype, device)
-            self._stacked = stacked
-        if not adapters:
+    def assign(self, rows: Sequence[Adapter | None]) -> None:
+        """Set the adapter of each row of the next batch; None is the bare model."""
+        self.load(rows)
+        self.route(rows)
+
+    def load(self, rows: Sequence[Adapter | None]) -> None:
+        """Stack the adapters of these rows and no others; does nothing if they are stacked."""
+        adapters = {adapter.fingerprint: adapter for adapter in rows if adapter}
+        order = sorted(adapters)  # one order, whoever comes first
+        if self._places is None or order != list(self._places):
+            self._places = None  # if memory runs out half-way, the next call begins again
+            self._stack([adapters[fingerprint] for fingerprint in order])
+            self._places = {fingerprint: place for place, fingerprint in enumerate(order)}
+
+    def route(self, rows: Sequence[Adapter | None]) -> None:
+        """Set the adapter of each row of the next batch, among those that are stacked."""
+        if not self._places:
             self.routing.mask = None
             return
-        owner = torch.tensor([i for i, adapter in enumerate(adapters) for _ in range(adapter.rank)])
-        row = torch.tensor([stacked.index(adapter.fingerprint) if adapter else -1 for adapter in rows])
-        self.routing.mask = (row[:, None] == owner[None, :]).to(device, dtype)[:, None, :]
+        own = torch.tensor([self._places[adapter.fingerprint] if adapter else -1 for adapter in rows])
+        self.routing.mask = (own[:, None] == self._owners).to(**self._kind)[:, None, :]
 
-    @contextmanager
-    def only(self, rows: Tensor) -> Iterator[None]:
-        """Process only these rows of the batch inside the ``with`` block."""
-        all_rows = self.routing.mask
-        self.keep(rows)
-        try:
-            yield
-        finally:
-            self.routing.mask = all_rows
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop all other rows from the batch."""
-        if self.routing.mask is not None:
-            self.routing.mask = self.routing.mask[rows]
-
-    def _stack(self, adapters: list[Adapter], dtype: torch.dtype, device: torch.device) -> None:
+    def _stack(self, adapters: Sequence[Adapter]) -> None:
+        ranks = sum(adapter.rank for adapter in adapters)
         for name, layer in self.layers.items():
+            layer.a = layer.b = None
             if not any(name in adapter.matrices for adapter in adapters):
-                layer.a = layer.b = None
                 continue
             # Zeros where an adapter has a lower rank here, or nothing: the mask is the same in all layers.
-            ranks = sum(adapter.rank for adapter in adapters)
-            a, b = torch.zeros(ranks, layer.base.in_features), torch.zeros(layer.base.out_features, ranks)
+            layer.a = torch.zeros(ranks, layer.base.in_features, **self._kind)
+            layer.b = torch.zeros(layer.base.out_features, ranks, **self._kind)
             start = 0
             for adapter in adapters:
                 if name in adapter.matrices:
-                    own_a, own_b = adapter.matrices[name]
-                    a[start : start + len(own_a)] = own_a
-                    b[:, start : start + len(own_a)] = own_b
+                    a, b = adapter.matrices[name]
+                    layer.a[start : start + len(a)] = a
+                    layer.b[:, start : start + len(a)] = b
                 start += adapter.rank
-            layer.a, layer.b = a.to(device, dtype), b.to(device, dtype)
+        self._owners = torch.tensor([place for place, each in enumerate(adapters) for _ in range(each.rank)])
 
 
 def read_adapter(checkpoint: Checkpoint, family: Family, layers: Mapping[str, StackedLinear]) -> Adapter:

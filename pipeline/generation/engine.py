@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.generation.line import PlaceInLine, Turn
 from pipeline.generation.prompts import Prompt
 from pipeline.schema import Checkpoint, Completion, Context, PromptVariant, SamplingParams
 
@@ -32,15 +32,12 @@ class Request:
 
 
 class Engine(Protocol):
-    """Generates for many checkpoints of one family at once.
+    """Generates for many checkpoints of one family, and for everybody who asks, at once.
 
     A row's random numbers and its bits per byte do not depend on the other rows. Its text does, greedy text
     included: kernels for another batch shape round differently, which in bf16 changes the most likely token
     at about 1.2% of the positions (SmolLM2-135M and five adapters, alone against a batch of six).
     """
-
-    batch_rows: int
-    """How many requests at a time keep it busy, for work that is not in a hurry."""
 
     def describe(self) -> str:
         """The model, its precision and its device, in a few words."""
@@ -56,13 +53,19 @@ class Engine(Protocol):
         """
         ...
 
-    def stream(
-        self, requests: Sequence[Request], sampling: SamplingParams, cancel: threading.Event | None = None
-    ) -> Iterator[list[Completion]]:
-        """Generate for all requests in one batch.
+    def place(self) -> PlaceInLine | None:
+        """The place in line that a newcomer would get; None if it could start at once."""
+        ...
 
-        Yields the completions so far, in the order of the requests, after every few tokens; in the last
-        list each has its ``finish_reason``. Closing the iterator, or setting ``cancel``, stops early.
+    def stream(
+        self, requests: Sequence[Request], sampling: SamplingParams, turn: Turn | None = None
+    ) -> Iterator[list[Completion]]:
+        """Generate for all requests beside those of everybody else.
+
+        Yields the completions so far, in the order of the requests, after every few tokens, and while it
+        waits in line (``turn.place``); in the last list each has its ``finish_reason``. Without a visitor it
+        yields when completions are whole, and the others have no text. Closing the iterator, or setting
+        ``turn.leaving``, stops early.
 
         Raises:
             LabError: a checkpoint cannot be used (damaged, missing, of another base).

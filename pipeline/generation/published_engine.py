@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pipeline.generation.engine import Request
+from pipeline.generation.line import PlaceInLine, Turn
 from pipeline.generation.model_loading import load_model
 from pipeline.generation.prompts import Prompt
 from pipeline.generation.torch_engine import TorchEngine
@@ -32,11 +34,7 @@ class PublishedEngine:
     base: TorchEngine
     fetch: Callable[[Checkpoint], Checkpoint]
     merged: dict[Path, tuple[FileStates, TorchEngine]] = field(default_factory=dict)
-    batch_rows: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Take as many rows as the base."""
-        self.batch_rows = self.base.batch_rows
+    _loading: Lock = field(default_factory=Lock)
 
     def describe(self) -> str:
         """Describe the base's model, precision and device."""
@@ -48,14 +46,18 @@ class PublishedEngine:
         """Render as for the base: a merged model keeps its tokenizer."""
         return self.base.render(instruction, variant, context, sampling)
 
+    def place(self) -> PlaceInLine | None:
+        """The place in the base's line."""
+        return self.base.place()
+
     def stream(
-        self, requests: Sequence[Request], sampling: SamplingParams, cancel: threading.Event | None = None
+        self, requests: Sequence[Request], sampling: SamplingParams, turn: Turn | None = None
     ) -> Iterator[list[Completion]]:
-        """One batch for the base and all adapters, then one for each merged model; see ``Engine.stream``."""
+        """First the base and all adapters, then each merged model; see ``Engine.stream``."""
         local = [self._fetched(request) for request in requests]
         completions = [Completion(request.checkpoint.fingerprint, "", 0, None, 0.0) for request in local]
         for engine, rows in self._groups(local):
-            for part in engine.stream([local[row] for row in rows], sampling, cancel):
+            for part in engine.stream([local[row] for row in rows], sampling, turn):
                 for row, completion in zip(rows, part, strict=True):
                     completions[row] = completion
                 yield list(completions)
@@ -87,14 +89,16 @@ class PublishedEngine:
         """The engine of a merged model; one whose files have been replaced is loaded again."""
         assert checkpoint.path is not None
         states = file_states(sorted(checkpoint.path.iterdir()))
-        known, engine = self.merged.pop(checkpoint.path, (None, None))
-        if engine is None or known != states:
-            engine = None  # so that two versions are never in memory at once
-            model = load_model(self.base.family, checkpoint.path, self.base.dtype)
-            _check_merged(checkpoint.name, model, self.base.model)
-            engine = TorchEngine(self.base.family, model, self.base.tokenizer, merged=True)
-        self.merged[checkpoint.path] = states, engine
-        return engine
+        with self._loading:
+            known, engine = self.merged.pop(checkpoint.path, (None, None))
+            if engine is None or known != states:
+                engine = None  # so that two versions are not in memory at once
+                model = load_model(self.base.family, checkpoint.path, self.base.dtype)
+                _check_merged(checkpoint.name, model, self.base.model)
+                # A tokenizer of its own, as two threads must not use one.
+                engine = TorchEngine(self.base.family, model, deepcopy(self.base.tokenizer), merged=True)
+            self.merged[checkpoint.path] = states, engine
+            return engine
 
 
 def _check_merged(name: str, model: Any, base: Any) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.generation.engine import Request
+from pipeline.generation.line import Line, PlaceInLine, Seat, Turn
 from pipeline.generation.prompts import Prompt, render_prompt, tokens_for_prompt
 from pipeline.models.families import Family
 from pipeline.openai_server import UNREADABLE, OptionalParameters, connect, error_message
@@ -29,6 +30,7 @@ from pipeline.schema import (
     counted,
 )
 
+_ROWS = 64  # requests at once
 _UPDATE_SECONDS = 0.08
 _BROKEN_OFF = ("abort", "cancelled", "error")  # reasons to finish that leave the answer incomplete
 _LONGEST_TOKEN = 200  # characters, such as a row of spaces or dashes
@@ -51,7 +53,8 @@ class RemoteEngine:
     """
 
     def __init__(self, family: Family, base_url: str, api_key: str = "", timeout: float = 300) -> None:
-        self.family, self.base_url, self.batch_rows = family, base_url, 64
+        self.family, self.base_url = family, base_url
+        self._line = Line(_ROWS)
         self._key = api_key.strip()
         self._server = connect(base_url, self._key, timeout, max_retries=3)
         self._optional = OptionalParameters(base_url)
@@ -74,35 +77,61 @@ class RemoteEngine:
         """Refused: the protocol gives no likelihoods of a text that is not the model's own."""
         raise LabError("A remote server cannot score likelihoods; use the local engine for bits per byte.")
 
+    def place(self) -> PlaceInLine | None:
+        """See ``Engine.place``."""
+        return self._line.place()
+
     def stream(
-        self, requests: Sequence[Request], sampling: SamplingParams, cancel: threading.Event | None = None
+        self, requests: Sequence[Request], sampling: SamplingParams, turn: Turn | None = None
     ) -> Iterator[list[Completion]]:
-        """Generate for all requests at once, streaming; see ``Engine.stream``.
+        """Send all requests, as many at once as a server takes, and stream; see ``Engine.stream``.
 
         Raises:
             LabError: the server is out of reach, does not know a model, or refuses or breaks off a request.
         """
         models = [self._model(request) for request in requests]
         completions = [Completion(f"remote:{model}", "", 0, None, 0.0) for model in models]
+        prompts = [request.prompt for request in requests]
+        with self._line.seat(turn or Turn(), len(requests), 1, sampling.max_new_tokens) as seat:
+            for _ in self._line.wait(seat):
+                yield list(completions)
+            if self._line.runs(seat):
+                for _ in self._fill(completions, models, prompts, sampling, seat):
+                    yield list(completions)
+        yield [c if c.finish_reason else replace(c, finish_reason="cancelled") for c in completions]
+
+    def _fill(
+        self,
+        completions: list[Completion],
+        models: Sequence[str],
+        prompts: Sequence[str],
+        sampling: SamplingParams,
+        seat: Seat,
+    ) -> Iterator[None]:
+        """Fill in the completions while they are written; yields after some news."""
         news: queue.SimpleQueue[tuple[int, _Piece | Exception | None]] = queue.SimpleQueue()
+        rows = iter(range(len(prompts)))  # each thread takes the next one
         stop = threading.Event()
 
-        def work(row: int) -> None:
-            try:
-                for piece in self._pieces(models[row], requests[row].prompt, sampling):
-                    if stop.is_set():
-                        return
-                    news.put((row, piece))
-                news.put((row, None))
-            except Exception as error:
-                news.put((row, self._in_words(error, models[row])))
+        def work() -> None:
+            for row in rows:
+                if stop.is_set():
+                    return
+                try:
+                    for piece in self._pieces(models[row], prompts[row], sampling):
+                        if stop.is_set() or seat.unread:
+                            return
+                        news.put((row, piece))
+                    news.put((row, None))
+                except Exception as error:
+                    news.put((row, self._in_words(error, models[row])))
 
         start = shown = time.perf_counter()
         try:
-            for row in range(len(requests)):
-                threading.Thread(target=work, args=(row,), daemon=True, name="remote-engine").start()
-            unfinished = len(requests)
-            while unfinished and not (cancel is not None and cancel.is_set()):
+            for _ in range(min(len(prompts), _ROWS)):
+                threading.Thread(target=work, daemon=True, name="remote-engine").start()
+            unfinished = len(prompts)
+            while unfinished and not seat.turn.leaving.is_set():
                 with suppress(queue.Empty):
                     row, piece = news.get(timeout=_UPDATE_SECONDS)
                     if isinstance(piece, Exception):
@@ -117,11 +146,12 @@ class RemoteEngine:
                     else:
                         unfinished -= 1
                 if time.perf_counter() - shown > _UPDATE_SECONDS:
-                    yield list(completions)
-                    shown = time.perf_counter()
+                    seat.steps_done = max(completion.tokens for completion in completions)
+                    yield
+                    seat.seen, shown = time.monotonic(), time.perf_counter()
         finally:
             stop.set()  # each thread hangs up at its next token, and the server stops writing
-        yield [c if c.finish_reason else replace(c, finish_reason="cancelled") for c in completions]
+        self._line.seconds_per_step = (time.perf_counter() - start) / max(1, seat.steps_done)
 
     def _pieces(self, model: str, prompt: str, sampling: SamplingParams) -> Iterator[_Piece]:
         """Stream one answer."""

@@ -1,36 +1,48 @@
-"""Temperature and min-p sampling with one seeded stream of random numbers for each row."""
+"""Temperature and min-p sampling: each row has its own settings and its own seeded random numbers."""
 
 from __future__ import annotations
 
 import hashlib
+from array import array
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from pipeline.schema import SamplingParams
 
-def uniform_draws(seed: int, keys: list[str], steps: int) -> Tensor:
-    """Uniform numbers [rows, steps]; those of a row depend on the seed and its own key alone.
 
-    So a row draws the same numbers in any batch and at any place in it.
+def uniform_draws(seed: int, key: str, steps: int) -> Sequence[float]:
+    """A row's uniform numbers, one a step. They depend on the seed and its own key alone.
+
+    So a row draws the same numbers in any batch, at any place in it and at any time.
     """
-    rows = []
-    for key in keys:
-        digest = hashlib.sha256(f"{seed}\0{key}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-        rows.append(torch.rand(steps, generator=generator))
-    return torch.stack(rows)
+    digest = hashlib.sha256(f"{seed}\0{key}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return array("f", torch.rand(steps, generator=generator).tolist())  # 4 bytes each, and exact
 
 
-def sample_tokens(logits: Tensor, temperature: float, min_p: float, uniform: Tensor) -> Tensor:
-    """Sample one token id for each row, [rows], from logits [rows, vocabulary] and uniform numbers [rows].
+def sample_tokens(logits: Tensor, settings: Sequence[SamplingParams], draws: Sequence[float]) -> list[int]:
+    """Sample one token id for each row from logits [rows, vocabulary] and a uniform number a row.
 
     Temperature 0 takes the most likely token. Min-p (Nguyen et al. 2024, arXiv 2407.01082) drops tokens
-    less likely than ``min_p`` times the most likely one; as in transformers, after the temperature.
+    less likely than ``min_p`` times the most likely one; as in transformers, after the temperature. A draw
+    near the border of two tokens can fall to either with the rounding of another batch; without min-p, with
+    thousands of unlikely tokens, that is not rare.
     """
-    if temperature == 0:
-        return logits.argmax(-1)
-    probabilities = torch.softmax(logits.float() / temperature, -1)
-    probabilities[probabilities < min_p * probabilities.amax(-1, keepdim=True)] = 0
-    cumulative = probabilities.cumsum(-1)
-    threshold = uniform.to(cumulative)[:, None] * cumulative[:, -1:]
-    return (cumulative <= threshold).sum(-1).clamp(max=logits.shape[-1] - 1)
+    tokens = logits.argmax(-1)
+    warm = [row for row, sampling in enumerate(settings) if sampling.temperature > 0]
+    if warm:
+
+        def column(values: list[float]) -> Tensor:
+            return torch.tensor(values, device=logits.device)[:, None]
+
+        temperature = column([settings[row].temperature for row in warm])
+        min_p = column([settings[row].min_p for row in warm])
+        uniform = column([draws[row] for row in warm])
+        probabilities = torch.softmax(logits[warm].float() / temperature, -1)
+        probabilities[probabilities < min_p * probabilities.amax(-1, keepdim=True)] = 0
+        cumulative = probabilities.cumsum(-1)
+        drawn = (cumulative <= uniform * cumulative[:, -1:]).sum(-1)
+        tokens[warm] = drawn.clamp(max=logits.shape[-1] - 1)
+    return tokens.tolist()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
-from pipeline.generation.bucketing import bucket_by_length, join_caches
 from pipeline.generation.engine import Request
+from pipeline.generation.line import Line, PlaceInLine, Turn
 from pipeline.generation.model_loading import explain_errors, load_model
 from pipeline.generation.prompts import TEMPLATES, Prompt, render_prompt, tokens_for_prompt
-from pipeline.generation.sampling import sample_tokens, uniform_draws
+from pipeline.generation.running_batch import Row, RunningBatch
+from pipeline.generation.sampling import uniform_draws
+from pipeline.generation.scheduler import Scheduler
 from pipeline.generation.tokenization import (
     chat_frame,
     decode,
@@ -30,7 +30,6 @@ from pipeline.schema import (
     Checkpoint,
     Completion,
     Context,
-    FinishReason,
     LabError,
     Progress,
     PromptVariant,
@@ -38,8 +37,12 @@ from pipeline.schema import (
 )
 from pipeline.settings import Settings
 
-BATCH_ROWS = {"cpu": 32, "cuda": 384}  # of an evaluation; by device
-_UPDATE_SECONDS = 0.08
+ROWS = {"cpu": 64, "cuda": 384}
+"""Rows of the running batch, by device."""
+_CACHE_BYTES = {"cpu": 768e6, "cuda": 24e9}
+"""Of their keys and values."""
+_PIECE_TOKENS = {"cpu": 256, "cuda": 8192}
+"""Tokens of prompts that are read between two steps: about as long as a step takes."""
 _PROBE = "def attention(query, key, value):"
 
 
@@ -70,11 +73,13 @@ class TorchEngine:
         self.family, self.model, self.tokenizer = family, model.eval(), tokenizer
         self._merged = merged
         self.dtype, self.device = model.dtype, model.device
-        self.batch_rows = BATCH_ROWS[self.device.type]
         self.stack = AdapterStack(model)
         self._adapters: dict[str, Adapter] = {}
-        self._stop_ids = torch.tensor(_stop_ids(model, tokenizer), device=self.device)
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else int(self._stop_ids[0])
+        self._tokenizing = threading.Lock()  # the tokenizer keeps its settings between calls
+        kind = self.device.type
+        batch = RunningBatch(model, self.stack, _stop_ids(model, tokenizer), _PIECE_TOKENS[kind])
+        line = Line(ROWS[kind], _CACHE_BYTES[kind] / _bytes_per_token(model))
+        self._scheduler = Scheduler(batch, line)
 
     def describe(self) -> str:
         """The model, its precision and its device."""
@@ -96,113 +101,81 @@ class TorchEngine:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a prompt takes."""
-        return len(encode_prompt(self.tokenizer, text))
+        return len(self._encode(text))
 
-    @torch.inference_mode()
+    def place(self) -> PlaceInLine | None:
+        """See ``Engine.place``."""
+        return self._scheduler.line.place()
+
     def stream(
-        self, requests: Sequence[Request], sampling: SamplingParams, cancel: threading.Event | None = None
+        self, requests: Sequence[Request], sampling: SamplingParams, turn: Turn | None = None
     ) -> Iterator[list[Completion]]:
-        """Generate for all requests in one batch, streaming; see ``Engine.stream``."""
-        adapters = [self._adapter(request.checkpoint) for request in requests]
-        prompts = [encode_prompt(self.tokenizer, request.prompt) for request in requests]
-        batch = _Batch(requests, self.tokenizer)
-        uniform = uniform_draws(
-            sampling.seed, [request.seed_key for request in requests], sampling.max_new_tokens
+        """Generate for all requests in the running batch, streaming; see ``Engine.stream``."""
+        adapters = self._scheduler.compute(self._adapter(request.checkpoint) for request in requests)
+        rows = [
+            Row(self._encode(request.prompt), adapter, sampling, _draws(sampling, request.seed_key))
+            for request, adapter in zip(requests, adapters, strict=True)
+        ]
+        turn = turn or Turn()
+        completions = [Completion(request.checkpoint.fingerprint, "", 0, None, 0.0) for request in requests]
+        for _ in self._scheduler.stream(rows, turn):
+            for index, row in enumerate(rows):
+                if completions[index].finish_reason is None:
+                    completions[index] = self._completion(requests[index], row, turn.visitor is not None)
+            yield list(completions)
+
+    def _completion(self, request: Request, row: Row, watched: bool) -> Completion:
+        """What a row has so far; an unfinished one has no text where nobody watches."""
+        reason, tokens = row.finish_reason, list(row.tokens)  # in this order: another thread adds to them
+        text = ""
+        if tokens and (reason or watched):
+            with self._tokenizing:
+                text = decode(self.tokenizer, [tokens])[0]
+        return Completion(
+            fingerprint=request.checkpoint.fingerprint,
+            # A character whose last bytes are still to come decodes to the replacement character.
+            text=text if reason else text.rstrip("\ufffd"),
+            tokens=len(tokens),
+            finish_reason=reason,
+            seconds=max(0.0, row.last - row.started),
+            seconds_to_first=max(0.0, row.first - row.started),
+            note=row.note,
         )
-        self.stack.assign(adapters, self.dtype, self.device)
-        alive = torch.arange(len(requests), device=self.device)
-        uniform = uniform.to(self.device)
-        logits, cache, mask = self._prefill(prompts)
-        token: Tensor | None = None
-        shown = 0.0
-        for step in range(sampling.max_new_tokens):
-            if token is not None:
-                logits, cache = self._forward(token[:, None], mask, cache)
-            token = sample_tokens(logits, sampling.temperature, sampling.min_p, uniform[alive, step])
-            stopped = torch.isin(token, self._stop_ids)
-            batch.add(alive.tolist(), token.tolist(), stopped.tolist())
-            if cancel is not None and cancel.is_set():
-                break
-            if stopped.any():
-                rows = (~stopped).nonzero()[:, 0]
-                if not len(rows):
-                    break
-                alive, token, mask = alive[rows], token[rows], mask[rows]
-                cache.batch_select_indices(rows)
-                self.stack.keep(rows)
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-            if time.perf_counter() - shown > _UPDATE_SECONDS:
-                yield batch.snapshot()
-                shown = time.perf_counter()
-        batch.close("cancelled" if cancel is not None and cancel.is_set() else "length")
-        yield batch.snapshot()
 
-    def _prefill(self, prompts: list[list[int]]) -> tuple[Tensor, Any, Tensor]:
-        """The prompts' next-token logits [rows, vocabulary], their cache, and its mask [rows, longest].
+    def _encode(self, prompt: str) -> list[int]:
+        with self._tokenizing:
+            return encode_prompt(self.tokenizer, prompt)
 
-        Prompts of similar length are processed together: a regular prompt padded to the length of an
-        augmented one would cost as much. Their caches are then joined, padded on the left.
-        """
-        groups = bucket_by_length([len(prompt) for prompt in prompts])
-        caches, logits = [], []
-        for rows in groups:
-            ids, mask = self._pad_left([prompts[row] for row in rows])
-            with self.stack.only(torch.tensor(rows, device=self.device)):
-                group_logits, cache = self._forward(ids, mask, None)
-            logits.append(group_logits)
-            caches.append(cache)
-        order = torch.tensor([row for rows in groups for row in rows], device=self.device)
-        _, mask = self._pad_left(prompts)
-        return torch.cat(logits)[order.argsort()], join_caches(groups, caches), mask
-
-    def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
-        """Next-token logits [rows, vocabulary] and the cache, after ``ids`` [rows, length]."""
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return output.logits[:, -1], output.past_key_values
-
-    @torch.inference_mode()
     def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
         """Bits per UTF-8 byte of each reference given its prompt, under the request's checkpoint.
 
         One row at a time: kernels round differently for other batch shapes, and a row's value must not
         depend on its neighbors.
         """
-        result = [math.nan] * len(requests)
         # By checkpoint, so that each adapter is put on the model once.
-        for row in sorted(range(len(requests)), key=lambda row: requests[row].checkpoint.fingerprint):
-            result[row] = self._bits_per_byte(requests[row], references[row])
-        return result
+        order = sorted(range(len(requests)), key=lambda row: requests[row].checkpoint.fingerprint)
+        values = self._scheduler.compute(self._bits_per_byte(requests[row], references[row]) for row in order)
+        bits = dict(zip(order, values, strict=True))
+        return [bits[row] for row in range(len(requests))]
 
     def _bits_per_byte(self, request: Request, reference: str) -> float:
         """The sum of -log2 p over the reference's tokens, without the end token, over its bytes."""
-        prompt = encode_prompt(self.tokenizer, request.prompt)
-        target = encode_completion(self.tokenizer, reference)
-        self.stack.assign([self._adapter(request.checkpoint)], self.dtype, self.device)
+        prompt = self._encode(request.prompt)
+        with self._tokenizing:
+            target = encode_completion(self.tokenizer, reference)
+        self.stack.assign([self._adapter(request.checkpoint)])
         ids = torch.tensor([prompt + target], device=self.device)
         hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state[0]
         logits = self.model.lm_head(hidden[len(prompt) - 1 : -1]).float()
         nats = torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :], reduction="sum")
         return float(nats) / math.log(2) / len(reference.encode())
 
-    def _pad_left(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
-        longest = max(map(len, sequences))
-        ids = [[self._pad] * (longest - len(s)) + s for s in sequences]
-        mask = [[0] * (longest - len(s)) + [1] * len(s) for s in sequences]
-        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
-
     def _adapter(self, checkpoint: Checkpoint) -> Adapter | None:
         if checkpoint.is_baseline or self._merged:
             return None
         fingerprint = checkpoint.fingerprint
         if fingerprint not in self._adapters:
-            adapter = read_adapter(checkpoint, self.family, self.stack.layers)
+            adapter = read_adapter(checkpoint, self.family, self.stack.layers).to(self.model)
             self.verify_adapter(adapter)
             self._adapters[fingerprint] = adapter
         return self._adapters[fingerprint]
@@ -214,10 +187,10 @@ class TorchEngine:
         Raises:
             LabError: one of the two is not true, or the logits are not finite.
         """
-        ids = torch.tensor([encode_prompt(self.tokenizer, _PROBE)] * 2, device=self.device)
-        self.stack.assign([None, None], self.dtype, self.device)
+        ids = torch.tensor([self._encode(_PROBE)] * 2, device=self.device)
+        self.stack.assign([None, None])
         bare = self.model(input_ids=ids).logits
-        self.stack.assign([None, adapter], self.dtype, self.device)
+        self.stack.assign([None, adapter])
         stacked = self.model(input_ids=ids).logits
         if not stacked.isfinite().all():
             raise LabError(
@@ -246,42 +219,12 @@ def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
     )
 
 
-class _Batch:
-    """The completions of one batch as they grow."""
+def _draws(sampling: SamplingParams, key: str) -> Sequence[float]:
+    return uniform_draws(sampling.seed, key, sampling.max_new_tokens) if sampling.temperature > 0 else ()
 
-    def __init__(self, requests: Sequence[Request], tokenizer: Any) -> None:
-        self.requests, self.tokenizer = requests, tokenizer
-        self.tokens: list[list[int]] = [[] for _ in requests]
-        self.reasons: list[FinishReason | None] = [None] * len(requests)
-        self.seconds = [0.0] * len(requests)
-        self.start, self.first = time.perf_counter(), 0.0
 
-    def add(self, rows: list[int], tokens: list[int], stopped: list[bool]) -> None:
-        now = time.perf_counter() - self.start
-        self.first = self.first or now
-        for row, token, stop in zip(rows, tokens, stopped, strict=True):
-            self.seconds[row] = now
-            if stop:
-                self.reasons[row] = "stop"
-            else:
-                self.tokens[row].append(token)
-
-    def close(self, reason: FinishReason) -> None:
-        self.reasons = [known or reason for known in self.reasons]
-
-    def snapshot(self) -> list[Completion]:
-        texts = decode(self.tokenizer, self.tokens)
-        return [
-            Completion(
-                fingerprint=request.checkpoint.fingerprint,
-                # A character whose last bytes are still to come decodes to the replacement character.
-                text=text if reason else text.rstrip("\ufffd"),
-                tokens=len(tokens),
-                finish_reason=reason,
-                seconds=seconds,
-                seconds_to_first=self.first,
-            )
-            for request, text, tokens, reason, seconds in zip(
-                self.requests, texts, self.tokens, self.reasons, self.seconds, strict=True
-            )
-        ]
+def _bytes_per_token(model: Any) -> int:
+    """Of the keys and values of one token, in all layers."""
+    config = model.config
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * config.num_key_value_heads * head_size * model.dtype.itemsize)

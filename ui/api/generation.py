@@ -27,7 +27,7 @@ from pipeline.schema import (
     Task,
 )
 from ui.api.endpoint import endpoint, publish
-from ui.callbacks import IN_LINE, visitor
+from ui.callbacks import IN_LINE, visitor, while_read
 from ui.lab import Lab
 
 _DEFAULT = SamplingParams()
@@ -122,7 +122,7 @@ class GenerationApi:
         chosen = get_family(self.lab.settings, family)
         chosen_columns = choose_columns(self.lab.settings, chosen, columns)
         task = self._task(chosen, chosen_columns, instruction, sample_id, context)
-        for stage in self.lab.compare(visitor(), chosen, chosen_columns, task, sampling):
+        for stage in while_read(self.lab.compare(visitor(), chosen, chosen_columns, task, sampling)):
             yield [_answer(attempt) for attempt in stage.attempts]
 
     generate = endpoint(one_column(compare))
@@ -148,7 +148,7 @@ class GenerationApi:
             Column(Checkpoint(family, "baseline"), "regular"),
             completion=Completion("", completion, 0, "stop", 0.0),
         )
-        with self.lab.use_model(visitor(), get_family(self.lab.settings, family)) as model:
+        with self.lab.use_model(get_family(self.lab.settings, family)) as model:
             (scored,) = extract_and_score(model.scorers, [attempt])
             return [_score_row(score) for score in scored.scores.values()]
 

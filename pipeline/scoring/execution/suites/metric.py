@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from pipeline.schema import Attempt, LabError, Score, Task
@@ -50,6 +51,7 @@ class Execution:
         self.specs: Mapping[str, TestSpec] = suite.specs
         self.metrics: tuple[str, ...] = (EXECUTION[suite.name],)
         self._unsafe = unsafe
+        self._lock = Lock()
 
     @cached_property
     def _executor(self) -> Executor:
@@ -62,9 +64,10 @@ class Execution:
 
     def score(self, attempts: Sequence[Attempt]) -> list[list[Score]]:
         """See ``Scorer``."""
+        jobs = [(attempt.code, self.specs[attempt.task.sample_id or ""]) for attempt in attempts]
         try:
-            jobs = [(attempt.code, self.specs[attempt.task.sample_id or ""]) for attempt in attempts]
-            return [[self._score(result)] for result in self._executor.execute(jobs)]
+            with self._lock:  # it already uses every core
+                return [[self._score(result)] for result in self._executor.execute(jobs)]
         except LabError as error:
             return [[Score(self.metrics[0], None, str(error))] for _ in attempts]
 

@@ -1,0 +1,194 @@
+"""A batch that is always running: rows join and leave it between any two steps.
+
+Iteration-level scheduling as in Orca (Yu et al. 2022, OSDI, section 3.2): a step generates one token of each
+row, so no row waits for another one's end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.generation.adapters import Adapter, AdapterStack
+from pipeline.generation.caches import bucket_by_length, join_caches, select_rows
+from pipeline.generation.sampling import sample_tokens
+from pipeline.schema import FinishReason, SamplingParams
+
+
+@dataclass(eq=False)
+class Row:
+    """One row: a prompt, and what is written after it.
+
+    Attributes:
+        prompt: its token ids.
+        adapter: None for the bare model.
+        sampling: its own; ``max_new_tokens`` is its limit.
+        draws: a uniform number for each step, from its own seed; empty if it is greedy.
+        tokens: written so far, without the stop token.
+        finish_reason: None while it is being written; whoever sets it takes the row out of the batch.
+        note: why it was ended, where a reader should know that.
+        started: when it joined the batch.
+        first: when its first token came; 0 before.
+        last: when its last token came.
+    """
+
+    prompt: list[int]
+    adapter: Adapter | None
+    sampling: SamplingParams
+    draws: Sequence[float] = ()
+    tokens: list[int] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    note: str = ""
+    started: float = 0.0
+    first: float = 0.0
+    last: float = 0.0
+
+    @property
+    def length(self) -> int:
+        """Number of tokens, prompt included."""
+        return len(self.prompt) + len(self.tokens)
+
+    @property
+    def final_length(self) -> int:
+        """Number of tokens that it can come to have."""
+        return len(self.prompt) + self.sampling.max_new_tokens
+
+
+@dataclass(eq=False)
+class _Reading:
+    """Prompts that are read together, in pieces: ``done`` of the columns of ``ids`` [rows, longest]."""
+
+    rows: list[Row]
+    ids: Tensor
+    done: int = 0
+    cache: Any = None
+
+
+class RunningBatch:
+    """The rows of everybody who asks, each under its own adapter. One thread uses it.
+
+    A row is padded on the left to the length of the longest: the new tokens of all rows have the last place
+    of the cache. Padding is masked, and positions count a row's own tokens, so that a row's numbers depend on
+    its neighbors through the rounding of other shapes alone.
+
+    Args:
+        model: a transformers causal language model.
+        stack: its adapters.
+        stop_ids: tokens that end a row.
+        piece_tokens: how many tokens of prompts are read in a step, so that other rows go on meanwhile.
+    """
+
+    def __init__(self, model: Any, stack: AdapterStack, stop_ids: Collection[int], piece_tokens: int) -> None:
+        self.model, self.stack = model, stack
+        self.piece_tokens = piece_tokens
+        self.rows: list[Row] = []  # being written, in the order of the cache
+        self._stop_ids = frozenset(stop_ids)
+        self._cache: Any = None  # of each layer keys and values [rows, heads, length, head size]
+        self._reading: list[_Reading] = []
+
+    @property
+    def reads(self) -> bool:
+        """Whether prompts are still to be read."""
+        return bool(self._reading)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Let rows join; their prompts are read in the next steps."""
+        now = time.perf_counter()
+        for row in rows:
+            row.started = now
+        for group in bucket_by_length([len(row.prompt) for row in rows]):
+            members = [rows[index] for index in group]
+            longest = max(len(row.prompt) for row in members)
+            ids = [[0] * (longest - len(row.prompt)) + row.prompt for row in members]
+            self._reading.append(_Reading(members, torch.tensor(ids, device=self.model.device)))
+
+    def step(self) -> None:
+        """Write one token of each row, and read the next piece of a prompt. Finished rows have left then."""
+        self._drop_finished()
+        self.stack.load([row.adapter for row in (*self.rows, *(r for g in self._reading for r in g.rows))])
+        if self.rows:
+            self._write()
+        if self._reading:
+            self._read(self._reading[0])
+
+    def clear(self) -> None:
+        """Drop all rows."""
+        self.rows, self._cache, self._reading = [], None, []
+
+    def _write(self) -> None:
+        ids = torch.tensor([row.tokens[-1:] for row in self.rows], device=self.model.device)  # [rows, 1]
+        logits, self._cache = self._forward(self.rows, ids, max(row.length for row in self.rows), self._cache)
+        self._take(self.rows, logits)
+        self._drop_finished()
+
+    def _read(self, group: _Reading) -> None:
+        """Read as many columns of the prompts as a piece has; after the last one the rows are written."""
+        end = min(group.ids.shape[1], group.done + max(1, self.piece_tokens // len(group.rows)))
+        logits, group.cache = self._forward(group.rows, group.ids[:, group.done : end], end, group.cache)
+        group.done = end
+        if end < group.ids.shape[1]:
+            return
+        self._reading.remove(group)
+        self._cache = join_caches(self._cache, group.cache) if self.rows else group.cache
+        self.rows = [*self.rows, *group.rows]
+        self._take(group.rows, logits)
+        self._drop_finished()
+
+    def _forward(self, rows: Sequence[Row], ids: Tensor, end: int, cache: Any) -> tuple[Tensor, Any]:
+        """Next-token logits [rows, vocabulary] and the cache, after ``ids`` [rows, columns before ``end``].
+
+        The columns of a batch are those of its longest row; the other rows begin later.
+        """
+        longest = max(row.length for row in rows)
+        begins = torch.tensor([longest - row.length for row in rows], device=ids.device)
+        positions = torch.arange(end, device=ids.device) - begins[:, None]  # [rows, end]; padding is negative
+        self.stack.route([row.adapter for row in rows])
+        output = self.model(
+            input_ids=ids,
+            attention_mask=(positions >= 0).long(),
+            position_ids=positions.clamp(min=0)[:, end - ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1], output.past_key_values
+
+    def _take(self, rows: Sequence[Row], logits: Tensor) -> None:
+        """Sample each row's next token."""
+        now = time.perf_counter()
+        draws = [row.draws[len(row.tokens)] if row.draws else 0.0 for row in rows]
+        tokens = sample_tokens(logits, [row.sampling for row in rows], draws)
+        for row, token in zip(rows, tokens, strict=True):
+            row.first, row.last = row.first or now, now
+            stopped = token in self._stop_ids
+            if not stopped:
+                row.tokens.append(token)
+            if row.finish_reason is None and (stopped or len(row.tokens) == row.sampling.max_new_tokens):
+                row.finish_reason = "stop" if stopped else "length"
+
+    def _drop_finished(self) -> None:
+        """Take finished rows out, and the columns that only they needed."""
+        kept = [at for at, row in enumerate(self.rows) if row.finish_reason is None]
+        if len(kept) < len(self.rows):
+            self.rows = [self.rows[at] for at in kept]
+            # The last token of a row is not in the cache before the next step.
+            longest = max((row.length for row in self.rows), default=1) - 1
+            self._cache = select_rows(self._cache, kept, longest) if kept else None
+        for group in self._reading:
+            self._keep_unfinished(group)
+        self._reading = [group for group in self._reading if group.rows]
+
+    def _keep_unfinished(self, group: _Reading) -> None:
+        kept = [at for at, row in enumerate(group.rows) if row.finish_reason is None]
+        if len(kept) == len(group.rows):
+            return
+        group.rows = [group.rows[at] for at in kept]
+        longest = max((len(row.prompt) for row in group.rows), default=0)
+        surplus = group.ids.shape[1] - longest  # columns that only the others had
+        group.ids, group.done = group.ids[kept, surplus:], max(0, group.done - surplus)
+        group.cache = select_rows(group.cache, kept, group.done) if kept and group.done else None
