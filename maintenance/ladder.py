@@ -67,14 +67,14 @@ def ladder(
         trained = list(pool.map(lambda work: _train(settings, chosen, work, report), plan))
     training_seconds = round(time.time() - started)
     engine = open_engine(settings, chosen)
-    every = columns(settings, chosen).values()
+    all_columns = columns(settings, chosen).values()
     stored: list[Run] = []
     for temperature in (0.0, SamplingParams().temperature):
         for variant in VARIANTS:
             sampling = SamplingParams(temperature, max_new_tokens=chosen.max_new_tokens)
-            what = EvaluationPlan(samples, sampling, None, resume=True, root=runs_dir(settings))
-            group = [column for column in every if column.variant == variant]
-            stored += evaluate_columns(settings, chosen, group, what, report, engine)
+            evaluation = EvaluationPlan(samples, sampling, None, resume=True, root=runs_dir(settings))
+            group = [column for column in all_columns if column.variant == variant]
+            stored += evaluate_columns(settings, chosen, group, evaluation, report, engine)
     if ship:
         _ship(settings, chosen, trained, stored)
     return {

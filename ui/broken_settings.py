@@ -20,7 +20,7 @@ def without_broken_settings() -> Iterator[None]:
     """Hide the variables with which no HTTP client can be made.
 
     Gradio makes clients as it is imported, and asks itself over HTTP as it starts. Afterwards the variables
-    are back: who asks a remote server is told what is wrong with them.
+    are back: a request to a remote server then fails with the problem of its settings.
     """
     hidden = {name: os.environ.pop(name) for name in _broken_settings()}
     bypass_proxies_on_loopback()

@@ -9,7 +9,7 @@ from ui.markup import escape
 
 
 def executed(scores: Iterable[Score]) -> str:
-    """A part to open for each score that comes from execution; empty where none does."""
+    """A part to open for each score that comes from execution; empty if none does."""
     return "".join(_part(score) for score in scores if "verdict" in score.details)
 
 

@@ -10,7 +10,7 @@ from ui.markup import escape
 
 
 def judged(scores: Iterable[Score]) -> str:
-    """A part to open for each score that comes from a judge's votes; empty where none does."""
+    """A part to open for each score that comes from a judge's votes; empty if none does."""
     return "".join(_part(score) for score in scores if score.details.get("votes"))
 
 

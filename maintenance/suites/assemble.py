@@ -47,7 +47,7 @@ def record(rows: Sequence[Sample]) -> Mapping[str, Recording]:
     def work() -> dict[str, Recording]:
         recorder = Recorder(rows)
         run_examples(modules)
-        return recorder.found
+        return recorder.recordings
 
     recordings: dict[str, Recording] = Children().run(work, _SECONDS_TO_RECORD)
     return recordings

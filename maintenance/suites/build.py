@@ -45,7 +45,7 @@ class Probe:
 
     Attributes:
         id: the sample's id.
-        failed: the step that it did not pass, empty where it passed all.
+        failed: the step that it did not pass, empty if it passed all.
         why: details for the maintainer.
         calls: the chosen calls.
         trials: what the reference gave for each.
@@ -117,12 +117,12 @@ def _select(
     calls, trials = [calls[at] for at in chosen], [trials[at] for at in chosen]
     empty = stubs(spec.reference)
     fresh = mutants(spec.reference, REPORT, MOST_MUTANTS, seed=2)
-    told = _noticed(spec, [*empty, *fresh], calls, trials, children)
-    if passing := [stub for stub, by in zip(empty, told, strict=False) if not by]:
+    measured = _noticed(spec, [*empty, *fresh], calls, trials, children)
+    if passing := [stub for stub, by in zip(empty, measured, strict=False) if not by]:
         return Probe(spec.sample_id, "stubs", passing[0])
     if seconds * len(chosen) / len(calls) > SECONDS:
         return Probe(spec.sample_id, "repeated", f"{seconds:.1f} s")
-    alive = [fault for fault, by in zip(fresh, told[len(empty) :], strict=True) if not by]
+    alive = [fault for fault, by in zip(fresh, measured[len(empty) :], strict=True) if not by]
     report = (len(fresh) - len(alive), len(fresh))
     return Probe(spec.sample_id, "", "", calls, trials, (killed, len(faults)), report, alive)
 

@@ -21,7 +21,7 @@ _METHODS_WITH_SYMBOLS = frozenset(
 )
 
 Values = dict[str, str | None]
-"""A drawn expression for each parameter, None where it is left out."""
+"""A drawn expression for each parameter, None if it is left out."""
 
 
 class CallGenerator:

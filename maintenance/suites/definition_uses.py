@@ -22,7 +22,7 @@ class ParameterSpec:
     Attributes:
         name: its name.
         annotation: an evaluated annotation, or None.
-        default: source of its default, empty where it is required.
+        default: source of its default, empty if it is required.
         kind: as ``inspect.Parameter.kind`` names it.
     """
 

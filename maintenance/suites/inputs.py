@@ -451,7 +451,7 @@ class Constructors:
         self._known: dict[type, list[str]] = {}
 
     def draw(self, kind: type, drawer: Drawer, depth: int) -> str:
-        """An expression that makes an instance; empty where no call of the class works."""
+        """An expression that makes an instance; empty if no call of the class works."""
         if kind not in self._known:
             self._known[kind] = []  # a class that needs itself
             self._known[kind] = self._search(kind, drawer, depth)

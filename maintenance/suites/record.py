@@ -44,7 +44,7 @@ class Recorder:
     """Wraps the definitions of samples, and keeps what they are called with."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        self.found: dict[str, Recording] = {}
+        self.recordings: dict[str, Recording] = {}
         self.seen: dict[str, int] = {}
         self.classes: dict[type, list[str]] = {}
         self.package = samples[0].repo
@@ -122,7 +122,7 @@ class Recorder:
                 expressions["self"] = "\n".join(story.variants[variant])
             if expressions not in made:
                 made.append(expressions)
-        kept = self.found.setdefault(sample_id, Recording()).values
+        kept = self.recordings.setdefault(sample_id, Recording()).values
         if made[0] not in kept:
             kept.extend(made)
             self.seen[sample_id] = self.seen.get(sample_id, 0) + 1
@@ -190,7 +190,7 @@ class Recorder:
 
     def _keepstory_of(self, kind: type, story: Story) -> None:
         for sample_id in self.classes.get(kind, ()):
-            kept = self.found.setdefault(sample_id, Recording()).stories
+            kept = self.recordings.setdefault(sample_id, Recording()).stories
             for variant in story.variants:
                 if list(variant) not in kept and len(kept) < MOST_RECORDS * VARIANTS:
                     kept.append(list(variant))

@@ -25,7 +25,7 @@ _SECONDS_FOR_ALL = 10.0
 
 @dataclass
 class Search:
-    """What was found for one definition.
+    """The calls for one definition.
 
     Attributes:
         calls: calls that return, each of which adds a line or an output.
@@ -81,7 +81,7 @@ class _CallFilter:
     """Runs calls and keeps those that add a line or an output."""
 
     def __init__(self, stage: TrialNamespace, result: Search) -> None:
-        self.stage, self.found = stage, result
+        self.stage, self.result = stage, result
         self.outputs: set[str] = set()
         self.reached: set[int] = set()
 
@@ -92,7 +92,7 @@ class _CallFilter:
             call = dataclasses.replace(call, watched=())
             trial = self.stage.run(call, _SECONDS, traced=True)
         if trial.raised or _every_step_raised(trial.value):
-            self.found.raised[trial.raised or "every step"] += 1
+            self.result.raised[trial.raised or "every step"] += 1
             return False
         output = output_key(trial)
         if len(output) > _LONGEST_OUTPUT:
@@ -100,8 +100,8 @@ class _CallFilter:
         if output not in self.outputs or trial.lines - self.reached:
             self.outputs.add(output)
             self.reached |= trial.lines
-            self.found.calls.append(call)
-            self.found.trials.append(trial)
+            self.result.calls.append(call)
+            self.result.trials.append(trial)
         return True
 
 

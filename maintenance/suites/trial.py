@@ -38,7 +38,7 @@ class Trial:
     Attributes:
         value: the value of its expression.
         watched: values of the call's watched names after it.
-        raised: name of the exception's class; empty where there is a value.
+        raised: name of the exception's class; empty if there is a value.
         seconds: of processor time.
         lines: lines of the definition that were reached, where they were traced.
     """

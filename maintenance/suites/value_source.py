@@ -68,7 +68,7 @@ def _named(path: str) -> str:
 
 
 def _plain(value: Any, variant: int) -> str:
-    """An expression for a value without parts; empty where it is of another kind."""
+    """An expression for a value without parts; empty if it is of another kind."""
     if type(value) in (int, bool, bytes, torch.dtype) or value is None:
         return repr(value)
     if type(value) is str:

@@ -122,7 +122,7 @@ class _Scored:
 
 
 def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstExecution | None:
-    """Hold every other metric of a set-up against execution; None where no attempt was to be executed.
+    """Hold every other metric of a set-up against execution; None if no attempt was to be executed.
 
     Args:
         setup: the runs.

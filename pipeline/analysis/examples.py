@@ -55,7 +55,7 @@ def find_examples(setup: Setup, variant: PromptVariant, each: int) -> list[Examp
     Candidates are functions and classes that stand on their own, since a method can rarely be judged without
     its class, with short references and all scores. The verdict of the tests changes at one size at most.
     Training helps where only the larger sizes pass, with the steepest rise of chrF; it harms where only the
-    smaller ones do, with the steepest fall; it changes nothing where none passes and chrF hardly moves.
+    smaller ones do, with the steepest fall; it changes nothing if none passes and chrF hardly moves.
 
     Args:
         setup: executed runs, the baseline among them.

@@ -32,7 +32,7 @@ class Parameter:
         default: None also where it is required.
         optional: whether None is allowed, which stands for "not set".
         help: from the docstring.
-        choices: the allowed values; empty where the type alone decides.
+        choices: the allowed values; empty if the type alone decides.
         bounds: the lowest and highest number, None without bounds.
         by_name: whether it is keyword-only: endpoints take it after all others, so that the positions of the
             older parameters stay.

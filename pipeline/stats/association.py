@@ -133,7 +133,7 @@ def auc(counts: PairCounts, weights: Floats) -> Floats:
 
 
 def kendall_tau_b(counts: PairCounts, weights: Floats) -> Floats:
-    """Kendall's tau-b of score and outcome (Kendall 1945); 0 where one of them is constant.
+    """Kendall's tau-b of score and outcome (Kendall 1945); 0 if one of them is constant.
 
     Within strata it is over the pairs that share one (Quade 1974, in Blalock, Measurement in the Social
     Sciences, on partial correlation by matched pairs). The arguments are those of ``auc``.

@@ -61,7 +61,7 @@ def parse_prompts(text: str) -> list[PromptVariant]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Each seed once, in order; raises ``ValueError`` where one is not a seed."""
+    """Each seed once, in order; raises ``ValueError`` if one is not a seed."""
     what = "seeds with commas between them, such as 42,43; each a number"
     return [_number(word, word, what, 0, MAX_SEED) for word in _words(text, "a seed")]
 

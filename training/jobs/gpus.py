@@ -35,7 +35,7 @@ def gpu_memory_in_use() -> list[str]:
 
 @contextmanager
 def _driver() -> Iterator[int]:
-    """Talk to the driver; gives the number of GPUs, 0 where there is no driver or it does not answer."""
+    """Talk to the driver; gives the number of GPUs, 0 if there is no driver or it does not answer."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:

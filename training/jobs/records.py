@@ -185,17 +185,17 @@ class Records:
         same: dict[str | None, str] = {}
         with self._transaction() as db:
             for job in jobs:
-                found = _select(db, "key = ? AND state IN ('queued', 'running')", [job.key])
-                if found and job.kind == "sweep":
-                    return found
-                if not found:
+                active = _select(db, "key = ? AND state IN ('queued', 'running')", [job.key])
+                if active and job.kind == "sweep":
+                    return active
+                if not active:
                     job = replace(job, needs=same.get(job.needs, job.needs))
                     row = _as_row(asdict(job))
                     marks = ", ".join("?" * len(row))
                     db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks})", list(row.values()))
                 else:
-                    same[job.id] = found[0].id
-                added.append(found[0] if found else job)
+                    same[job.id] = active[0].id
+                added.append(active[0] if active else job)
             count = db.execute("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')").fetchone()[0]
             if count > most_active:
                 raise OverflowError(count)

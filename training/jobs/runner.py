@@ -176,7 +176,7 @@ class Runner:
         return added
 
     def status(self, job_id: str) -> Job:
-        """One job; raises ``LabError`` where there is none of that id."""
+        """One job; raises ``LabError`` if there is none of that id."""
         job = self.records.get(job_id)
         if job is None:
             raise LabError(f"There is no job {job_id!r}.")

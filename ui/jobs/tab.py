@@ -175,10 +175,10 @@ def _wire_links(runner: Runner, look: Look, navigation: Navigation) -> None:
         family = get_family(runner.settings, str(job.arguments["family"]))
         made = str((job.result or {})["checkpoint"])
         every = columns(runner.settings, family)
-        found = next((key for key, column in every.items() if column.checkpoint.name == made), None)
-        if found is None:
+        trained = next((key for key, column in every.items() if column.checkpoint.name == made), None)
+        if trained is None:
             raise LabError(f"The checkpoint {made} is not there any more.")
-        return View("compare", family.name, (f"baseline/{every[found].variant}", found))
+        return View("compare", family.name, (f"baseline/{every[trained].variant}", trained))
 
     def in_results(opened: str) -> View:
         """The set-up of the run that the job made; of a sweep, of the last one."""

@@ -187,7 +187,7 @@ def _command(config: RunConfig) -> str:
 
 
 def passes(estimates: Sequence[PassAtK]) -> str:
-    """pass@k by checkpoint; empty where no sample was answered several times."""
+    """pass@k by checkpoint; empty if no sample was answered several times."""
     if not estimates:
         return ""
     most = max(len(each.estimates) for each in estimates)

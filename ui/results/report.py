@@ -94,7 +94,7 @@ def _section(analysis: Analysis, published: Sequence[Reported], excluded: Collec
 
 
 def _against_tests(runs: RunCache, setup: Setup, excluded: Collection[str]) -> str:
-    """The other metrics held against execution, and pass@k; empty where nothing was executed."""
+    """The other metrics held against execution, and pass@k; empty if nothing was executed."""
     if setup.execution is None:
         return ""
     agreement = runs.agreement(setup, excluded)

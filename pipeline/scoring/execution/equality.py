@@ -56,12 +56,12 @@ class _Comparison:
     def compare(self, expected: Encoded, got: Encoded, where: str) -> str | None:
         one, other = _number(expected), _number(got)
         if one is not None and other is not None:
-            return None if self._close(one, other) else _told(expected, got, where)
+            return None if self._close(one, other) else _mismatch(expected, got, where)
         if not isinstance(expected, list) or not isinstance(got, list):
             same = type(expected) is type(got) and expected == got
-            return None if same else _told(expected, got, where)
+            return None if same else _mismatch(expected, got, where)
         if expected[0] != got[0]:
-            return _told(expected, got, where)
+            return _mismatch(expected, got, where)
         kind = expected[0]
         if kind in ("list", "tuple", "iterator"):
             return self._sequence(expected, got, where)
@@ -75,7 +75,7 @@ class _Comparison:
             return self._object(expected, got, where)
         if kind in ("exception", "method", "stored") and expected[1] == got[1]:
             return self.compare(expected[2], got[2], where)
-        return None if expected == got else _told(expected, got, where)
+        return None if expected == got else _mismatch(expected, got, where)
 
     def _close(self, expected: complex, got: complex) -> bool:
         if expected == got:
@@ -92,20 +92,20 @@ class _Comparison:
         if len(expected[1]) != len(got[1]):
             return f"{where or 'the value'} has {len(got[1]):,} elements instead of {len(expected[1]):,}"
         for at, (one, other) in enumerate(zip(expected[1], got[1], strict=True)):
-            if told := self.compare(one, other, f"{where}[{at}]"):
-                return told
-        return None if expected[2:] == got[2:] else _told(expected, got, where)
+            if mismatch := self.compare(one, other, f"{where}[{at}]"):
+                return mismatch
+        return None if expected[2:] == got[2:] else _mismatch(expected, got, where)
 
     def _set(self, expected: Encoded, got: Encoded, where: str) -> str | None:
         ours, theirs = ({sort_key(item): item for item in side[1]} for side in (expected, got))
         missing = [item for key, item in ours.items() if key not in theirs]
         left = [item for key, item in theirs.items() if key not in ours]
         if len(missing) != len(left) or len(missing) > _MOST_UNMATCHED:
-            return _told(expected, got, where)
+            return _mismatch(expected, got, where)
         for item in missing:  # what is equal within the tolerance only
             at = next((i for i, other in enumerate(left) if self.compare(item, other, "") is None), None)
             if at is None:
-                return _told(expected, got, where)
+                return _mismatch(expected, got, where)
             del left[at]
         return None
 
@@ -116,19 +116,19 @@ class _Comparison:
         for key, item in expected[1]:
             if sort_key(key) not in there:
                 return f"{where or 'the value'} lacks the key {short(key)}"
-            if told := self.compare(item, there[sort_key(key)], f"{where}[{short(key)}]"):
-                return told
+            if mismatch := self.compare(item, there[sort_key(key)], f"{where}[{short(key)}]"):
+                return mismatch
         return None
 
     def _object(self, expected: Encoded, got: Encoded, where: str) -> str | None:
         if expected[1] != got[1]:
-            return _told(expected, got, where)
+            return _mismatch(expected, got, where)
         there = dict(got[2])
         for name, item in expected[2]:
             if name not in there:
                 return f"{where or 'the value'} lacks the attribute {name}"
-            if told := self.compare(item, there[name], f"{where}.{name}"):
-                return told
+            if mismatch := self.compare(item, there[name], f"{where}.{name}"):
+                return mismatch
         return None
 
     def _array(self, expected: Encoded, got: Encoded, where: str) -> str | None:
@@ -138,7 +138,7 @@ class _Comparison:
             return f"{where or 'the value'} has the shape {tuple(got[2])} instead of {tuple(expected[2])}"
         if not expected[3] or not got[3]:  # no numbers: text, objects, or a tensor without data
             if expected[1] != got[1]:
-                return _told(expected, got, where)
+                return _mismatch(expected, got, where)
             return self._sequence(["list", expected[4]], ["list", got[4]], where)
         one, other = (np.frombuffer(base64.b64decode(a[4]), a[3]).reshape(a[2]) for a in (expected, got))
         kinds = [_kind(side.dtype.kind) for side in (one, other)]
@@ -172,7 +172,7 @@ def _number(value: Encoded) -> complex | None:
     return None
 
 
-def _told(expected: Encoded, got: Encoded, where: str) -> str:
+def _mismatch(expected: Encoded, got: Encoded, where: str) -> str:
     return _said(short(expected), short(got), where)
 
 

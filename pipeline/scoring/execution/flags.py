@@ -33,7 +33,7 @@ _ATTRIBUTES = frozenset(
 
 
 def flags(code: str, spec: TestSpec) -> tuple[str, ...]:
-    """Why a pass of this candidate may be no evidence, in words; empty where nothing points to it."""
+    """Why a pass of this candidate may be no evidence, in words; empty if nothing points to it."""
     signs = set(_signs(code, spec)) - set(_signs(spec.prelude, spec)) - set(_signs(spec.reference, spec))
     return tuple(sorted(signs))
 

@@ -27,8 +27,8 @@ class Outcome:
     """What one call gave.
 
     Attributes:
-        value: the value of its expression, None where it raised.
-        raised: name of the exception's class; empty where there is a value.
+        value: the value of its expression, None if it raised.
+        raised: name of the exception's class; empty if there is a value.
         message: the exception's text.
         watched: values of the call's watched names after it.
     """
@@ -50,7 +50,7 @@ class CallOutcomes:
 
     Attributes:
         outcomes: of the calls that were answered, in order.
-        stopped: why the others were not, in words; empty where all were.
+        stopped: why the others were not, in words; empty if all were.
         verdict: what that makes of a candidate: ``errored`` where its code does not run or lacks the name
             under test, ``timeout``, or ``failed``.
     """
@@ -68,7 +68,7 @@ class CallResult:
         call: its source.
         expected: what the reference gave, shortened.
         got: what the candidate gave, shortened.
-        wrong: how they differ, in words; empty where they agree.
+        wrong: how they differ, in words; empty if they agree.
         same_exception: False where both raise, but not the same exception. It is reported and fails no call.
     """
 
@@ -124,7 +124,7 @@ class Executor:
 
         Args:
             jobs: each candidate's code, and the spec that tests it.
-            progress: told after each candidate.
+            progress: called after each candidate.
 
         Returns:
             A result for each job, in their order.
@@ -194,7 +194,7 @@ def _start(process: Process, code: str, spec: TestSpec) -> str:
 
 
 def _complete(code: str, spec: TestSpec) -> str:
-    """Code that does not define the name under test continues the spec's stub, where there is one."""
+    """Code that does not define the name under test continues the spec's stub, if there is one."""
     if not spec.stub or re.search(rf"^(async\s+def|def|class)\s+{spec.name}\b", code, re.MULTILINE):
         return code
     indented = code.lstrip("\n")[:1].isspace()

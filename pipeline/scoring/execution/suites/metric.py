@@ -1,4 +1,4 @@
-"""Execution as a metric: 1 where the code passes its sample's tests, 0 where it does not."""
+"""Execution as a metric: 1 where the code passes its sample's tests, 0 if it does not."""
 
 from __future__ import annotations
 
