@@ -209,7 +209,7 @@ def test_a_checkpoint_that_passes_nothing_adds_no_pairs_within_checkpoints(own, 
     )
 
 
-def test_a_metric_that_scores_all_alike_has_no_figure(own):
+def test_a_metric_with_equal_scores_has_no_figure(own):
     (chrf,) = held(executed(own, 0, [1.0, 0.0] * 20, chrf=[7.0] * 40)).metrics
     assert chrf.overall == "all attempts have the same score"
     assert chrf.verdicts is None
