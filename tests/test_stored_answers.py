@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -99,3 +100,22 @@ def test_stored_answers_need_neither_torch_nor_scipy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_is_built_with_a_finished_comparison_and_loads_nothing_for_it(tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from pathlib import Path; import app; from pipeline.settings import Settings\n"
+        "from training.jobs import open_runner; from training.sweep import VERBS; from ui.lab import Lab\n"
+        "settings = Settings(Path(sys.argv[1]))\n"
+        "page = app.build(Lab(settings), open_runner(settings, VERBS))\n"
+        "panes = next(each for each in page.blocks.values() if each.elem_id == 'panes')\n"
+        "print(json.dumps([panes.value, [m for m in ('torch', 'scipy') if m in sys.modules]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    shown, loaded = json.loads(done.stdout.splitlines()[-1])
+    assert loaded == []
+    assert "Stored answers to" in shown
+    assert shown.count('data-origin="stored"') > 2
+    assert not (tmp_path / "datasets").exists()

@@ -21,6 +21,9 @@ from ui.refusals import mark_refused
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """For callbacks that only redraw a part of the page."""
 
+AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
+"""For those that answer within milliseconds: passing Gradio's queue would take longer than the work."""
+
 IN_LINE: dict[str, Any] = {"concurrency_limit": None}
 """For callbacks that use the model: all may start, as each waits in the engine's own line."""
 

@@ -20,10 +20,11 @@ def checkpoint_choices(settings: Settings, family: Family) -> list[tuple[str, st
 
 
 def first_columns(settings: Settings, family: Family, variant: PromptVariant = "regular") -> tuple[str, ...]:
-    """Keys of the columns chosen at first: the baseline beside the largest checkpoint of a variant."""
+    """Keys of the columns chosen at first: a variant's baseline, smallest, middle and largest checkpoint."""
     usable = [
         key
         for key, column in columns(settings, family).items()
         if column.variant == variant and not column.checkpoint.problem
     ]
-    return tuple(dict.fromkeys([usable[0], usable[-1]]))
+    chosen = (0, min(1, len(usable) - 1), len(usable) // 2, len(usable) - 1)
+    return tuple(dict.fromkeys(usable[place] for place in chosen))

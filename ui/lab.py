@@ -10,9 +10,10 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.evaluation.attempts import compare
+from pipeline.evaluation.stored import StoredRuns
 from pipeline.generation import check_can_run, open_engine
 from pipeline.generation.line import Turn
-from pipeline.models.families import DEFAULT_FAMILY, Family, Gguf, get_family
+from pipeline.models.families import Family, Gguf, first_family, load_families
 from pipeline.models.weights import is_here
 from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, SamplingParams, Task
 from pipeline.scoring import offline_scorers
@@ -44,20 +45,19 @@ class Stage:
 
 
 class Lab:
-    """The settings, the models and the datasets. Each is loaded when it is first needed."""
+    """The settings, the stored runs, the models and the datasets. Each is loaded when it is first needed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.stored = StoredRuns(settings)
         self._lock, self._closing = Lock(), Event()
         self.models = Models(self._load_model, self._closing)
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
         self._datasets: dict[tuple[str, PromptVariant], Loading[Dataset]] = {}
 
     def start(self) -> None:
-        """Begin to load what a first comparison needs."""
-        family = get_family(self.settings, DEFAULT_FAMILY)
-        self.models.prepare(family)
-        self.dataset(family, "regular")
+        """Begin to load the dataset. A model is loaded when it is to write: stored answers need none."""
+        self.dataset(first_family(self.settings), "regular")
 
     def close(self) -> None:
         """Stop loading at the next step, because Python waits for its threads before the app ends."""
@@ -137,6 +137,13 @@ class Lab:
                 )
             return self._datasets[key]
 
+    def loaded_dataset(self, family: Family) -> Dataset | None:
+        """The family's dataset if it is loaded; loads nothing."""
+        for (name, _), loading in self._datasets.copy().items():
+            if name == family.dataset and loading.state == "ready":
+                return loading.result()
+        return None
+
     def status(self, family: Family) -> tuple[ModelState, str]:
         """The state of the family's model, and a sentence on it; loads nothing."""
         try:
@@ -170,13 +177,16 @@ class Lab:
 
 
 def _not_loaded(settings: Settings, family: Family) -> str:
-    said = f"Not loaded yet. {family.title} loads when you generate"
-    if isinstance(family.base, Gguf) and not is_here(settings, family):
-        said = (
-            f"Not on this machine yet. It is downloaded when you generate "
-            f"({family.base.file_megabytes:,} MB), or with: {family.base.command}"
-        )
-    return f"{said}. {family.note}" if family.note else said
+    if not isinstance(family.base, Gguf) or is_here(settings, family):
+        said = f"{family.title} loads when you press Write live."
+        return f"{said} {family.note}" if family.note else said
+    others = [each.title for each in load_families(settings).values() if is_here(settings, each)]
+    instead = f" On this machine already: {', '.join(others)}." if others else ""
+    return (
+        "Stored answers need no model. To write live, this one is downloaded "
+        f"({family.base.file_megabytes:,} MB) when you press Write live, or with: {family.base.command}."
+        f"{instead}"
+    )
 
 
 def _progress_message(attempts: Sequence[Attempt], sampling: SamplingParams) -> str:

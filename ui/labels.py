@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from pipeline.evaluation.runs import RunConfig
 from pipeline.generation.line import PlaceInLine
 from pipeline.schema import DEFAULT_SEED, Column, SamplingParams, Task, counted
 from training.jobs.progress import duration
@@ -52,6 +53,11 @@ def sampling_label(sampling: SamplingParams) -> str:
         else f"temperature {sampling.temperature:g}, min-p {sampling.min_p:g}, seed {sampling.seed}"
     )
     return f"{how}, at most {counted(sampling.max_new_tokens, 'token')}"
+
+
+def run_label(config: RunConfig) -> str:
+    """From its id and its date: ``Stored run smollm2-135m_200-regular_… of 2026-11-24``."""
+    return f"Stored run {config.id} of {config.created[:10]}."
 
 
 def place_label(place: PlaceInLine) -> str:

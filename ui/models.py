@@ -97,11 +97,6 @@ class Models:
                 else:
                     self._waiting.remove(use)
 
-    def prepare(self, family: Family) -> None:
-        """Begin to load a family's model, if there is room at once."""
-        with self.use(family) as use:
-            self.take(use)
-
     def loading(self, family: Family) -> Loading[Model] | None:
         """The family's model as it stands; None if nobody has used it yet."""
         entry = self._entries.get(family.name)

@@ -53,7 +53,7 @@ class Navigation:
         self._open: dict[TabName, Callable[[View], Updates]] = {}
         self._outputs: list[Any] = [tabs]
         self._links: list[tuple[Callable[..., Any], Callable[..., View], Sequence[Any]]] = []
-        self._timers: list[gr.Timer] = []
+        self._next: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any]]] = []
 
     def add_tab(
         self, name: TabName, open_view: Callable[[View], Updates] | None = None, outputs: Sequence[Any] = ()
@@ -78,9 +78,11 @@ class Navigation:
         """
         self._links.append((event, view, inputs))
 
-    def start_after(self, timer: gr.Timer) -> None:
-        """Start a timer once the address is read: what it then shows must be the view of the address."""
-        self._timers.append(timer)
+    def after_opening(
+        self, callback: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> None:
+        """Call something once the address is read: what it then sees is the view of the address."""
+        self._next.append((callback, inputs, outputs))
 
     def address(self) -> gr.Textbox:
         """A component that puts the query of a view into the address, if its tab is the one that is shown."""
@@ -109,8 +111,8 @@ class Navigation:
             opened.success(None, address, js="(query) => labViews.put(query)", **QUIET)
         script.click(from_history, None, outputs, **QUIET)
         opened = page.load(from_address, None, outputs, **QUIET)
-        for timer in self._timers:
-            opened.then(lambda: gr.Timer(active=True), None, timer, **QUIET)
+        for callback, inputs, changed in self._next:
+            opened.then(callback, inputs, changed, **QUIET)
 
     def _opener(self, view: Callable[..., View], address: gr.Textbox) -> Callable[..., Updates]:
         @wraps(view)

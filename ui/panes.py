@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -27,8 +28,12 @@ WAYS: list[tuple[str, Against]] = [
 _FOLDED = frozenset(name for kind in KINDS for name in kind.metrics[2:])
 """Scores of the raw text: for comparison with published figures only."""
 EMPTY = (
-    '<p class="empty">Press <b>Generate</b>: every checkpoint that you ticked gets the same task, and their '
-    "answers appear here side by side, each with its scores.</p>"
+    '<p class="empty">No answers are stored for this. Press <b>Write live</b>: every checkpoint that you '
+    "ticked gets the same task, and their answers appear here side by side, each with its scores.</p>"
+)
+_NOT_STORED = (
+    '<p class="note">No answer of this checkpoint is stored for this sample and these settings. '
+    "Press <b>Write live</b> for one.</p>"
 )
 _ONE_SAMPLE = (
     '<p class="note">The best of each score is in bold. One sample says little about a checkpoint: the '
@@ -44,6 +49,7 @@ def grid(
     against: Against = "nothing",
     notes: Mapping[Column, str] = MappingProxyType({}),
     chosen: Column | None = None,
+    stored: bool = False,
 ) -> str:
     """All attempts at a task side by side.
 
@@ -53,15 +59,21 @@ def grid(
         against: shows them as differences from it.
         notes: a sentence more on some columns.
         chosen: a column to mark.
+        stored: whether they are from stored runs; one without a completion is then one that no run has.
     """
     task = attempts[0].task
     cards = [_reference(task)] if show_reference and task.reference is not None else []
-    best, metrics = _best(attempts), in_order({name for attempt in attempts for name in attempt.scores})
+    look = _Look(
+        _best(attempts),
+        in_order({name for attempt in attempts for name in attempt.scores}),
+        notes,
+        chosen,
+        stored,
+    )
     for attempt in attempts:
         base = _base(attempt, attempts, task, against)
-        current = attempt.column == chosen
-        cards.append(_card(attempt, _body(attempt, base, against), best, metrics, notes, current))
-    note = _ONE_SAMPLE if best else ""
+        cards.append(_card(attempt, _body(attempt, base, against, stored), look))
+    note = _ONE_SAMPLE if look.best else ""
     return f'<div class="panes aligned">{"".join(cards)}</div>{note}'
 
 
@@ -73,6 +85,13 @@ def ways(attempts: Sequence[Attempt]) -> list[tuple[str, Against]]:
         "the baseline": len(attempts) > 1 and any(each.column.checkpoint.is_baseline for each in attempts),
     }
     return [(label, against) for label, against in WAYS if possible[against]]
+
+
+def untimed(attempt: Attempt) -> Attempt:
+    """A stored attempt without its time, which is that of a batch of many samples and not of this one."""
+    if attempt.completion is None:
+        return attempt
+    return replace(attempt, completion=replace(attempt.completion, seconds=0.0))
 
 
 def announcement(attempts: Sequence[Attempt]) -> str:
@@ -111,38 +130,53 @@ def _base(attempt: Attempt, attempts: Sequence[Attempt], task: Task, against: Ag
     return None
 
 
-def _card(
-    attempt: Attempt,
-    body: str,
-    best: Mapping[str, str],
-    metrics: Sequence[str],
-    more: Mapping[Column, str],
-    chosen: bool,
-) -> str:
+@dataclass(frozen=True)
+class _Look:
+    """What the panes of one grid share.
+
+    Attributes:
+        best: the best value of each score, as it is written.
+        metrics: the rows of every pane.
+        notes: a sentence more on some columns.
+        chosen: the column to mark.
+        stored: whether the attempts are from stored runs.
+    """
+
+    best: Mapping[str, str]
+    metrics: Sequence[str]
+    notes: Mapping[Column, str]
+    chosen: Column | None
+    stored: bool
+
+
+def _card(attempt: Attempt, body: str, look: _Look) -> str:
     name = escape(column_label(attempt.column))
     title, _, variant = name.partition(" · ")
     whole = attempt.completion is not None and attempt.completion.finish_reason in ("stop", "length")
     copy = _copy(attempt.code) if attempt.code else ""
-    notes = [f"Prompt: {attempt.trimmed}." if attempt.trimmed else "", more.get(attempt.column, "")]
+    notes = [f"Prompt: {attempt.trimmed}." if attempt.trimmed else "", look.notes.get(attempt.column, "")]
     notes += [attempt.completion.note] if attempt.completion else []
     noted = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
-    scores = _scores(attempt.scores, best, metrics) if whole else ""
+    scores = _scores(attempt.scores, look.best, look.metrics) if whole else ""
     if attempt.completion and attempt.completion.finish_reason == "cancelled":
         scores = '<p class="note">Not scored, as it is not complete.</p>'
-    current = ' aria-current="true"' if chosen else ""
+    current = ' aria-current="true"' if attempt.column == look.chosen else ""
+    origin = "stored" if look.stored else "live"
     # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
     return (
-        f'<section class="pane" aria-label="{name}" data-state="{_state(attempt)}"{current}>'
-        f'<header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
-        f"{_facts(attempt)}"
+        f'<section class="pane" aria-label="{name}" data-state="{_state(attempt)}" data-origin="{origin}"'
+        f'{current}><header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
+        f'<p class="facts"><span class="origin">{origin}</span>{_facts(attempt)}</p>'
         f'<div class="body">{body}</div>'
         f'<div class="foot">{noted}{scores}</div></section>'
     )
 
 
-def _body(attempt: Attempt, base: str | None, against: Against) -> str:
+def _body(attempt: Attempt, base: str | None, against: Against, stored: bool) -> str:
     if attempt.error:
         return pieces.problem(attempt.error)
+    if attempt.completion is None and stored:
+        return _NOT_STORED
     if attempt.completion is None:
         return pieces.waiting("Reading the prompt…")
     text = attempt.completion.text
@@ -181,7 +215,7 @@ def _copy(code: str) -> str:
 
 def _facts(attempt: Attempt) -> str:
     if attempt.error:
-        return '<p class="facts"></p>'
+        return ""
     completion = attempt.completion
     facts = []
     if completion and completion.tokens:
@@ -193,7 +227,7 @@ def _facts(attempt: Attempt) -> str:
     facts.append(_writer(attempt))
     if completion and completion.finish_reason:
         facts.append(_fact(_ending(completion)))
-    return f'<p class="facts">{"".join(facts)}</p>'
+    return "".join(facts)
 
 
 def _writer(attempt: Attempt) -> str:

@@ -11,6 +11,7 @@ from pipeline.schema import LabError, SamplingParams
 from pipeline.settings import Settings
 
 DEFAULT_FAMILY = "smollm2-135m"
+"""Of commands and the API: it runs anywhere. The page opens with ``first_family``."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,15 @@ def load_families(settings: Settings) -> dict[str, Family]:
         where = f"The family {name} in {file}" if name else str(file)
         raise LabError(f"{where} cannot be read: {error}") from error
     return families
+
+
+def first_family(settings: Settings) -> Family:
+    """Return the family that the page opens with.
+
+    Raises:
+        LabError: the families cannot be read.
+    """
+    return next(iter(load_families(settings).values()))
 
 
 def get_family(settings: Settings, name: str) -> Family:

@@ -22,8 +22,9 @@ def page(tab: Page, app_url: str) -> Iterator[Page]:
         errors.append(str(error))
 
     tab.on("pageerror", remember)
-    tab.goto(app_url)
-    expect(tab.get_by_role("button", name="Generate")).to_be_visible(timeout=20_000)
+    tab.goto(f"{app_url}?family=smollm2-135m")
+    expect(tab.get_by_label("Model family")).to_have_value(re.compile("SmolLM2"))
+    expect(tab.get_by_role("button", name="Write live")).to_be_visible(timeout=20_000)
     yield tab
     tab.remove_listener("pageerror", remember)
     assert not errors
@@ -52,13 +53,13 @@ def ask(page: Page, instruction: str, tokens: int) -> None:
     expect(page.locator(".sample")).to_be_hidden()
     expect(page.get_by_role("button", name="Top-k accuracy")).to_be_visible()
     page.get_by_label("Instruction", exact=True).fill(instruction)
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Write live").click()
 
 
 def test_two_checkpoints_stream_side_by_side_on_a_sample_and_are_scored(page: Page) -> None:
-    expect(page.locator(".sample")).to_contain_text("1 of", timeout=WAIT)
+    expect(page.locator(".sample")).to_contain_text(re.compile(r"\d of \d"), timeout=WAIT)
     set_most_tokens(page, 32)
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Write live").click()
     for name in (BASELINE, GOOD):
         expect(pane(page, name)).to_have_attribute("data-state", "writing", timeout=WAIT)
         expect(pane(page, name)).to_contain_text(re.compile(r"\b[1-9]\d* tokens?\b"), timeout=WAIT)
@@ -92,14 +93,14 @@ def test_stop_keeps_what_was_written_and_the_next_comparison_runs(page: Page) ->
     expect(pane(page, BASELINE)).to_contain_text("stopped by you")
     expect(pane(page, GOOD).locator("pre")).to_contain_text(re.compile(r"\w{3}"))
     page.get_by_label("Max new tokens").fill("4")
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Write live").click()
     expect(pane(page, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
 
 
 def test_the_reference_can_be_shown_while_the_answers_are_written(page: Page) -> None:
-    expect(page.locator(".sample")).to_contain_text("1 of", timeout=WAIT)
+    expect(page.locator(".sample")).to_contain_text(re.compile(r"\d of \d"), timeout=WAIT)
     set_most_tokens(page, 400)
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Write live").click()
     expect(pane(page, BASELINE)).to_contain_text(re.compile(r"\b[1-9]\d* tokens?\b"), timeout=WAIT)
     page.get_by_label("Show the reference").check()
     page.wait_for_timeout(1_500)  # the panes are drawn again and again meanwhile
@@ -121,7 +122,7 @@ def test_an_empty_instruction_gets_one_message_and_the_answers_stay(page: Page) 
     ask(page, "Write a function that adds two tensors.", 4)
     expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
     page.get_by_label("Instruction", exact=True).fill("  ")
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Write live").click()
     expect(page.get_by_text("Write an instruction first")).to_have_count(1)
     expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible()
 
@@ -146,13 +147,13 @@ def test_a_second_visitor_sees_the_place_in_line_and_can_leave(
     ask(page, "Write a class with many long methods for matrices.", 900)
     expect(status(page)).to_have_text(re.compile(r"Writing \d+ of 900 tokens"), timeout=WAIT)
     other = chromium.new_page()
-    other.goto(app_url)
+    other.goto(f"{app_url}?family=smollm2-135m")
     expect(status(other)).to_contain_text("The model is busy. You would be 2nd in line, about")
     ask(other, "Write a function that adds two tensors.", 4)
     expect(status(other)).to_have_text(re.compile("2nd in line, about .*(s|min)"))
     other.get_by_role("button", name="Leave").click()
     expect(other.get_by_role("button", name="Stop")).to_be_disabled()
-    other.get_by_role("button", name="Generate").click()
+    other.get_by_role("button", name="Write live").click()
     expect(other.get_by_role("button", name="Leave")).to_be_visible()
     page.get_by_role("button", name="Stop").click()
     expect(pane(other, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
@@ -161,7 +162,7 @@ def test_a_second_visitor_sees_the_place_in_line_and_can_leave(
 
 
 def test_a_comparison_asked_for_as_the_page_opens_waits_for_the_sample(page: Page) -> None:
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Write live").click()
     expect(pane(page, BASELINE)).to_contain_text(re.compile(r"\b[1-9]\d* tokens?\b"), timeout=WAIT)
     expect(page.get_by_role("alert")).to_have_count(0)
     page.get_by_role("button", name="Stop").click()
@@ -173,14 +174,14 @@ def test_answers_bear_the_name_of_their_task_and_turn_grey_when_the_form_moves_o
     expect(sample).not_to_be_empty(timeout=WAIT)
     name, word = sample.inner_text(), page.get_by_text("The form has changed since these answers")
     set_most_tokens(page, 4)
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Write live").click()
     expect(page.get_by_role("heading", name=f"Answers to {name}")).to_be_visible(timeout=WAIT)
     expect(pane(page, GOOD).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
     expect(word).to_have_count(0)
     button, box = (lambda name: page.get_by_role("button", name=name).click()), page.get_by_label
     changes: list[tuple[Callable[[], None], Callable[[], None]]] = [
         (lambda: button("Next"), lambda: button("Previous")),
-        (lambda: box("200 samples").check(), lambda: box("200 samples").uncheck()),
+        (lambda: box("500 samples").check(), lambda: box("500 samples").uncheck()),
         (lambda: set_most_tokens(page, 5), lambda: set_most_tokens(page, 4)),
         (lambda: box("Own instruction").check(), lambda: box("Dataset sample").check()),
     ]
@@ -198,7 +199,7 @@ def test_a_family_that_this_machine_cannot_run_says_what_it_needs_before_the_cli
     page.get_by_role("option", name="Llama").click()
     expect(status(page)).to_contain_text("needs a CUDA GPU, and this machine has none")
     expect(status(page)).to_have_class("failed")
-    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("button", name="Write live").click()
     expect(page.get_by_role("alert").filter(has_text="needs a CUDA GPU")).to_be_visible()
 
 

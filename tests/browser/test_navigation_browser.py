@@ -22,7 +22,7 @@ def expect_tab(page: Page, name: str) -> None:
 @pytest.fixture
 def page(tab: Page, app_url: str) -> Page:
     tab.goto(app_url)
-    expect(tab.get_by_role("button", name="Generate")).to_be_visible()
+    expect(tab.get_by_role("button", name="Write live")).to_be_visible()
     return tab
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 
 from pipeline.evaluation.limits import MAX_COLUMNS
 from pipeline.models.checkpoints import columns
-from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_families
+from pipeline.models.families import Family, first_family, get_family, load_families
 from pipeline.schema import VARIANTS
 from pipeline.settings import Settings
 from ui import pieces
@@ -34,12 +34,12 @@ class ColumnPicker:
         return [self.family, self.checkpoints, self.variants]
 
 
-def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
+def build(settings: Settings, page: gr.Blocks, view: View) -> ColumnPicker:
     """Family, checkpoints and prompt variants, and a sentence on how many answers they give."""
     gr.HTML(pieces.step(1, "Choose checkpoints"))
     families = load_families(settings)
-    first = next(iter(families.values()))
-    chosen = _halves(first_columns(settings, first), 0)
+    first = families[view.family]
+    chosen, variants = _halves(view.columns, 0), _halves(view.columns, 1)
     picker = ColumnPicker(
         gr.Dropdown(
             [(known.title, known.name) for known in families.values()], value=first.name, label="Model family"
@@ -48,17 +48,16 @@ def build(settings: Settings, page: gr.Blocks) -> ColumnPicker:
             checkpoint_choices(settings, first),
             value=chosen,
             label="Checkpoints",
-            info="The baseline is the model as published; the others were fine-tuned on that many samples.",
+            info="The model as published, and fine-tuned on so many samples.",
         ),
         gr.CheckboxGroup(
             [("Regular", "regular"), ("Augmented", "augmented"), ("Chat (baseline only)", "chat")],
-            value=["regular"],
+            value=variants,
             label="Prompt",
-            info="Regular: the instruction alone. Augmented: with the code of the file around it. Chat: the "
-            "instruction in the chat format that the baseline was made for.",
+            info="Augmented adds the code of the file; chat is the baseline's own format.",
         ),
     )
-    note = gr.HTML(pieces.note(column_note(settings, first.name, chosen, ["regular"])), padding=False)
+    note = gr.HTML(pieces.note(column_note(settings, first.name, chosen, variants)), padding=False)
 
     def list_choices(family: str) -> gr.CheckboxGroup:
         return gr.CheckboxGroup(checkpoint_choices(settings, get_family(settings, family)))
@@ -85,7 +84,7 @@ def open_columns(settings: Settings, view: View, picker: ColumnPicker) -> Update
     """Choose a view's family and columns; those that do not exist are named and left out."""
     if not (view.family or view.columns):
         return {}
-    family = get_family(settings, view.family or DEFAULT_FAMILY)
+    family = get_family(settings, view.family) if view.family else first_family(settings)
     known = columns(settings, family)
     keys = [key for key in view.columns if key in known] or first_columns(settings, family)
     if missing := [key for key in view.columns if key not in known]:

@@ -1,12 +1,13 @@
-"""One comparison of a visitor's, and what the panes show of it."""
+"""One comparison, live or stored, and what the panes show of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Event
 
 from pipeline.models.families import get_family
-from pipeline.schema import Attempt
+from pipeline.schema import Attempt, Column
 from ui import panes
 from ui.lab import Lab
 from ui.labels import sampling_label, task_label
@@ -25,6 +26,7 @@ class Comparison:
         running: whether it waits, writes or scores.
         leaving: set by Stop, and by Leave.
         moved_on: what the form asks for now, where that is another view.
+        runs: for stored answers, a sentence on the run of each; empty if they are live.
     """
 
     view: View
@@ -34,6 +36,7 @@ class Comparison:
     running: bool = True
     leaving: Event = field(default_factory=Event)
     moved_on: View | None = None
+    runs: Mapping[Column, str] = field(default_factory=dict)
 
     def draw(self, lab: Lab) -> str:
         """The name of the task and all panes, as HTML; without attempts, what to do to get some."""
@@ -41,11 +44,14 @@ class Comparison:
             return panes.EMPTY
         asked = self.attempts[0].task
         sampling = self.view.sampling or get_family(lab.settings, self.view.family).sampling
+        kind = "Stored" if self.runs else "Live"
         heading = (
-            f'<header class="answers-to"><h2>Answers to <code>{escape(task_label(asked))}</code></h2>'
+            f'<header class="answers-to"><h2>{kind} answers to <code>{escape(task_label(asked))}</code></h2>'
             f"<span>{escape(sampling_label(sampling))}</span></header>"
         )
-        return heading + panes.grid(self.attempts, self.show_reference, self.against)
+        return heading + panes.grid(
+            self.attempts, self.show_reference, self.against, self.runs, stored=bool(self.runs)
+        )
 
     def follow(self, view: View) -> None:
         """Remember whether the form has moved on."""
@@ -68,5 +74,5 @@ class Comparison:
         )
         return (
             f"The form has changed since these answers were written: it has {', '.join(changed)}. "
-            "Press Generate for new answers."
+            "Press Write live for new answers."
         )

@@ -7,12 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.models.families import first_family, get_family
 from pipeline.schema import SamplingParams
 from pipeline.settings import Settings
 from ui.callbacks import QUIET
+from ui.choices import first_columns
 from ui.compare import columns, task
 from ui.compare.columns import ColumnPicker
+from ui.compare.examples import first_example
 from ui.compare.task import SAMPLE, TaskForm
 from ui.lab import Lab
 from ui.navigation import Updates
@@ -55,14 +57,21 @@ class Form:
         return [*self.picker.all, *self.task.all, *self.sampling]
 
 
-def build(lab: Lab, page: gr.Blocks) -> Form:
-    """Two cards side by side."""
+def first_view(settings: Settings) -> View:
+    """What the page opens with: an example of the first family."""
+    family = first_family(settings)
+    sample = first_example(settings, family.name)
+    return View("compare", family.name, first_columns(settings, family), sample)
+
+
+def build(lab: Lab, page: gr.Blocks, view: View) -> Form:
+    """Two cards side by side, set to a view of a sample."""
     with gr.Row(equal_height=True):
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
-            picker = columns.build(lab.settings, page)
+            picker = columns.build(lab.settings, page, view)
             sampling = _sampling(lab.settings, picker.family)
         with gr.Column(scale=3, min_width=320, elem_classes="card"):
-            return Form(picker, task.build(lab, picker), sampling)
+            return Form(picker, task.build(lab, picker, view), sampling)
 
 
 def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
@@ -104,7 +113,7 @@ def open_view(lab: Lab, form: Form, view: View) -> Updates:
         **task.open_task(lab, view, form.task),
     }
     if view.family or view.sampling:
-        family = get_family(lab.settings, view.family or DEFAULT_FAMILY)
+        family = get_family(lab.settings, view.family) if view.family else first_family(lab.settings)
         sampling = view.sampling or family.sampling
         updates |= dict(zip(form.sampling, astuple(sampling), strict=True))
     return updates

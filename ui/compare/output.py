@@ -1,4 +1,4 @@
-"""The lower half of the Compare tab: Generate and Stop, the status, and the answers."""
+"""The lower half of the Compare tab: Write live and Stop, the status, and the answers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor
 from ui.compare import task
 from ui.compare.comparison import Comparison
 from ui.compare.form import LABELS, Form, read_view
+from ui.compare.stored import stored_comparison
 from ui.compare.task import OWN, SamplePlace
 from ui.lab import Lab, Stage
 from ui.markup import escape
 from ui.navigation import Updates
+from ui.views import View
 
 # A screen reader says what changes in a region that was there before.
 _ANNOUNCE = 'element.setAttribute("role", "status");'
@@ -52,19 +54,27 @@ class Output:
         own = [self.stop, self.status, self.notice, self.controls, self.show_reference, self.against]
         return [*own, self.moved, self.grid, self.news, self.comparison]
 
+    @property
+    def shown(self) -> list[Any]:
+        """What ``follow`` changes."""
+        return [self.comparison, self.moved, self.grid, self.controls, self.show_reference, self.against]
 
-def build() -> Output:
-    """Lay the components out."""
+
+def build(lab: Lab, view: View) -> Output:
+    """Lay the components out, with the stored answers to the view that the page opens with."""
+    first = stored_comparison(lab, view)
     with gr.Row(elem_classes="actions", equal_height=True):
-        generate = gr.Button("Generate", variant="primary", scale=0, min_width=150)
+        generate = gr.Button("Write live", variant="primary", scale=0, min_width=150)
         stop = gr.Button("Stop", scale=0, min_width=90, interactive=False)
-        status = gr.HTML(elem_classes="status", min_height=24)
+        state = lab.status(get_family(lab.settings, view.family))
+        status = gr.HTML(pieces.status(*state), elem_classes="status", min_height=24)
     notice = gr.HTML(visible=False)
-    with gr.Row(elem_classes="view", equal_height=True, visible=False) as controls:
-        against = gr.Radio(panes.ways(()), value="nothing", label="Show", container=False)
+    with gr.Row(elem_classes="view", equal_height=True, visible=first is not None) as controls:
+        ways = panes.ways(first.attempts if first else ())
+        against = gr.Radio(ways, value="nothing", label="Show", container=False)
         show_reference = gr.Checkbox(label="Show the reference", container=False, scale=0, min_width=190)
     moved = gr.HTML(visible=False, elem_classes="moved-on")
-    grid = gr.HTML(panes.EMPTY, elem_id="panes")
+    grid = gr.HTML(_panes(lab, first), elem_id="panes")
     news = gr.HTML(elem_classes="sr", elem_id="news", js_on_load=_ANNOUNCE, padding=False)
     return Output(
         generate, stop, status, notice, controls, show_reference, against, moved, grid, news, gr.State()
@@ -80,7 +90,7 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
         try:
             comparison = Comparison(read_view(lab.settings, *asked), show_reference, against)
             for stage in _run(lab, comparison, None if source == OWN else place):
-                yield _drawn(lab, out, comparison, stage)
+                yield _drawn(lab, out, comparison, stage, before)
         except LabError as error:
             problem = pieces.problem(in_form_words(error, LABELS))
             # What was shown before stays: nothing is lost by a slip.
@@ -120,14 +130,48 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
     gr.on([out.show_reference.input, out.against.input], show, shown, out.grid, **QUIET)
 
 
+def follow(
+    lab: Lab,
+    out: Output,
+    view: View,
+    comparison: Comparison | None,
+    show_reference: bool,
+    against: panes.Against,
+) -> Updates:
+    """The form has changed: show the stored answers to it.
+
+    Live answers stay, with a word that the form has moved on, where none are stored, and while they are
+    written.
+    """
+    same = comparison is not None and comparison.attempts and comparison.view == view
+    stored = None if same else stored_comparison(lab, view, show_reference, against)
+    live = comparison is not None and not comparison.runs
+    if comparison and (same or comparison.running or (live and not stored)):
+        comparison.follow(view)
+        return {out.moved: moved(comparison)}
+    if stored is None:
+        return {
+            out.comparison: None,
+            out.moved: moved(None),
+            out.grid: panes.EMPTY,
+            out.controls: gr.Row(visible=False),
+        }
+    return {
+        out.comparison: stored,
+        out.moved: moved(stored),
+        out.grid: stored.draw(lab),
+        **_controls(out, stored),
+    }
+
+
 def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterator[Stage]:
     """Take a comparison from the click to the scores; keeps its attempts up to date.
 
     Args:
         lab: the lab.
         comparison: a new one.
-        place: where to find the sample that the view lacks because the dataset was still loading; None for
-            an own instruction.
+        place: where to find the sample if the view lacks it because the dataset was still loading; None
+            for an own instruction.
 
     Raises:
         LabError: the form asks for something impossible, or no column can attempt the task.
@@ -137,12 +181,13 @@ def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterato
     check_can_run(lab.settings, family)  # before its dataset, which may be missing too
     columns = choose_columns(lab.settings, family, view.columns)
     sampling = check_sampling(view.sampling or family.sampling)
-    if place and not view.sample:
-        variants = [column.variant for column in columns]
+    variants = [column.variant for column in columns]
+    if place:
         for message in task.dataset(lab, view.family, variants, again=True).wait():
             yield Stage(message, ())
             if comparison.leaving.is_set():
                 return
+    if place and not view.sample:
         *_, sample = task.show_place(lab, view.family, variants, place)
         if not sample:
             raise LabError("There is no sample to compare on. Choose one, or write your own instruction.")
@@ -164,8 +209,11 @@ def _paced(stages: Iterator[Stage]) -> Iterator[Stage]:
             drawn = time.monotonic()
 
 
-def _drawn(lab: Lab, out: Output, comparison: Comparison, stage: Stage) -> Updates:
-    """A running comparison. Each step gives all that has to hold meanwhile: a busy page skips some."""
+def _drawn(lab: Lab, out: Output, comparison: Comparison, stage: Stage, before: Comparison | None) -> Updates:
+    """A running comparison. Each step gives all that has to hold meanwhile: a busy page skips some.
+
+    Stored answers stay until the first live ones come.
+    """
     updates = {
         out.comparison: comparison,
         out.stop: gr.Button("Leave" if stage.waiting else "Stop", interactive=True),
@@ -175,6 +223,8 @@ def _drawn(lab: Lab, out: Output, comparison: Comparison, stage: Stage) -> Updat
         out.news: "",
     }
     if not comparison.attempts:
+        if before and before.runs and before.view == comparison.view:
+            return {**updates, out.grid: before.draw(lab)}
         return {**updates, out.grid: pieces.waiting(_YOUR_TURN if stage.waiting else _SOON)}
     return {**updates, **_controls(out, comparison), out.grid: comparison.draw(lab)}
 

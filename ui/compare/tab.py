@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from pipeline.models.families import get_family
 from ui import pieces
-from ui.callbacks import QUIET
+from ui.callbacks import AT_ONCE, QUIET
 from ui.compare import form as forms
 from ui.compare import output as outputs
 from ui.compare import task
@@ -19,43 +21,83 @@ from ui.lab import Lab
 from ui.navigation import Navigation, Updates
 from ui.views import to_query
 
+_GUIDE = (
+    '<p class="guide"><a href="#panes">Read below</a> how one model answers the same task before and after '
+    "fine-tuning on more and more samples, try another example, or press <b>Write live</b> to have the "
+    "answers written now.</p>"
+)
 _FAST, _SLOW = 0.7, 4.0
 """Seconds between two looks at the model and the dataset, while they load and after that."""
 
 
 def build(lab: Lab, page: gr.Blocks, navigation: Navigation) -> None:
     """The whole tab."""
-    form = forms.build(lab, page)
-    output = outputs.build()
+    first = forms.first_view(lab.settings)
+    gr.HTML(_GUIDE, padding=False)
+    form = forms.build(lab, page, first)
+    output = outputs.build(lab, first)
     outputs.wire(lab, form, output)
     _wire_form(lab, form, output, navigation)
+    _wire_samples(lab, form, output)
     _wire_clock(lab, form, output, navigation)
     navigation.add_tab("compare", lambda view: forms.open_view(lab, form, view), form.outputs)
 
 
 def _wire_form(lab: Lab, form: Form, out: Output, navigation: Navigation) -> None:
-    """Put what the form asks for into the address, and mark answers to something else."""
+    """Put what the form asks for into the address, and show the stored answers to it."""
     address = navigation.address()
 
-    def follow(*values: Any) -> Updates:
-        *given, comparison = values
+    def show(*values: Any) -> Updates:
+        *given, comparison, show_reference, against = values
         view = forms.read_view(lab.settings, *given)
-        if comparison:
-            comparison.follow(view)
-        return {
-            address: to_query(view),
-            out.moved: outputs.moved(comparison),
-            out.notice: gr.HTML(visible=False),  # it was about the form as it was
-        }
+        return outputs.follow(lab, out, view, comparison, show_reference, against)
 
+    def follow(*values: Any) -> Updates:
+        view = forms.read_view(lab.settings, *values[: len(form.inputs)])
+        said = {out.notice: gr.HTML(visible=False)}  # it was about the form as it was
+        return {address: to_query(view), **said, **show(*values)}
+
+    inputs = [*form.inputs, out.comparison, out.show_reference, out.against]
     gr.on(
         [component.change for component in form.inputs],
         follow,
-        [*form.inputs, out.comparison],
-        [address, out.moved, out.notice],
+        inputs,
+        [address, out.notice, *out.shown],
         trigger_mode="always_last",
-        **QUIET,
+        **AT_ONCE,
     )
+    navigation.after_opening(show, inputs, out.shown)
+
+
+def _wire_samples(lab: Lab, form: Form, out: Output) -> None:
+    """Show another sample and its stored answers in one step: two would take a browser twice the time."""
+    sample = form.task
+
+    def show(
+        values: Sequence[Any], find: Callable[[str, list[str], task.SamplePlace], task.SamplePlace]
+    ) -> Updates:
+        *given, place, comparison, show_reference, against = values
+        view, variants = forms.read_view(lab.settings, *given), given[2]
+        place = find(view.family, variants, place)
+        shown = task.show_place(lab, view.family, variants, place, again=True)
+        answers = outputs.follow(
+            lab, out, replace(view, sample=shown[-1]), comparison, show_reference, against
+        )
+        return {**dict(zip(sample.sample_view, shown, strict=True)), **answers}
+
+    def show_example(event: gr.EventData, *values: Any) -> Updates:
+        found = show(values, lambda *_: task.SamplePlace(sample=event.id))
+        return {sample.search: "", **found}
+
+    inputs = [*form.inputs, sample.place, out.comparison, out.show_reference, out.against]
+    changed = [sample.search, *sample.sample_view, *out.shown]
+    for name, button in sample.steps.items():
+
+        def step(*values: Any, name: str = name) -> Updates:
+            return show(values, lambda family, variants, at: task.move(lab, family, variants, at, name))
+
+        button.click(step, inputs, changed, **AT_ONCE)
+    sample.examples.click(show_example, inputs, changed, **AT_ONCE)
 
 
 def _wire_clock(lab: Lab, form: Form, out: Output, navigation: Navigation) -> None:
@@ -71,7 +113,7 @@ def _wire_clock(lab: Lab, form: Form, out: Output, navigation: Navigation) -> No
         updates: dict[Any, Any] = {clock: gr.Timer(_FAST if "loading" in (state, data.state) else _SLOW)}
         if not (comparison and comparison.running):
             updates[out.status] = pieces.status(state, message)
-        if not sample_id:
+        if not sample_id or (place.sample and data.state == "ready"):
             shown = task.show_place(lab, name, variants, place)
             updates.update(zip(sample.sample_view, shown, strict=True))
         return updates
@@ -84,4 +126,4 @@ def _wire_clock(lab: Lab, form: Form, out: Output, navigation: Navigation) -> No
     )
     changed = [picker.family.change, picker.variants.change]
     gr.on(changed, lambda: gr.Timer(_FAST, active=True), None, clock, **QUIET)
-    navigation.start_after(clock)
+    navigation.after_opening(lambda: gr.Timer(active=True), [], [clock])

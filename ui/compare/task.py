@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
-from pipeline.models.families import DEFAULT_FAMILY, get_family
-from pipeline.schema import LabError, PromptVariant, Task
+from pipeline.models.families import first_family, get_family
+from pipeline.schema import LabError, PromptVariant, Sample, Task
 from ui import pieces
 from ui.callbacks import QUIET
 from ui.compare.columns import ColumnPicker
+from ui.compare.examples import PICK, buttons, first_example
 from ui.lab import Lab, Loading
 from ui.markup import escape
 from ui.navigation import Updates
@@ -57,18 +58,24 @@ class SamplePlace:
 
 @dataclass(frozen=True)
 class TaskForm:
-    """The components that set the task; ``place`` and ``sample_id`` are states."""
+    """The components that set the task.
+
+    ``place`` is a state. ``sample_id`` is a hidden text box, because a state that changes outside of Gradio's
+    queue calls no listeners. ``steps`` are buttons by the name of the move.
+    """
 
     source: gr.Radio
     search: gr.Textbox
     card: gr.HTML
     place: gr.State
-    sample_id: gr.State
+    sample_id: gr.Textbox
     instruction: gr.Textbox
     code: gr.Textbox
+    steps: dict[str, gr.Button]
+    examples: gr.HTML
 
     @property
-    def sample_view(self) -> list[gr.HTML | gr.State]:
+    def sample_view(self) -> list[Any]:
         """What ``show_place`` gives."""
         return [self.card, self.place, self.sample_id]
 
@@ -78,10 +85,11 @@ class TaskForm:
         return [self.source, self.search, self.instruction, self.code, *self.sample_view]
 
 
-def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
-    """The two kinds of task, one shown at a time."""
-    gr.HTML(pieces.step(2, "Choose a task"))
-    source = gr.Radio([SAMPLE, OWN], value=SAMPLE, label="Task", show_label=False, container=False)
+def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
+    """The two kinds of task, one shown at a time; the view's sample is the first."""
+    with gr.Row(elem_classes="view"):
+        gr.HTML(pieces.step(2, "Choose a task"), padding=False)
+        source = gr.Radio([SAMPLE, OWN], value=SAMPLE, label="Task", show_label=False, container=False)
     with gr.Column(elem_classes="plain") as sample_part:
         with gr.Row(elem_classes="finder"):
             search = gr.Textbox(
@@ -93,7 +101,9 @@ def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
             )
             with gr.Row(elem_classes="moves"):
                 steps = {name: gr.Button(name, size="sm", min_width=0) for name in _MOVES}
-        card = gr.HTML()
+        examples = gr.HTML(buttons(lab.settings, view.family), js_on_load=PICK, padding=False)
+        place = SamplePlace(sample=view.sample)
+        card = gr.HTML(_stored_card(lab, view.family, place))
     with gr.Column(visible=False, elem_classes="plain") as own_part:
         instruction = gr.Textbox(
             label="Instruction", lines=3, max_lines=10, placeholder="Write a function that …", autofocus=False
@@ -110,27 +120,29 @@ def build(lab: Lab, picker: ColumnPicker) -> TaskForm:
             max_lines=12,
             elem_classes="mono",
         )
-    form = TaskForm(source, search, card, gr.State(SamplePlace()), gr.State(""), instruction, code)
+    form = TaskForm(
+        source,
+        search,
+        card,
+        gr.State(place),
+        gr.Textbox(view.sample, visible="hidden", container=False),
+        instruction,
+        code,
+        steps,
+        examples,
+    )
     source.change(
         lambda chosen: (gr.Column(visible=chosen == SAMPLE), gr.Column(visible=chosen == OWN)),
         source,
         [sample_part, own_part],
         **QUIET,
     )
-    _wire(lab, picker, form, steps)
+    _wire(lab, picker, form)
     return form
 
 
-def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm, steps: dict[str, gr.Button]) -> None:
+def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm) -> None:
     where = [picker.family, picker.variants]
-
-    def move(by: Callable[[int], int]) -> Callable[..., SampleView]:
-        return lambda family, variants, place: show_place(
-            lab, family, variants, SamplePlace(place.query, by(place.offset)), again=True
-        )
-
-    for name, by in _MOVES.items():
-        steps[name].click(move(by), [*where, form.place], form.sample_view, **QUIET)
     picker.variants.change(
         lambda family, variants, place: show_place(lab, family, variants, place, again=True),
         [*where, form.place],
@@ -146,18 +158,26 @@ def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm, steps: dict[str, gr.Bu
     form.search.change(
         search, [*where, form.search, form.place], form.sample_view, trigger_mode="always_last", **QUIET
     )
-    picker.family.input(
-        lambda family, variants: ("", *show_place(lab, family, variants, SamplePlace(), again=True)),
-        where,
-        [form.search, *form.sample_view],
-        **QUIET,
-    )
+
+    def start_again(family: str, variants: Sequence[str]) -> tuple[Any, ...]:
+        place = SamplePlace(sample=first_example(lab.settings, family))
+        return "", *show_place(lab, family, variants, place, again=True)
+
+    picker.family.input(start_again, where, [form.search, *form.sample_view], **QUIET)
+    picker.family.change(lambda family: buttons(lab.settings, family), picker.family, form.examples, **QUIET)
 
 
 def dataset(lab: Lab, family: str, variants: Sequence[str], again: bool = False) -> Loading[Dataset]:
     """The family's dataset as the prompt variants see it: the narrower view as soon as one needs it."""
     variant: PromptVariant = "augmented" if "augmented" in variants else "regular"
     return lab.dataset(get_family(lab.settings, family), variant, again)
+
+
+def move(lab: Lab, family: str, variants: Sequence[str], place: SamplePlace, step: str) -> SamplePlace:
+    """The place that one of the buttons leads to."""
+    if place.sample:  # its position was not known before the dataset was loaded
+        _, place, _ = show_place(lab, family, variants, place)
+    return SamplePlace(place.query, _MOVES[step](place.offset))
 
 
 def show_place(
@@ -168,6 +188,8 @@ def show_place(
     ``again`` tries once more to load a dataset that could not be loaded.
     """
     loading = dataset(lab, family, variants, again)
+    if loading.state != "ready" and (card := _stored_card(lab, family, place)):
+        return card, place, place.sample
     if loading.state == "loading":
         return pieces.waiting(loading.message), place, ""
     try:
@@ -183,12 +205,25 @@ def show_place(
     return pieces.sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id
 
 
+def _stored_card(lab: Lab, family: str, place: SamplePlace) -> str:
+    """The card of a sample that stored runs hold, for as long as the dataset is not loaded; else empty."""
+    asked = lab.stored.task(family, place.sample) if place.sample else None
+    if asked is None or asked.problem:
+        return ""
+    path, _, name = place.sample.rpartition("::")
+    file = path.removeprefix(f"{asked.repo}/")
+    return pieces.sample_card(
+        Sample(place.sample, asked.instruction, asked.reference or "", name, "", 0, asked.repo, file)
+    )
+
+
 def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
     """Set a view's sample, or its own instruction."""
     if view.instruction:
         return {form.source: OWN, form.instruction: view.instruction, form.code: view.context}
     if view.sample:
-        family, place = view.family or DEFAULT_FAMILY, SamplePlace(sample=view.sample)
+        family = view.family or first_family(lab.settings).name
+        place = SamplePlace(sample=view.sample)
         shown = show_place(lab, family, _variants(view), place, again=True)
         return {form.source: SAMPLE, form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
     return {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from pipeline.analysis import Setup
 from pipeline.analysis.samples import attempts_at
-from pipeline.schema import Attempt, LabError
+from pipeline.schema import LabError
 from ui import panes, pieces
+from ui.labels import run_label
 from ui.markup import escape, instruction
 from ui.panes import Against
 
@@ -36,19 +36,15 @@ def sample(
     if not pairs:
         raise LabError(f"No run of this set-up has the sample {sample_id!r}.")
     task = pairs[0][1].task
-    notes = {run.config.as_column: _NOT_HERE for run, _ in pairs if run.config.id in absent}
+    notes = {
+        run.config.as_column: f"{run_label(run.config)} {_NOT_HERE if run.config.id in absent else ''}"
+        for run, _ in pairs
+    }
     chosen = next((run.config.as_column for run, _ in pairs if run.config.id == run_id), None)
-    attempts = [_untimed(attempt) for _, attempt in pairs]
+    attempts = [panes.untimed(attempt) for _, attempt in pairs]
     asked = pieces.problem(task.problem) if task.problem else instruction(task.instruction)
     return (
         f'<section class="sample" aria-label="Sample"><header><h3><code>{escape(sample_id)}</code></h3>'
         f"<span>{escape(task.repo)}</span></header>{asked}</section>"
-        + panes.grid(attempts, against == "nothing", against, notes, chosen)
+        + panes.grid(attempts, against == "nothing", against, notes, chosen, stored=True)
     )
-
-
-def _untimed(attempt: Attempt) -> Attempt:
-    """Without its time, which was measured for a batch of many samples."""
-    if attempt.completion is None:
-        return attempt
-    return replace(attempt, completion=replace(attempt.completion, seconds=0.0))

@@ -1,0 +1,65 @@
+"""Stored answers in a real browser: the page opens with them, and no model is needed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+WAIT = 30_000  # milliseconds, for what waits for the dataset
+BASELINE, LARGEST = "Baseline · regular", "10,000 samples · regular"
+
+
+@pytest.fixture
+def page(tab: Page, app_url: str) -> Page:
+    tab.goto(app_url)
+    expect(heading(tab)).to_be_visible()
+    return tab
+
+
+def heading(page: Page) -> Any:
+    return page.locator(".answers-to h2")
+
+
+def pane(page: Page, name: str) -> Any:
+    return page.get_by_role("region", name=name, exact=True)
+
+
+def test_the_page_opens_on_stored_answers_that_get_better_with_more_data(page: Page) -> None:
+    expect(heading(page)).to_have_text(re.compile("Stored answers to"))
+    for name, verdict in ((BASELINE, "failed"), (LARGEST, "passed")):
+        expect(pane(page, name)).to_have_attribute("data-origin", "stored")
+        expect(pane(page, name)).to_contain_text(re.compile(r"Stored run qwen\S+ of \d{4}-\d\d-\d\d"))
+        expect(pane(page, name).get_by_role("row", name="execution")).to_contain_text(verdict)
+    expect(page.locator(".status p")).to_contain_text("make code-model")
+    expect(page.get_by_role("button", name="Write live")).to_be_enabled()
+
+
+def test_another_example_or_sample_shows_its_stored_answers_and_they_can_be_compared(page: Page) -> None:
+    example = page.locator(".examples button").last
+    name = example.inner_text()
+    example.click()
+    expect(heading(page)).to_have_text(f"Stored answers to {name}")
+    expect(page.locator(".sample:visible h3")).to_have_text(name)
+    page.get_by_label("500 samples", exact=True).check()
+    expect(pane(page, "500 samples · regular")).to_have_attribute("data-origin", "stored")
+    page.get_by_label("Difference from the baseline").check()
+    expect(pane(page, LARGEST).locator("pre.diff .ins").first).to_be_visible()
+    page.reload()
+    expect(heading(page)).to_have_text(f"Stored answers to {name}")
+
+
+def test_what_no_run_has_says_so_and_is_not_passed_off_as_stored(page: Page) -> None:
+    page.get_by_role("button", name="Sampling settings").click()
+    page.wait_for_timeout(500)
+    tokens = page.get_by_label("Max new tokens")
+    tokens.fill("64")
+    tokens.press("Tab")
+    expect(page.locator("#panes")).to_contain_text("No answers are stored for this.")
+    tokens.fill("256")
+    tokens.press("Tab")
+    expect(heading(page)).to_be_visible()
+    page.get_by_label("Own instruction").check()
+    expect(page.locator("#panes .pane")).to_have_count(0)
