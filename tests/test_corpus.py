@@ -458,3 +458,16 @@ def test_the_command_fails_in_words(tmp_path: Path):
     assert "none.parquet" in done.stderr
     assert "Traceback" not in done.stderr
     assert subprocess.run([*command, "--nonsense"], cwd=ROOT, capture_output=True).returncode == 2
+
+
+def test_the_documented_share_of_answerable_instructions_is_that_of_the_labels() -> None:
+    study = json.loads((ROOT / "assets/studies/answerable.json").read_text())
+    labels = study["second_edition"]["labels"]
+    yes = [label for label in labels if label["answerable"]]
+    whole = [label for label in labels if not label["needs_class"]]
+    removed = study["removed_from_the_first_edition"]["labels"]
+    text = " ".join((ROOT / "docs/method.md").read_text().split())
+    assert f"{len(yes)} of {len(labels)}" in text
+    assert f"{len([each for each in yes if not each['needs_class']])} of the {len(whole)} rows" in text
+    assert f"Of {len(removed)} random rows" in text
+    assert f"{sum(each['answerable'] for each in removed)} were answerable" in text
