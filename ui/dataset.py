@@ -10,14 +10,15 @@ from typing import Any
 import gradio as gr
 
 from pipeline.generation.prompts import context_around
-from pipeline.models.families import DEFAULT_FAMILY, Family, get_family, load_families
+from pipeline.models.families import Family, first_family, get_family, load_families
 from pipeline.schema import TRAINED_VARIANTS, LabError, PromptVariant, Sample
-from ui import markup, pieces
+from ui import markup, panes, pieces
 from ui.callbacks import QUIET
 from ui.choices import first_columns
 from ui.lab import Lab
 from ui.markup import escape
 from ui.navigation import Navigation, Updates
+from ui.stored import find_stored
 from ui.views import View, to_query
 
 _PAGE = 10
@@ -46,6 +47,7 @@ class _Parts:
     onward: gr.Button
     send: gr.Button
     detail: gr.HTML
+    answers: gr.HTML
     offset: gr.State
     opened: gr.State  # id of the open sample, empty for none
 
@@ -57,7 +59,7 @@ class _Parts:
     @property
     def sample(self) -> list[Any]:
         """What an opened sample changes."""
-        return [self.detail, self.opened, self.send, self.rows, self.offset]
+        return [self.detail, self.answers, self.opened, self.send, self.rows, self.offset]
 
 
 def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
@@ -73,7 +75,7 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
 
     def open_view(view: View) -> Updates:
         """Choose the dataset and name the sample; entering the tab then opens it."""
-        family = get_family(lab.settings, view.family or DEFAULT_FAMILY)
+        family = get_family(lab.settings, view.family) if view.family else first_family(lab.settings)
         variant = "augmented" if view.variant == "augmented" else "regular"
         shown = gr.Radio(value=variant, visible=_splits(family))
         return {parts.family: family.name, parts.variant: shown, parts.query: "", parts.opened: view.sample}
@@ -92,12 +94,12 @@ def _layout(families: Mapping[str, Family]) -> _Parts:
     names = [(f"{family.dataset}, for {family.title}", family.name) for family in families.values()]
     with gr.Row():
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
-            family = gr.Dropdown(names, value=DEFAULT_FAMILY, label="Dataset")
+            family = gr.Dropdown(names, value=names[0][1], label="Dataset")
             variant = gr.Radio(
                 [(name.capitalize(), name) for name in TRAINED_VARIANTS],
                 value="regular",
                 label="Test samples for the prompt",
-                visible=_splits(families[DEFAULT_FAMILY]),
+                visible=_splits(families[names[0][1]]),
             )
             query = gr.Textbox(placeholder="Name, instruction or repository", label="Search the test samples")
             rows = gr.HTML(js_on_load=_PICK)
@@ -108,8 +110,11 @@ def _layout(families: Mapping[str, Family]) -> _Parts:
         with gr.Column(scale=3, min_width=320, elem_classes="card", elem_id="open-sample"):
             send = gr.Button("Compare on this sample", variant="primary", interactive=False)
             detail = gr.HTML(_CLOSED)
+            answers = gr.HTML()
     family.input(lambda name: gr.Radio(visible=_splits(families[name])), family, variant, **QUIET)
-    return _Parts(family, variant, query, rows, back, onward, send, detail, gr.State(0), gr.State(""))
+    return _Parts(
+        family, variant, query, rows, back, onward, send, detail, answers, gr.State(0), gr.State("")
+    )
 
 
 def _wire_list(lab: Lab, tab: gr.Tab, parts: _Parts) -> None:
@@ -124,7 +129,8 @@ def _wire_list(lab: Lab, tab: gr.Tab, parts: _Parts) -> None:
         data = lab.dataset(get_family(lab.settings, family), variant).result()
         place = data.test_place(opened)
         page, offset = list_page(lab, 0, family, variant, query, place if offset is None else offset, opened)
-        return show_sample(data.test[place]), opened, gr.Button(interactive=True), page, offset
+        answers = stored_answers(lab, family, variant, opened)
+        return show_sample(data.test[place]), answers, opened, gr.Button(interactive=True), page, offset
 
     def open_row(
         family: str, variant: PromptVariant, query: str, offset: int, event: gr.EventData
@@ -141,10 +147,10 @@ def _wire_list(lab: Lab, tab: gr.Tab, parts: _Parts) -> None:
         try:
             return open_sample(opened or data.result().test.ids[0], family, variant, query, None)
         except LabError as error:
-            return pieces.problem(str(error)), "", gr.Button(interactive=False), gr.skip(), gr.skip()
+            return pieces.problem(str(error)), "", "", gr.Button(interactive=False), gr.skip(), gr.skip()
 
     def close() -> tuple[Any, ...]:
-        return _CLOSED, "", gr.Button(interactive=False), gr.skip(), 0
+        return _CLOSED, "", "", gr.Button(interactive=False), gr.skip(), 0
 
     listed, list_first = [parts.rows, parts.offset], partial(list_page, lab, 0)
     changed = gr.on([parts.family.input, parts.variant.input], close, None, parts.sample, **QUIET)
@@ -202,6 +208,17 @@ def show_sample(sample: Sample) -> str:
         + '<mark class="hole">the function stands here</mark>'
         + f"{markup.python(chr(10).join(after[:_AROUND]))}</pre>"
     )
+
+
+def stored_answers(lab: Lab, family: str, variant: PromptVariant, sample: str) -> str:
+    """What stored runs have of a sample, as panes; a note where they have nothing."""
+    chosen = get_family(lab.settings, family)
+    view = View("compare", family, first_columns(lab.settings, chosen, variant), sample)
+    found = find_stored(lab, view)
+    if found is None:
+        return pieces.note("No stored run has answers to this sample. Compare has them written live.")
+    heading = f'<h4 class="part">Stored answers of {escape(chosen.title)}</h4>'
+    return heading + panes.grid(found.attempts, notes=found.runs, stored=True)
 
 
 def _splits(family: Family) -> bool:

@@ -63,3 +63,16 @@ def test_what_no_run_has_says_so_and_is_not_passed_off_as_stored(page: Page) -> 
     expect(heading(page)).to_be_visible()
     page.get_by_label("Own instruction").check()
     expect(page.locator("#panes .pane")).to_have_count(0)
+
+
+def test_the_dataset_tab_and_a_drill_down_show_stored_answers_and_lead_to_compare(page: Page) -> None:
+    page.get_by_role("tab", name="Dataset").click()
+    expect(page.locator("#open-sample .pane[data-origin=stored]").first).to_be_visible(timeout=WAIT)
+    page.get_by_role("tab", name="Results").click()
+    page.get_by_role("tab", name="Samples").click(timeout=WAIT)
+    row = page.locator("#results-matrix tr[data-id] button:visible").nth(2)
+    row.click(timeout=WAIT)
+    opened = page.locator(".sample[aria-label=Sample]:visible h3")
+    name = opened.inner_text(timeout=WAIT).rpartition("::")[2]
+    page.get_by_role("button", name="Compare on this sample").locator("visible=true").click()
+    expect(page.locator(".answers-to h2")).to_have_text(f"Stored answers to {name}", timeout=WAIT)

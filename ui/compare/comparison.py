@@ -13,6 +13,7 @@ from ui.lab import Lab
 from ui.labels import sampling_label, task_label
 from ui.markup import escape
 from ui.panes import Against
+from ui.stored import find_stored
 from ui.views import View
 
 
@@ -76,3 +77,13 @@ class Comparison:
             f"The form has changed since these answers were written: it has {', '.join(changed)}. "
             "Press Write live for new answers."
         )
+
+
+def stored_comparison(
+    lab: Lab, view: View, show_reference: bool = False, against: Against = "nothing"
+) -> Comparison | None:
+    """The comparison that stored runs hold of a view; None if they hold no answer."""
+    found = find_stored(lab, view)
+    if found is None:
+        return None
+    return Comparison(view, show_reference, against, found.attempts, running=False, runs=found.runs)

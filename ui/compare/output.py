@@ -16,9 +16,8 @@ from pipeline.schema import LabError
 from ui import panes, pieces
 from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor
 from ui.compare import task
-from ui.compare.comparison import Comparison
+from ui.compare.comparison import Comparison, stored_comparison
 from ui.compare.form import LABELS, Form, read_view
-from ui.compare.stored import stored_comparison
 from ui.compare.task import OWN, SamplePlace
 from ui.lab import Lab, Stage
 from ui.markup import escape

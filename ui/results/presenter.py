@@ -19,16 +19,18 @@ from pipeline.analysis.contamination import find_contaminated
 from pipeline.analysis.reported import load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
+from pipeline.evaluation.datasets import read_sample
 from pipeline.evaluation.limits import check_number
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.texts import count_readable
 from pipeline.models.checkpoints import list_checkpoints
-from pipeline.models.families import load_families
+from pipeline.models.families import get_family, load_families
 from pipeline.schema import LabError
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import inform
+from ui.choices import first_columns
 from ui.labels import setup_label
 from ui.markup import escape
 from ui.numbers import correlation
@@ -187,6 +189,22 @@ class Presenter:
                 "shown, and all figures count them."
             )
         return pieces.note(" ".join(sentences)) if sentences else ""
+
+    def comparison(self, key: str, sample: str) -> View:
+        """The view in Compare of a sample of a set-up.
+
+        Raises:
+            LabError: no sample is open, or Compare does not have it.
+        """
+        if not sample:
+            raise LabError("Choose a sample in the table first.")
+        setup = self.runs.setup(key)
+        family = get_family(self._settings, setup.family)
+        if setup.dataset != family.dataset and not read_sample(family.dataset, sample):
+            raise LabError(
+                f"Compare has the samples of {family.dataset}, and this one is of {setup.dataset}."
+            )
+        return View("compare", family.name, first_columns(self._settings, family), sample)
 
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
         """How much two metrics agree, and the outputs that they rank most differently."""

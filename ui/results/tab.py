@@ -101,14 +101,14 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         with gr.Tab("Pairs"), gr.Column(elem_classes="card"):
             pairs = _html()
         with gr.Tab("Samples"):
-            kind, search, threshold, matrix = _samples_tab(presenter, setup)
+            kind, search, threshold, matrix = _samples_tab(presenter, setup, navigation)
         with gr.Tab("Metrics against tests"):
-            agreement, contradicted, held, cases = _against_tab(presenter, setup)
+            agreement, contradicted, held, cases = _against_tab(presenter, setup, navigation)
         with gr.Tab("Disagreement"):
             second = gr.Dropdown([], label="Compare with", min_width=220)
             with gr.Column(elem_classes="card"):
                 disagreement = _html(js_on_load=_PICK, elem_id="results-disagreement")
-            _detail(presenter, setup, disagreement, "disagreement-detail")
+            _detail(presenter, setup, disagreement, "disagreement-detail", navigation)
         with gr.Tab("Runs and export"):
             runs = _runs_tab(presenter, setup, metric, left_out)
     parts = Parts(
@@ -169,7 +169,9 @@ def _left_out() -> tuple[gr.Textbox, gr.Button]:
     return left_out, find
 
 
-def _samples_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tuple[Any, ...]:
+def _samples_tab(
+    presenter: Callable[[], Presenter], setup: gr.Dropdown, navigation: Navigation
+) -> tuple[Any, ...]:
     with gr.Row():
         kind = gr.Radio(
             list(KINDS), value="all", label="Samples", info=_NOTES["kind"], scale=3, min_width=340
@@ -180,25 +182,35 @@ def _samples_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tupl
         threshold = gr.Number(label=_LABELS["threshold"], info=_NOTES["threshold"], scale=1)
     with gr.Column(elem_classes="card"):
         matrix = _html(js_on_load=_PICK, elem_id="results-matrix")
-    _detail(presenter, setup, matrix, "sample-detail")
+    _detail(presenter, setup, matrix, "sample-detail", navigation)
     return kind, search, threshold, matrix
 
 
-def _against_tab(presenter: Callable[[], Presenter], setup: gr.Dropdown) -> tuple[Any, ...]:
+def _against_tab(
+    presenter: Callable[[], Presenter], setup: gr.Dropdown, navigation: Navigation
+) -> tuple[Any, ...]:
     with gr.Column(elem_classes="card"):
         agreement = _html(elem_id="results-agreement")
     with gr.Column(visible=False) as contradicted:
         held = gr.Dropdown([], label="Attempts where the tests contradict", min_width=220)
         with gr.Column(elem_classes="card"):
             cases = _html(js_on_load=_PICK, elem_id="results-cases")
-        _detail(presenter, setup, cases, "cases-detail")
+        _detail(presenter, setup, cases, "cases-detail", navigation)
     return agreement, contradicted, held, cases
 
 
-def _detail(presenter: Callable[[], Presenter], setup: gr.Dropdown, opener: gr.HTML, elem_id: str) -> None:
+def _detail(
+    presenter: Callable[[], Presenter],
+    setup: gr.Dropdown,
+    opener: gr.HTML,
+    elem_id: str,
+    navigation: Navigation,
+) -> None:
     """Below a table of samples: the one that was clicked, under every checkpoint."""
     opened = gr.State(("", ""))
-    against = gr.Radio(WAYS, value="nothing", label="Show", elem_id=elem_id)
+    with gr.Row(elem_classes="view"):
+        against = gr.Radio(WAYS, value="nothing", label="Show", elem_id=elem_id)
+        send = gr.Button("Compare on this sample", size="sm", min_width=180)
     detail = gr.HTML(_CLOSED)
 
     def open_sample(setup: str, against: Against, event: gr.EventData) -> tuple[str, tuple[str, str]]:
@@ -209,6 +221,9 @@ def _detail(presenter: Callable[[], Presenter], setup: gr.Dropdown, opener: gr.H
 
     opener.click(open_sample, [setup, against], [detail, opened], **QUIET).then(
         None, js=_SCROLL.format(id=elem_id)
+    )
+    navigation.add_link(
+        send.click, lambda setup, opened: presenter().comparison(setup, opened[0]), [setup, opened]
     )
     against.input(show_again, [setup, against, opened], detail, **QUIET)
     setup.change(lambda: (_CLOSED, ("", "")), None, [detail, opened], **QUIET)

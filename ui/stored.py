@@ -1,28 +1,35 @@
-"""The comparison that stored runs hold of a view: it needs no model and no dataset."""
+"""The answers that stored runs hold to the sample of a view: they need no model and no dataset."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pipeline.evaluation.texts import digest_of, text_digest
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import get_family
-from pipeline.schema import Attempt, LabError, Task
+from pipeline.schema import Attempt, Column, LabError, Task
 from ui import panes
-from ui.compare.comparison import Comparison
 from ui.lab import Lab
 from ui.labels import run_label
-from ui.panes import Against
 from ui.views import View
 
 
-def stored_comparison(
-    lab: Lab, view: View, show_reference: bool = False, against: Against = "nothing"
-) -> Comparison | None:
-    """The stored answers to a view's sample; None if no run has one of these columns and this sampling.
+@dataclass(frozen=True)
+class StoredAnswers:
+    """The stored answers to one sample.
 
-    A column that has none gets an attempt without a completion.
+    Attributes:
+        attempts: one for each column; without a completion where none is stored.
+        runs: a sentence on the run of each stored answer.
     """
+
+    attempts: tuple[Attempt, ...]
+    runs: Mapping[Column, str]
+
+
+def find_stored(lab: Lab, view: View) -> StoredAnswers | None:
+    """The stored answers to a view's sample; None if no run has one of its columns with its sampling."""
     family = get_family(lab.settings, view.family)
     known = columns(lab.settings, family)
     chosen = [known[key] for key in view.columns if key in known]
@@ -39,7 +46,7 @@ def stored_comparison(
         for column in chosen
     )
     runs = {column: run_label(answer.config) for column, answer in answers.items()}
-    return Comparison(view, show_reference, against, attempts, running=False, runs=runs)
+    return StoredAnswers(attempts, runs)
 
 
 def _is_asked(lab: Lab, view: View, task: Task) -> bool:
