@@ -21,7 +21,7 @@ def module_command(module: str, arguments: Mapping[str, Any]) -> list[str]:
         if value is True:
             flags.append(flag)
         elif value is not None and value is not False:
-            flags.append(f"{flag}={value}")
+            flags.append(f"{flag}={str(value).removesuffix('.0') if isinstance(value, float) else value}")
     return [sys.executable, "-m", module, *flags]
 
 
