@@ -44,6 +44,7 @@ quick: $(TEST_STAMP)
 
 bench: $(TEST_STAMP)
 	@$(PY) -m tests.bench.engine
+	@$(PY) -m tests.bench.visitors
 	@$(PY) -m tests.bench.codebertscore
 
 $(PY):

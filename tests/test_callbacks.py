@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import gradio as gr
 import httpx
@@ -10,9 +12,10 @@ import pytest
 
 from pipeline.evaluation.limits import check_number, check_text
 from pipeline.schema import FieldError, LabError
-from ui import theme
+from tests.jobs_kit import until
+from ui import callbacks, theme
 from ui.api.endpoint import endpoint, publish
-from ui.callbacks import QUIET, UNEXPECTED, Page, in_form_words
+from ui.callbacks import QUIET, UNEXPECTED, Page, in_form_words, while_read
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -31,10 +34,37 @@ def fail() -> None:
     raise KeyError(HOSTILE)
 
 
+@dataclass
+class Endless:
+    """A callback that streams until it is closed."""
+
+    running: int = 0
+
+    def count(self) -> Iterator[int]:
+        """Count."""
+        self.running += 1
+        try:
+            for number in range(10_000):
+                time.sleep(0.02)
+                yield number
+        finally:
+            self.running -= 1
+
+
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def endless() -> Endless:
+    return Endless()
+
+
+@pytest.fixture(scope="module")
+def url(endless: Endless) -> Iterator[str]:
+    def count() -> Iterator[int]:
+        """Count."""
+        yield from while_read(endless.count())
+
     with Page() as page:
         publish(page, refuse)
+        publish(page, count, concurrency_limit=None)
         box = gr.Textbox(HOSTILE)
         number = gr.Number(minimum=0)
         button = gr.Button()
@@ -62,6 +92,29 @@ def test_an_unexpected_error_is_logged_and_not_told(url: str, caplog: pytest.Log
     assert reply.status_code == 400
     assert reply.json()["error"] == UNEXPECTED.replace("'", "&#x27;")
     assert "KeyError" in caplog.text
+
+
+def test_a_post_whose_events_nobody_reads_is_closed(
+    url: str, endless: Endless, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "UNREAD_SECONDS", 1.0)
+    httpx.post(f"{url}gradio_api/call/count", json={"data": []})
+    until(lambda: endless.running)
+    until(lambda: not endless.running, 5)
+
+
+def test_a_reader_keeps_a_callback_running_and_one_who_hangs_up_closes_it(
+    url: str, endless: Endless, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "UNREAD_SECONDS", 0.5)
+    event = httpx.post(f"{url}gradio_api/call/count", json={"data": []}).json()["event_id"]
+    begun = time.monotonic()
+    with httpx.stream("GET", f"{url}gradio_api/call/count/{event}") as events:
+        for _ in events.iter_lines():
+            if time.monotonic() - begun > 1.5:
+                break
+        assert endless.running
+    until(lambda: not endless.running, 2)
 
 
 @pytest.mark.parametrize("values", [["x"], [[]], [-1], [], [{"a": 1}]])

@@ -37,7 +37,7 @@ from pipeline.schema import (
 )
 from pipeline.settings import Settings
 
-ROWS = {"cpu": 64, "cuda": 384}
+ROWS = {"cpu": 128, "cuda": 384}
 """Rows of the running batch, by device."""
 _CACHE_BYTES = {"cpu": 768e6, "cuda": 24e9}
 """Of their keys and values."""

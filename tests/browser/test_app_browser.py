@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from pipeline.generation import torch_engine
+from pipeline.settings import Settings
+from tests.conftest import serve
+
 BASELINE, GOOD, DAMAGED = "Baseline · regular", "10,000 samples · regular", "100 samples · regular"
 WAIT = 90_000  # milliseconds, for what needs the model; everything else keeps Playwright's 5 s
 
@@ -141,24 +145,44 @@ def status(page: Page) -> Any:
     return page.locator(".status p")
 
 
-def test_a_second_visitor_sees_the_place_in_line_and_can_leave(
-    page: Page, chromium: Any, app_url: str
-) -> None:
+WRITING = re.compile(r"Writing \d+ of 900 tokens")
+
+
+def test_a_second_visitor_is_served_beside_the_first(page: Page, chromium: Any, app_url: str) -> None:
     ask(page, "Write a class with many long methods for matrices.", 900)
-    expect(status(page)).to_have_text(re.compile(r"Writing \d+ of 900 tokens"), timeout=WAIT)
+    expect(status(page)).to_have_text(WRITING, timeout=WAIT)
     other = chromium.new_page()
     other.goto(f"{app_url}?family=smollm2-135m")
-    expect(status(other)).to_contain_text("The model is busy. You would be 2nd in line, about")
-    ask(other, "Write a function that adds two tensors.", 4)
-    expect(status(other)).to_have_text(re.compile("2nd in line, about .*(s|min)"))
-    other.get_by_role("button", name="Leave").click()
-    expect(other.get_by_role("button", name="Stop")).to_be_disabled()
-    other.get_by_role("button", name="Write live").click()
-    expect(other.get_by_role("button", name="Leave")).to_be_visible()
-    page.get_by_role("button", name="Stop").click()
-    expect(pane(other, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
     expect(status(other)).to_contain_text("Ready")
+    ask(other, "Write a function that adds two tensors.", 4)
+    expect(pane(other, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
+    expect(status(page)).to_have_text(WRITING)
+    page.get_by_role("button", name="Stop").click()
+    expect(pane(page, BASELINE)).to_contain_text("stopped by you")
     other.close()
+
+
+def test_who_waits_sees_the_place_in_line_and_can_leave(
+    tab: Page, chromium: Any, fresh: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_engine, "ROWS", {"cpu": 1})
+    with serve(fresh) as url:
+        tab.goto(f"{url}?family=smollm2-135m")
+        ask(tab, "Write a class with many long methods for matrices.", 900)
+        expect(status(tab)).to_have_text(WRITING, timeout=WAIT)
+        other = chromium.new_page()
+        other.goto(f"{url}?family=smollm2-135m")
+        expect(status(other)).to_contain_text("The model is busy. You would be 1st in line, about")
+        ask(other, "Write a function that adds two tensors.", 4)
+        expect(status(other)).to_have_text(re.compile("1st in line, about .*(s|min)"))
+        other.get_by_role("button", name="Leave").click()
+        expect(other.get_by_role("button", name="Stop")).to_be_disabled()
+        other.get_by_role("button", name="Write live").click()
+        expect(other.get_by_role("button", name="Leave")).to_be_visible()
+        tab.get_by_role("button", name="Stop").click()
+        expect(pane(other, BASELINE).get_by_role("row", name="parses")).to_be_visible(timeout=WAIT)
+        expect(status(other)).to_contain_text("Ready")
+        other.close()
 
 
 def test_a_comparison_asked_for_as_the_page_opens_waits_for_the_sample(page: Page) -> None:

@@ -14,7 +14,7 @@ from pipeline.generation import check_can_run
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from ui import panes, pieces
-from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor
+from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor, while_read
 from ui.compare import task
 from ui.compare.comparison import Comparison, stored_comparison
 from ui.compare.form import LABELS, Form, read_view
@@ -88,7 +88,7 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
         comparison = None
         try:
             comparison = Comparison(read_view(lab.settings, *asked), show_reference, against)
-            for stage in _run(lab, comparison, None if source == OWN else place):
+            for stage in while_read(_run(lab, comparison, None if source == OWN else place)):
                 yield _drawn(lab, out, comparison, stage, before)
         except LabError as error:
             problem = pieces.problem(in_form_words(error, LABELS))
