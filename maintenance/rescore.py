@@ -5,9 +5,7 @@ Only answers whose extracted code changes are scored again. Completions are not 
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +42,8 @@ def rescore(runs: Path | None = None) -> dict[str, Any]:
         changed = [_with_reference(run, attempt) for attempt in with_other_code(run)]
         if changed:
             scorers = [*offline_scorers(), *executions(settings, run.config.dataset)]
-            _store(folder, score_again(run, changed, scorers))
+            append_attempts(folder, score_again(run, changed, scorers))
+            pack_run(folder, root)
             counts[folder.name] = len(changed)
     return {"changed": counts}
 
@@ -72,14 +71,6 @@ def score_again(run: Run, attempts: Sequence[Attempt], scorers: Sequence[Scorer]
         replace(each, scores=unjudged | {name: score for name, score in each.scores.items() if name in known})
         for each in extract_and_score(scorers, attempts)
     ]
-
-
-def _store(folder: Path, attempts: Sequence[Attempt]) -> None:
-    """Replace attempts of a packed run."""
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(shutil.copytree(folder, Path(scratch) / folder.name))
-        append_attempts(copy, attempts)
-        pack_run(copy, folder.parent)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,10 @@ def candidate(code=RIGHT, number=0, reference=RIGHT):
 
 def judge(server, folder, timeout=5.0, patience=20.0, key=KEY, calls_in_flight=8, **config):
     config = JudgeConfig(model="judge", base_url=server.url, **config)
-    client = JudgeClient(config, key, folder, timeout=timeout, patience=patience)
-    return CodeJudge(client, calls_in_flight)
+    client = JudgeClient(
+        config, key, folder, timeout=timeout, patience=patience, calls_in_flight=calls_in_flight
+    )
+    return CodeJudge(client)
 
 
 def one(scores):
@@ -595,7 +597,7 @@ from pipeline.scoring.judge.config import JudgeConfig
 from tests.attempts import attempt
 config = JudgeConfig(model="judge", base_url=sys.argv[1])
 items = [attempt(f"task {n}", "x = 1", "x = 1", "x = 1") for n in range(20)]
-judge = CodeJudge(JudgeClient(config, "", Path(sys.argv[2])), calls_in_flight=1)
+judge = CodeJudge(JudgeClient(config, "", Path(sys.argv[2]), calls_in_flight=1))
 judge.score(items, lambda index, score: print(index, flush=True))
 """
 
@@ -690,7 +692,7 @@ def test_the_key_reaches_the_server_and_nothing_else(serve, tmp_path, caplog, mo
         score,
         scorer,
         vars(scorer),
-        scorer.client,
+        scorer.model,
         scorer.config,
         asdict(scorer.config),
         rows,

@@ -315,7 +315,7 @@ def test_a_judge_that_writes_nonsense_on_a_foreign_server_is_unscored(foreign, t
         attempt(f"Return {n}.", "", f"def f():\n    return {n}", f"def f():\n    return {n}") for n in (1, 2)
     ]
     scores = [
-        score for [score] in CodeJudge(JudgeClient(config, "", tmp_path), calls_in_flight=2).score(items)
+        score for [score] in CodeJudge(JudgeClient(config, "", tmp_path, calls_in_flight=2)).score(items)
     ]
     assert [score.value for score in scores] == [None, None]
     assert all(score.reason for score in scores)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +14,14 @@ from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.schema import DEFAULT_SEED, LabError, PromptVariant
+from pipeline.schema import DEFAULT_SEED, PromptVariant
 from pipeline.scoring.judge.config import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_TEMPERATURE,
     JudgeConfig,
     self_judging_warning,
 )
+from pipeline.scoring.judge.open_judge import check_judge
 from pipeline.settings import Settings
 from training.jobs.arguments import (
     JudgeChoice,
@@ -67,7 +68,7 @@ def evaluate(
         family: model family
         samples: number of test samples; all of a suite that has fewer
         judge: CodeJudge method; the key comes from OPENAI_API_KEY, another server from OPENAI_BASE_URL
-        judge_model: model that judges
+        judge_model: model that judges; a family of ours, such as qwen2.5-coder-1.5b, needs no key
         votes: how often each answer is judged, an odd number
         temperature: of generation, instead of the family's own; 0 is greedy
         max_new_tokens: most tokens of an answer, instead of the family's own
@@ -93,13 +94,14 @@ def evaluate(
     plan = EvaluationPlan(
         samples=samples,
         sampling=evaluation_sampling(chosen, arguments),
-        judge=_judge(settings, arguments),
+        judge=judge_config(settings, arguments),
         resume=resume,
         root=output or runs_dir(settings),
         suite=None if suite == "none" else suite,
     )
     if plan.judge:
-        _warn_of_self_judging(plan.judge, chosen)
+        check_judge(settings, plan.judge, lambda fraction, message: report(0.0, message))
+        warn_of_self_judging(plan.judge, chosen)
     run = evaluate_columns(settings, chosen, [column], plan, report)[0]
     result = summarize(run)
     for line in _closing_lines(result["scores"]):
@@ -108,17 +110,8 @@ def evaluate(
     return result
 
 
-def _judge(settings: Settings, arguments: Mapping[str, Any]) -> JudgeConfig | None:
-    """Return the judge's config, or None; raises ``LabError`` at once if its key is missing."""
-    config = judge_config(settings, arguments)
-    if config and config.at_openai and not settings.judge_key:
-        raise LabError(
-            "The judge needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server without one."
-        )
-    return config
-
-
-def _warn_of_self_judging(config: JudgeConfig, family: Family) -> None:
+def warn_of_self_judging(config: JudgeConfig, family: Family) -> None:
+    """Say so if the family's base model would judge its own output."""
     generator = family.base if isinstance(family.base, str) else family.base.hub_id
     if warning := self_judging_warning(config.model, generator):
         print(f"warning: {warning}", file=sys.stderr)

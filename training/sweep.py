@@ -63,7 +63,7 @@ def sweep(
         max_steps: stop each training after this many steps, for a trial
         samples: number of test samples of each evaluation
         judge: CodeJudge method; the key comes from OPENAI_API_KEY
-        judge_model: model that judges
+        judge_model: model that judges; a family of ours, such as qwen2.5-coder-1.5b, needs no key
         replace: train existing checkpoints again if their settings differ, and replace them
         votes: how often each answer is judged, an odd number
         judge_temperature: of the judge; some reasoning models take 1 only

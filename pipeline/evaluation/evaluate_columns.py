@@ -14,8 +14,9 @@ from typing import Any
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation.attempts import add_scores, generate, has_values, render
 from pipeline.evaluation.datasets import load_dataset
+from pipeline.evaluation.judge_runs import judge_runs
 from pipeline.evaluation.runs import Run, RunConfig, repeat_command
-from pipeline.evaluation.store import add_judge, append_attempts, create_run, has_run, load_run
+from pipeline.evaluation.store import append_attempts, create_run, has_run, load_run
 from pipeline.evaluation.tasks import task_from_sample
 from pipeline.generation import Engine, open_engine
 from pipeline.models.families import Family
@@ -27,15 +28,12 @@ from pipeline.schema import (
     Progress,
     Sample,
     SamplingParams,
-    Score,
     counted,
 )
 from pipeline.scoring import Scorer, offline_scorers
 from pipeline.scoring.execution.spec import Suite
 from pipeline.scoring.execution.suites.metric import Execution
 from pipeline.scoring.execution.suites.suite import load_suite
-from pipeline.scoring.judge.client import JudgeClient
-from pipeline.scoring.judge.codejudge import CodeJudge, estimate_cost
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.settings import Settings
@@ -115,7 +113,8 @@ def evaluate_columns(
         rows = _rendered(rows, engine, plan.sampling, report)
     _complete(rows, engine, scorers, plan, report)
     if plan.judge:
-        _judge(settings, plan.judge, _rows(columns, folders, samples, resume=True), report)
+        engine, scorers = None, []  # a judge of ours needs their memory
+        judge_runs(settings, plan.judge, folders, lambda done, message: report(0.92 + 0.08 * done, message))
     report(1.0, "done")
     return [load_run(folder) for folder in folders]
 
@@ -237,31 +236,3 @@ def _complete(
 def _store(rows: Sequence[_Row]) -> None:
     for folder in dict.fromkeys(row.folder for row in rows):
         append_attempts(folder, [row.attempt for row in rows if row.folder == folder])
-
-
-def _unjudged(attempt: Attempt, metric: str) -> Attempt:
-    return replace(attempt, scores={metric: Score(metric, None, attempt.error)})
-
-
-def _judge(settings: Settings, config: JudgeConfig, rows: Sequence[_Row], report: Progress) -> None:
-    """Judge the attempts without a verdict; each verdict is stored at once."""
-    for folder in dict.fromkeys(row.folder for row in rows):
-        add_judge(folder, config)
-        failed = [attempt for attempt in load_run(folder).attempts.values() if attempt.error]
-        append_attempts(folder, [_unjudged(attempt, config.name) for attempt in failed])
-    waiting = [row for row in rows if row.attempt.written and not has_values(row.attempt, [config.name])]
-    if not waiting:
-        return
-    attempts = [row.attempt for row in waiting]
-    report(0.92, f"judging: {estimate_cost(config, [(attempt.task, attempt.code) for attempt in attempts])}")
-    client = JudgeClient(config, settings.judge_key, settings.data_dir / "judge-cache")
-    judged = 0
-
-    def store(index: int, score: Score) -> None:
-        nonlocal judged
-        row = waiting[index]
-        append_attempts(row.folder, [replace(row.attempt, scores={score.metric: score})])
-        judged += 1
-        report(0.92 + 0.08 * judged / len(waiting), f"judged {judged} of {len(waiting)}")
-
-    CodeJudge(client).score(attempts, on_result=store)

@@ -135,9 +135,9 @@ def evaluation_command(arguments: Mapping[str, Any]) -> str:
 
 
 def _judge_server(judge: Mapping[str, Any]) -> str:
-    """The setting of the judge's server, to put before the command; empty for OpenAI's."""
+    """The setting of the judge's server, to put before the command; empty for OpenAI's and for a family."""
     url = judge.get("base_url", OPENAI_URL)
-    return f"OPENAI_BASE_URL={shlex.quote(url)} " if url != OPENAI_URL else ""
+    return f"OPENAI_BASE_URL={shlex.quote(url)} " if url not in ("", OPENAI_URL) else ""
 
 
 _JUDGE_ARGUMENTS = {"votes": "votes", "temperature": "judge_temperature", "max_tokens": "judge_max_tokens"}

@@ -218,7 +218,13 @@ def pack_run(folder: Path, root: Path) -> Path:
     text = "".join(map(_as_text, merged.values()))
     write_atomically(target / (_ITEMS + ".gz"), gzip.compress(text.encode(), 9, mtime=0))
     _write(target, _read_config(folder))
+    (target / _ITEMS).unlink(missing_ok=True)
     return target
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether the folder has a run as runs are shipped; lines may have been appended since."""
+    return (folder / (_ITEMS + ".gz")).exists()
 
 
 def _without_texts(line: dict[str, Any]) -> dict[str, Any]:

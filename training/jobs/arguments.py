@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 
 from pipeline.evaluation.limits import MAX_NEW_TOKENS, MAX_SEED, MAX_TEMPERATURE
 from pipeline.models.checkpoints import checkpoint_name
-from pipeline.models.families import Family
+from pipeline.models.families import Family, load_families
 from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant, SamplingParams
 from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig
 from pipeline.settings import Settings
@@ -107,17 +107,18 @@ def evaluation_sampling(family: Family, arguments: Mapping[str, Any]) -> Samplin
 
 
 def judge_config(settings: Settings, arguments: Mapping[str, Any]) -> JudgeConfig | None:
-    """The judge that a verb's arguments ask for, None for no judge.
+    """The judge that a verb's arguments ask for, None for no judge. A family's name means that family.
 
     Raises:
         LabError: an argument makes no sense, such as an even number of votes.
     """
     if arguments.get("judge", "none") == "none":
         return None
+    local = arguments["judge_model"] in load_families(settings)
     return JudgeConfig(
         method=arguments["judge"],
         model=arguments["judge_model"],
-        base_url=settings.judge_url or OPENAI_URL,
+        base_url="" if local else settings.judge_url or OPENAI_URL,
         votes=arguments["votes"],
         temperature=float(arguments["judge_temperature"]),
         max_tokens=arguments["judge_max_tokens"],

@@ -14,6 +14,7 @@ from pipeline.schema import LabError
 from pipeline.settings import ROOT, Settings
 from training.jobs import job_files as files
 from training.jobs import processes
+from training.jobs.arguments import judge_config
 from training.jobs.gpus import visible_gpus
 from training.jobs.processes import Identity
 from training.jobs.records import Job, Records
@@ -48,12 +49,12 @@ class LocalBackend:
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
         """Check that a judge has its key, before hours of work."""
-        if job.kind != "evaluate" or job.arguments.get("judge", "none") == "none":
-            return
-        if not (secrets.get("OPENAI_API_KEY") or self._settings.judge_key or self._settings.judge_url):
+        judge = judge_config(self._settings, job.arguments) if job.kind == "evaluate" else None
+        if judge and judge.at_openai and not (secrets.get("OPENAI_API_KEY") or self._settings.judge_key):
             raise LabError(
                 "The judge needs a key. Give it with this job, or start the app with OPENAI_API_KEY, or with "
-                "OPENAI_BASE_URL for a server that needs none."
+                "OPENAI_BASE_URL for a server that needs none. A family of ours as the judge needs none: "
+                "qwen2.5-coder-1.5b."
             )
 
     def start(self, job: Job, secrets: Mapping[str, str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,15 +62,17 @@ class AnswerCache:
             return None
         return JudgeAnswer(row[0] or "", row[1] or "", tuple((row[2] or "").split()))
 
-    def put(self, key: str, label: str, answer: JudgeAnswer) -> None:
-        """Keep an answer; it is on the disk when this returns."""
+    def put(self, answers: Iterable[tuple[str, str, JudgeAnswer]]) -> None:
+        """Keep answers, each with its key and its label; they are on the disk when this returns."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        left_out = " ".join(answer.left_out)
         with self._open() as base:
-            base.execute(
+            base.executemany(
                 "INSERT OR REPLACE INTO answers (key, label, text, finish_reason, created, left_out)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                (key, label, answer.text, answer.finish_reason, created, left_out),
+                [
+                    (key, label, answer.text, answer.finish_reason, created, " ".join(answer.left_out))
+                    for key, label, answer in answers
+                ],
             )
 
     @contextmanager

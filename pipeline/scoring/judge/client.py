@@ -7,16 +7,15 @@ stored, has none.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import tenacity
 
@@ -31,27 +30,12 @@ from pipeline.openai_server import (
 from pipeline.schema import LabError
 from pipeline.scoring.judge.cache import AnswerCache, JudgeAnswer
 from pipeline.scoring.judge.config import JudgeConfig
-from pipeline.scoring.thinking import without_thinking
+from pipeline.scoring.judge.questions import Question, Reply, Unanswered, read_answer
 
-T = TypeVar("T")
 _LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
-_CUT_OFF = ("length", "max_tokens")  # the second is no standard, but some servers send it
 _MOST_FAILURES = 5  # calls in a row without an answer: then the judge is at fault, not the question
 _backoff = tenacity.wait_exponential_jitter(initial=0.4, max=30, jitter=0.2)  # seconds
 _LOG = logging.getLogger(__name__)
-
-
-class Unanswered(Exception):
-    """The judge gave no usable answer to one question.
-
-    Args:
-        reason: in words.
-        text: what the judge wrote, if anything.
-    """
-
-    def __init__(self, reason: str, text: str = "") -> None:
-        super().__init__(reason)
-        self.text = text
 
 
 class Stopped(Exception):
@@ -59,7 +43,7 @@ class Stopped(Exception):
 
 
 class JudgeClient:
-    """Asks one judge. Safe to use from many threads.
+    """Asks one judge on its server (see ``JudgeModel``).
 
     Args:
         config: the judge.
@@ -67,19 +51,26 @@ class JudgeClient:
         cache_dir: where answers are kept.
         timeout: seconds to wait for one answer.
         patience: seconds for one question, after which no further try is made.
+        calls_in_flight: most requests at the same time.
 
     Raises:
         LabError: OpenAI's own service without a key, or a key that cannot be one.
     """
 
     def __init__(
-        self, config: JudgeConfig, api_key: str, cache_dir: Path, timeout: float = 300, patience: float = 600
+        self,
+        config: JudgeConfig,
+        api_key: str,
+        cache_dir: Path,
+        timeout: float = 300,
+        patience: float = 600,
+        calls_in_flight: int = 8,
     ) -> None:
         self.config = config
         self._key = api_key.strip()
         if config.at_openai and not self._key:
             raise LabError("The judge at OpenAI needs a key. Set OPENAI_API_KEY, or enter a key.")
-        self._patience = patience
+        self._patience, self._calls_in_flight = patience, calls_in_flight
         # The package's own retries cannot be stopped while they wait, and their total time has no limit.
         self._server = connect(config.base_url, self._key, timeout, max_retries=0)
         self._optional = OptionalParameters(config.base_url)
@@ -90,63 +81,53 @@ class JudgeClient:
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
 
-    def ask(
-        self, prompt: str, step: str, vote: int, read: Callable[[str], T], stop: threading.Event
-    ) -> tuple[JudgeAnswer, T]:
-        """Get the judge's answer, from the cache if it was paid for before, and what is read from it.
-
-        Args:
-            prompt: one user message.
-            step: which call of which method, part of the cache's key.
-            vote: index of the vote, so that each is its own answer.
-            read: reads the answer without its thinking; raises ``Unanswered`` if it cannot.
-            stop: once it is set, nothing more is asked.
+    def replies(self, questions: Sequence[Question]) -> Generator[tuple[int, Reply], None, None]:
+        """Answer each question, several at the same time; see ``JudgeModel``.
 
         Raises:
-            Unanswered: this question got no usable answer; another question may.
-            Stopped: ``stop`` was set before an answer was paid for.
-            LabError: no question can be answered (key, model, credit, server).
+            LabError: no question can be answered (key, model, credit, server). Answers to requests that were
+                sent already are kept.
         """
-        config = self.config
-        judge = [config.base_url.rstrip("/"), config.model, config.temperature, config.max_tokens]
-        key = hashlib.sha256(json.dumps([*judge, step, vote, prompt]).encode()).hexdigest()
-        answer = self._cache.get(key)
-        if answer is not None:
+        stop = threading.Event()
+        with ThreadPoolExecutor(self._calls_in_flight, thread_name_prefix="judge") as pool:
+            futures = {pool.submit(self._reply, each, stop): index for index, each in enumerate(questions)}
             try:
-                return answer, self._read(answer, read)
-            except Unanswered:
-                pass  # an older version kept it: ask again
+                for future in as_completed(futures):
+                    if (reply := future.result()) is not None:
+                        yield futures[future], reply
+            finally:
+                stop.set()  # the pool waits for requests that were sent; no other is sent
+
+    def _reply(self, question: Question, stop: threading.Event) -> Reply | None:
+        """One reply; None if the judging was stopped before an answer was paid for."""
+        known = self._cache.get(question.key(self.config))
+        if known is not None:
+            reply = read_answer(self.config, question, known)
+            if reply.reason is None:  # else an older version kept it: ask again
+                return reply
         try:
-            answer = self._ask_server(prompt, stop)
+            answer = self._ask_server(question.prompt, stop)
         except Unanswered as error:
-            self._count_failure(error)
+            self._count_failure(error, stop)
+            return Reply(None, str(error))
+        except Stopped:
+            return None
+        except BaseException:
+            stop.set()  # at once, not when the result is read: each further request costs money
             raise
         with self._lock:
             self._failures_in_a_row = 0
-        value = self._read(answer, read)
-        self._cache.put(key, f"{config.model}, {step}, vote {vote}", answer)
-        return answer, value
+        reply = read_answer(self.config, question, answer)
+        if reply.reason is None:
+            self._cache.put([(question.key(self.config), question.label(self.config), answer)])
+        return reply
 
-    def _read(self, answer: JudgeAnswer, read: Callable[[str], T]) -> T:
-        if answer.finish_reason.lower() in _CUT_OFF:
-            limit = self.config.max_tokens
-            raise Unanswered(
-                f"the judge's answer was cut off at {limit} tokens; raise its token limit", answer.text
-            )
-        text = without_thinking(answer.text).strip()
-        if not text:
-            thought = "the judge's answer holds its thinking and nothing else"
-            raise Unanswered(thought if answer.text.strip() else "the judge's answer was empty", answer.text)
-        try:
-            return read(text)
-        except Unanswered as error:
-            raise Unanswered(str(error), answer.text) from None
-
-    def _count_failure(self, error: Unanswered) -> None:
+    def _count_failure(self, error: Unanswered, stop: threading.Event) -> None:
         with self._lock:
             self._failures_in_a_row += 1
             too_many = self._failures_in_a_row >= _MOST_FAILURES
         if too_many:
+            stop.set()
             raise LabError(
                 f"The judge at {self.config.base_url} did not answer {_MOST_FAILURES} questions in a row. "
                 f"The last reason: {error}. All answers so far are kept. Resume the evaluation to ask again."

@@ -23,19 +23,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from statistics import median
-from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 from pipeline.schema import Attempt, Score, Task
-from pipeline.scoring.judge.client import JudgeClient, Stopped, Unanswered
-from pipeline.scoring.judge.config import CostEstimate, JudgeConfig, price
+from pipeline.scoring.judge.config import CostEstimate, JudgeConfig, Method, price
 from pipeline.scoring.judge.prompts import first_prompt, summary_prompt
+from pipeline.scoring.judge.questions import JudgeModel, Question, Reply, Unanswered
 
-T = TypeVar("T")
 NO_REFERENCE = "there is no reference to judge it against"
 SEVERITIES = {"Negligible": 0, "Small": 5, "Major": 50, "Fatal": 100}
 CHARACTERS_PER_TOKEN = (
@@ -70,14 +67,12 @@ class CodeJudge:
     server refused, if any).
 
     Args:
-        client: asks the judge.
-        calls_in_flight: most requests at the same time.
+        model: answers the questions.
     """
 
-    def __init__(self, client: JudgeClient, calls_in_flight: int = 8) -> None:
-        self.client = client
-        self.config = client.config
-        self.calls_in_flight = calls_in_flight
+    def __init__(self, model: JudgeModel) -> None:
+        self.model = model
+        self.config = model.config
 
     def applies_to(self, task: Task) -> bool:
         """See ``Scorer``."""
@@ -93,8 +88,7 @@ class CodeJudge:
             on_result: called in this thread with an attempt's index and score as soon as there is one.
 
         Raises:
-            LabError: the judge can answer no question (key, model, credit, server). Answers to requests that
-                were sent already are kept.
+            LabError: the judge can answer no question. Answers that it gave already are kept.
         """
         scores = [Score(self.config.name, None, NO_REFERENCE)] * len(attempts)
         rows: dict[str, list[int]] = {}
@@ -114,56 +108,44 @@ class CodeJudge:
 
     def _judge(self, prompts: Sequence[str]) -> Generator[tuple[str, Score], None, None]:
         """Collect every vote on every prompt; yields each prompt's score after its last vote."""
-        stop = Event()
         votes: dict[str, dict[int, Vote]] = {prompt: {} for prompt in prompts}
-        with ThreadPoolExecutor(self.calls_in_flight, thread_name_prefix="judge") as pool:
-            futures = {
-                pool.submit(self._vote, prompt, number, stop): (prompt, number)
-                for prompt in prompts
-                for number in range(self.config.votes)
-            }
-            try:
-                for future in as_completed(futures):
-                    (prompt, number), vote = futures[future], future.result()
-                    if vote is None:
-                        continue  # stopped, because another call failed; its error is raised next
-                    votes[prompt][number] = vote
-                    if len(votes[prompt]) == self.config.votes:
-                        in_order = [vote for _, vote in sorted(votes[prompt].items())]
-                        yield prompt, combine(self.config.name, in_order)
-            finally:
-                stop.set()  # the pool waits for requests that were sent; no other is sent
+        with closing(self._votes(prompts)) as cast:
+            for prompt, number, vote in cast:
+                votes[prompt][number] = vote
+                if len(votes[prompt]) == self.config.votes:
+                    in_order = [vote for _, vote in sorted(votes[prompt].items())]
+                    yield prompt, combine(self.config.name, in_order)
 
-    def _vote(self, prompt: str, number: int, stop: Event) -> Vote | None:
-        """Get one vote; None if the judging was stopped before it."""
-        words: list[str] = []
-        left_out: list[str] = []
-
-        def ask(question: str, step: str, read: Callable[[str], T]) -> T:
-            answer, value = self.client.ask(question, step, number, read, stop)
-            words.append(answer.text)
-            left_out.extend(answer.left_out)
-            return value
-
+    def _votes(self, prompts: Sequence[str]) -> Generator[tuple[str, int, Vote], None, None]:
+        """Yield each vote with its prompt and its number. ``analyze`` asks again, about every analysis."""
         method = self.config.method
-        value = reason = None
-        try:
-            if method == "taxonomy":
-                value = ask(prompt, method, taxonomy_score)
-            elif method == "analyze":
-                analysis = ask(prompt, method, str)
-                value = ask(summary_prompt(analysis), "summarize", verdict)
-            else:
-                value = ask(prompt, method, verdict)
-        except Unanswered as error:
-            reason = str(error)
-            words.append(error.text)
-        except Stopped:
-            return None
-        except BaseException:
-            stop.set()  # at once, not when the result is read: each further request costs money
-            raise
-        return Vote(value, reason, tuple(words), tuple(dict.fromkeys(left_out)))
+        first = [
+            Question(prompt, method, number, _READERS[method])
+            for prompt in prompts
+            for number in range(self.config.votes)
+        ]
+        analyses: list[tuple[Question, Reply]] = []
+        with closing(self.model.replies(first)) as replies:
+            for index, reply in replies:
+                if method == "analyze" and reply.reason is None:
+                    analyses.append((first[index], reply))
+                else:
+                    yield first[index].prompt, first[index].vote, _vote(reply)
+        second = [
+            Question(summary_prompt(analysis.value), "summarize", question.vote, verdict)
+            for question, analysis in analyses
+        ]
+        with closing(self.model.replies(second)) as replies:
+            for index, reply in replies:
+                question, analysis = analyses[index]
+                yield question.prompt, question.vote, _vote(analysis, reply)
+
+
+def _vote(*replies: Reply) -> Vote:
+    """The vote that the last reply gives, with the words of all."""
+    left_out = dict.fromkeys(name for reply in replies for name in reply.left_out)
+    words = tuple(reply.text for reply in replies)
+    return Vote(replies[-1].value, replies[-1].reason, words, tuple(left_out))
 
 
 def verdict(text: str) -> float:
@@ -222,6 +204,10 @@ def _json_values(text: str) -> Iterator[tuple[Any, int, int]]:
             place = start.end()
         else:
             yield value, start.start(), place
+
+
+_READERS: dict[Method, Callable[[str], Any]] = {"naive": verdict, "analyze": str, "taxonomy": taxonomy_score}
+"""What reads the answer to a method's first question."""
 
 
 def combine(metric: str, votes: Sequence[Vote]) -> Score:

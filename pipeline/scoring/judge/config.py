@@ -26,8 +26,9 @@ class JudgeConfig:
 
     Attributes:
         method: ``naive``, ``analyze`` or ``taxonomy`` (see ``codejudge``).
-        model: the judge's name on its server.
-        base_url: of any OpenAI-compatible server, usually ending in ``/v1``.
+        model: the judge's name on its server, or the family of ours that judges.
+        base_url: of any OpenAI-compatible server, usually ending in ``/v1``; empty for a family of ours,
+            which judges in our own engine.
         votes: how often each candidate is judged, an odd number.
         temperature: of the judge.
         max_tokens: most tokens in one answer of the judge, its thinking included.
@@ -45,7 +46,8 @@ class JudgeConfig:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        check_address(self.base_url)
+        if not self.local:
+            check_address(self.base_url)
         for wrong, message in (
             (self.method not in METHODS, f"The judge's method must be one of {', '.join(METHODS)}."),
             (not self.model.strip(), "The name of the judge's model is missing."),
@@ -72,6 +74,11 @@ class JudgeConfig:
         return f"CodeJudge {self.method} ({', '.join(parts)})"
 
     @property
+    def local(self) -> bool:
+        """Whether a family of ours judges, in our own engine."""
+        return not self.base_url
+
+    @property
     def at_openai(self) -> bool:
         """Whether the judge is OpenAI's own service."""
         return urlsplit(self.base_url).hostname == urlsplit(OPENAI_URL).hostname
@@ -85,7 +92,7 @@ class CostEstimate:
         calls: number of requests to the judge, without retries.
         prompt_tokens: tokens sent, estimated from the number of characters.
         output_tokens: most tokens that may be received.
-        usd: most US dollars; None if the price is not known.
+        usd: most US dollars; None if the price is not known, 0 if the judge is a family of ours.
         prices_date: date of the prices, ISO 8601.
     """
 
@@ -97,11 +104,12 @@ class CostEstimate:
 
     def __str__(self) -> str:
         """The estimate in one line."""
-        money = (
-            f"at most ${self.usd:.2f} (prices of {self.prices_date})"
-            if self.usd is not None
-            else "the price of this judge is not known"
-        )
+        if self.usd == 0:
+            money = "no cost, as it runs here"
+        elif self.usd is None:
+            money = "the price of this judge is not known"
+        else:
+            money = f"at most ${self.usd:.2f} (prices of {self.prices_date})"
         return (
             f"{self.calls:,} calls, about {self.prompt_tokens:,} tokens sent, "
             f"at most {self.output_tokens:,} received, {money}"
@@ -111,6 +119,8 @@ class CostEstimate:
 def price(config: JudgeConfig, prompt_tokens: int, output_tokens: int) -> tuple[float | None, str]:
     """US dollars for these tokens (None if the judge's price is not known), and the date of the prices."""
     table = tomllib.loads((ASSETS / "judge_prices.toml").read_text(encoding="utf-8"))
+    if config.local:
+        return 0.0, table["date"].isoformat()
     row = table["usd_per_million_tokens"].get(config.model) if config.at_openai else None
     usd = (prompt_tokens * row["input"] + output_tokens * row["output"]) / 1e6 if row else None
     return usd, table["date"].isoformat()

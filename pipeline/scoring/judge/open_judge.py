@@ -1,0 +1,44 @@
+"""Open a judge: the client of its server, or a family of ours in our own engine."""
+
+from __future__ import annotations
+
+from pipeline.generation import check_can_run, open_engine
+from pipeline.models.families import get_family
+from pipeline.models.weights import base_model_dir
+from pipeline.schema import LabError, Progress
+from pipeline.scoring.judge.client import JudgeClient
+from pipeline.scoring.judge.config import JudgeConfig
+from pipeline.scoring.judge.local import LocalJudge, judging
+from pipeline.scoring.judge.questions import JudgeModel
+from pipeline.settings import Settings
+
+
+def check_judge(settings: Settings, config: JudgeConfig, report: Progress) -> None:
+    """Check that the judge has what it needs, before hours of work; a family's base model is downloaded.
+
+    Raises:
+        LabError: its key is missing, or the family's base model is not here, cannot be downloaded or cannot
+            run here.
+    """
+    if config.local:
+        family = get_family(settings, config.model)
+        check_can_run(settings, family)
+        base_model_dir(settings, family, report)
+    elif config.at_openai and not settings.judge_key:
+        raise LabError(
+            "The judge needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server without one. A "
+            "family of ours needs none: --judge-model qwen2.5-coder-1.5b."
+        )
+
+
+def open_judge(settings: Settings, config: JudgeConfig, report: Progress) -> JudgeModel:
+    """Open the judge; a family's model is loaded when the first question is asked.
+
+    Raises:
+        LabError: the key is missing, or the cache of answers cannot be used.
+    """
+    cache = settings.data_dir / "judge-cache"
+    if not config.local:
+        return JudgeClient(config, settings.judge_key, cache)
+    family = judging(get_family(settings, config.model), config)
+    return LocalJudge(config, lambda: open_engine(settings, family, report), cache)
