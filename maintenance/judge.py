@@ -54,13 +54,8 @@ def judge(
     assert config is not None
     report = Reporter()
     check_judge(settings, config, lambda fraction, message: report(0.0, message))
-    wanted = {name.strip() for name in (datasets or "").split(",") if name.strip()}
     root = runs or settings.assets / "results"
-    folders = [
-        each
-        for each in sorted(root.iterdir())
-        if each.is_dir() and (not wanted or load_config(each).dataset in wanted)
-    ]
+    folders = runs_on(root, datasets)
     for name in sorted({load_config(folder).family for folder in folders}):
         warn_of_self_judging(config, get_family(settings, name))
     judge_runs(settings, config, folders, report)
@@ -71,6 +66,13 @@ def judge(
         "judge": config.name,
         "runs": {each.name: _counts(load_run(each), config.name) for each in folders},
     }
+
+
+def runs_on(root: Path, datasets: str | None) -> list[Path]:
+    """The folders of the runs on these datasets, whose names have commas between them; of all without any."""
+    wanted = {name.strip() for name in (datasets or "").split(",") if name.strip()}
+    folders = (each for each in sorted(root.iterdir()) if each.is_dir())
+    return [each for each in folders if not wanted or load_config(each).dataset in wanted]
 
 
 def _counts(run: Run, metric: str) -> dict[str, int]:

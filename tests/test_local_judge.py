@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from maintenance.judge import judge as judge_stored
+from maintenance.repack import repack
+from maintenance.unpack import unpack
 from pipeline.analysis.run_cache import RunCache
 from pipeline.evaluation.runs import Run
-from pipeline.evaluation.store import load_run, runs_dir
+from pipeline.evaluation.store import load_run, pack_run, runs_dir
 from pipeline.generation import open_engine
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, Score
@@ -163,3 +166,21 @@ def test_stored_runs_are_judged_in_their_place_packed_or_not(lab: Settings) -> N
     assert result == {"judge": METRIC, "runs": {folder.name: {"judged": 0, "unscored": 2}}}
     assert load_run(folder).judges == [METRIC]
     assert judge_stored(datasets="humaneval", **options)["runs"] == {}
+
+
+def test_a_shipped_run_is_judged_elsewhere_and_packed_again(lab: Settings, tmp_path: Path) -> None:
+    root, away = tmp_path / "shipped", tmp_path / "away"
+    (made,) = runs_dir(lab).iterdir()
+    folder = pack_run(made, root)
+    assert "instruction" not in gzip.decompress((folder / "items.jsonl.gz").read_bytes()).decode()
+    assert unpack(away, runs=root) == {"runs": 1, "answers": 2}
+    (copy,) = away.iterdir()
+    assert '"instruction"' in (copy / "items.jsonl").read_text()
+    judge_stored(judge_model=JUDGE, judge_max_tokens=8, runs=away)
+    shutil.copytree(copy, folder, dirs_exist_ok=True)
+    repack(root)
+    assert not (folder / "items.jsonl").exists()
+    assert load_run(folder).judges == [METRIC]
+    assert [each.completion for each in load_run(folder).attempts.values()] == [
+        each.completion for each in load_run(made).attempts.values()
+    ]
