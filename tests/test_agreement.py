@@ -431,3 +431,36 @@ def test_exports_hold_agreement_and_pass_at_k(own, rng):
     page = report.html(presenter.runs, presenter.published, setup, EXECUTION)
     assert "<h2>Metrics against tests</h2>" in page
     assert page.index(f"<h2>{EXECUTION}") < page.index(f"<h2>{CHRF}")
+
+
+def with_votes(run, flipped):
+    """The run as judged with three votes each, of which those of the given samples contradict each other."""
+    for number, each in enumerate(run.attempts.values()):
+        details = {"votes": [{}, {}, {}], "flipped": number in flipped}
+        append_attempts(
+            run.path, [replace(each, scores={JUDGE: replace(each.scores[JUDGE], details=details)})]
+        )
+    return load_run(run.path)
+
+
+def test_a_judge_s_flips_stand_beside_its_verdicts_with_an_interval(own):
+    run = executed(own, 0, [1.0] * 20 + [0.0] * 30, judge=[1.0] * 15 + [0.0] * 35)
+    found = held(with_votes(run, range(5)))
+    (judge,) = found.metrics
+    assert judge.flips.value == pytest.approx(0.1)
+    np.testing.assert_allclose([judge.flips.low, judge.flips.high], stats.wilson(0.1, 50))
+    (setup,) = find_setups([load_run(run.path)])
+    assert ".100 (" in against_tests.agreement(setup, found)
+
+
+def test_a_judge_with_one_vote_has_no_flips(own):
+    (judge,) = held(executed(own, 0, [1.0] * 20 + [0.0] * 30, judge=[1.0] * 15 + [0.0] * 35)).metrics
+    assert judge.flips is None
+
+
+def test_beside_a_judge_s_figures_stands_what_the_tests_say_of_it(own):
+    executed(own, 0, [1.0] * 20 + [0.0] * 30, judge=[1.0] * 15 + [0.0] * 5 + [1.0] * 6 + [0.0] * 24)
+    shown = Presenter(own).show("", JUDGE)["explanation"]
+    assert "this judge is right on .780" in shown
+    assert "of the failing ones correct" in shown
+    assert "this judge" not in Presenter(own).show("", EXECUTION)["explanation"]

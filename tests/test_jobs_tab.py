@@ -165,6 +165,7 @@ def test_a_form_says_what_its_job_would_replace_and_what_this_machine_lacks(runn
     judged = {"subset_size": "100", "judge": "naive"}
     assert "needs a key" in preview(lab, runner, "evaluate", judged)
     assert "needs a key" not in preview(lab, runner, "evaluate", judged, {"OPENAI_API_KEY": "sk-x"})
+    assert "needs a key" not in preview(lab, runner, "evaluate", {**judged, "judge_model": "smollm2-135m"})
 
 
 @pytest.mark.parametrize(

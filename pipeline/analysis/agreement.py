@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from pipeline import stats
 from pipeline.analysis.setups import Setup, sample_clusters, score_table
+from pipeline.evaluation.runs import Run
 from pipeline.schema import counted
 from pipeline.scoring import Metric, metric_of
 from pipeline.stats import Association, Codes, Estimate, Floats, PairCounts, Verdicts
@@ -36,6 +37,8 @@ class MetricAgreement:
             checkpoints do not count; or, in words, why there is no figure.
         overall: over all pairs of attempts, or, in words, why there is no figure.
         verdicts: of a judge that answers yes or no; None for other metrics, and without ``overall``.
+        flips: share of these attempts on which a judge's votes contradict each other; None for other metrics,
+            and if it has one vote.
         same_order: other metrics that put the attempts in the same order, as a rescaled one does.
     """
 
@@ -45,6 +48,7 @@ class MetricAgreement:
     within: Association | str
     overall: Association | str
     verdicts: Verdicts | None
+    flips: Estimate | None = None
     same_order: tuple[str, ...] = ()
 
 
@@ -99,6 +103,7 @@ class _Scored:
         passed: whether it passes.
         codes: its cluster.
         checkpoints: its run.
+        flipped: whether a judge's votes on it contradict each other, 0 or 1; NaN with fewer than two votes.
     """
 
     metric: Metric
@@ -107,6 +112,7 @@ class _Scored:
     passed: NDArray[np.bool_]
     codes: Codes
     checkpoints: Codes
+    flipped: Floats
 
     def among(self, other: _Scored) -> _Scored:
         """Those of them that the other metric scored too."""
@@ -118,6 +124,7 @@ class _Scored:
             self.passed[keep],
             self.codes[keep],
             self.checkpoints[keep],
+            self.flipped[keep],
         )
 
 
@@ -141,6 +148,7 @@ def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstEx
             score_table(setup.runs, name).loc[table.index].to_numpy(),
             outcome,
             clusters.codes,
+            _flipped(setup.runs, name, table.index),
         )
         for name in setup.metrics
         if name != execution
@@ -159,8 +167,19 @@ def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstEx
     )
 
 
-def _scored(metric: Metric, values: Floats, outcome: Floats, codes: Codes) -> _Scored:
-    """The attempts that have both; ``values`` and ``outcome`` are (samples, runs), ``codes`` (samples,)."""
+def _flipped(runs: Sequence[Run], metric: str, samples: Iterable[str]) -> Floats:
+    """(samples, runs)."""
+
+    def flipped(run: Run, sample: str) -> float:
+        attempt = run.attempts.get(sample)
+        details = attempt.scores[metric].details if attempt and metric in attempt.scores else {}
+        return float(details.get("flipped", False)) if len(details.get("votes", ())) > 1 else np.nan
+
+    return np.array([[flipped(run, sample) for run in runs] for sample in samples]).reshape(-1, len(runs))
+
+
+def _scored(metric: Metric, values: Floats, outcome: Floats, codes: Codes, flipped: Floats) -> _Scored:
+    """The attempts that have both scores; ``codes`` is (samples,), the other arrays are (samples, runs)."""
     there = np.isfinite(values) & np.isfinite(outcome)
     samples, runs = np.nonzero(there)
     return _Scored(
@@ -170,6 +189,7 @@ def _scored(metric: Metric, values: Floats, outcome: Floats, codes: Codes) -> _S
         passed=outcome[there] == 1,
         codes=codes[samples],
         checkpoints=runs,
+        flipped=flipped[there],
     )
 
 
@@ -203,8 +223,17 @@ def _agreement(scored: _Scored, same_order: Sequence[str], together: str) -> Met
         verdicts=stats.hold_verdicts(scored.scores == 1, scored.passed, scored.codes)
         if judged and isinstance(overall, Association)
         else None,
+        flips=_flips(scored),
         same_order=tuple(same_order),
     )
+
+
+def _flips(scored: _Scored) -> Estimate | None:
+    voted = np.isfinite(scored.flipped)
+    if not voted.any():
+        return None
+    flipped = scored.flipped[voted] == 1
+    return Estimate.of(flipped.mean(), stats.rate_interval(flipped, scored.codes[voted]))
 
 
 def _place(agreement: MetricAgreement) -> tuple[bool, float]:

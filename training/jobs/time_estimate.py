@@ -68,7 +68,7 @@ def units(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> int:
 
 
 def _is_comparable(job: Job, kind: str, arguments: Mapping[str, Any], runner: Runner) -> bool:
-    same = [name for name in ("family", "judge", "backend") if name in arguments]
+    same = [name for name in ("family", "judge", "judge_model", "backend") if name in arguments]
     # A resumed job did only a part of its work.
     whole = job.attempt == 1 and job.backend == runner.backend.name
     return whole and job.kind == kind and all(job.arguments.get(n) == arguments[n] for n in same)

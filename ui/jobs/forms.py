@@ -48,10 +48,10 @@ _INFO: Mapping[Any, str] = {
     ("sweep", "sizes"): "With commas between them; baseline is the model without fine-tuning",
     ("sweep", "seeds"): "With commas between them; two or more show how much chance there is in training",
     ("evaluate", "seed"): "Of the random choices; greedy makes none",
-    "judge_model": "Its name on the judge's server",
+    "judge_model": "Its name on the judge's server; or qwen2.5-coder-1.5b, which runs here and needs no key",
     "prompt": "",
     "replace": "Otherwise one of the same name that was trained with other settings stays, and the job fails",
-    "judge": "A language model that reads each answer and says whether it is correct; it costs money",
+    "judge": "A language model that reads each answer and says whether it is correct; a service costs money",
 }
 """Where a form has more to say, or less, than the command line's help."""
 _OPTIONS = {

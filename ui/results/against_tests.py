@@ -31,7 +31,8 @@ _MEANING = (
 )
 _JUDGED = (
     "False correct: the share of failing attempts that the judge calls correct. False incorrect: the share "
-    "of passing attempts that it calls not correct. κ: agreement beyond chance."
+    "of passing attempts that it calls not correct. κ: agreement beyond chance. Flips: the share of attempts "
+    "on which the judge's votes, each with other random numbers, contradict each other; one vote shows none."
 )
 _HALVES = (
     "High and low are the upper and the lower half of the attempts by this metric; of a verdict, correct and "
@@ -120,13 +121,28 @@ def _judges(metrics: Iterable[MetricAgreement]) -> str:
         v = each.verdicts
         figures = (v.accuracy, v.false_correct, v.false_incorrect, v.kappa)
         cells = "".join(f"<td>{_figure(figure)}</td>" for figure in figures)
+        cells += f"<td>{_figure(each.flips) if each.flips else NONE}</td>"
         rows += f'<tr><th scope="row">{escape(each.metric.name)}</th>{cells}</tr>'
     if not rows:
         return ""
-    heads = table_html.heads(("Judge", "Accuracy", "False correct", "False incorrect", "Cohen's κ"))
+    heads = table_html.heads(("Judge", "Accuracy", "False correct", "False incorrect", "Cohen's κ", "Flips"))
     return (
         table_html.table("Verdicts held against the tests", heads, rows, "figures agreement")
         + f'<p class="note">{_JUDGED}</p>'
+    )
+
+
+def judge_sentence(setup: Setup, found: MetricAgreement) -> str:
+    """What a judge's verdicts are worth by the tests of a set-up; empty where nothing can be said."""
+    if found.verdicts is None:
+        return ""
+    v = found.verdicts
+    flips = f"; its votes contradict each other on {_figure(found.flips)}" if found.flips else ""
+    return (
+        f"By the tests of {setup_label(setup)}, this judge is right on {_figure(v.accuracy)} of "
+        f"{counted(found.attempts, 'attempt')}. It calls {_figure(v.false_correct)} of the failing ones "
+        f"correct and {_figure(v.false_incorrect)} of the passing ones incorrect; κ is {_figure(v.kappa)}"
+        f"{flips}. In brackets: 95% intervals."
     )
 
 

@@ -105,7 +105,7 @@ class Presenter:
                 visible=not comparable,
             ),
             "table": tables.curve(analysis),
-            "explanation": tables.explanation(analysis),
+            "explanation": tables.explanation(analysis) + self._on_the_judge(metric, setups),
             "passes": against_tests.passes(self.runs.passes(setup, excluded))
             if metric == setup.execution
             else "",
@@ -120,6 +120,21 @@ class Presenter:
             "cases": self.cases(setup.key, left_out, held),
             "runs": tables.runs(runs, unreadable, self._absent(runs)),
         }
+
+    def _on_the_judge(self, metric: str, setups: Sequence[Setup]) -> str:
+        """What a judge is worth by the tests of every set-up where its answers were executed."""
+        if not metric.startswith("CodeJudge"):
+            return ""
+        executed = [each for each in setups if each.execution and metric in each.metrics]
+        agreements = ((each, self.runs.agreement(each)) for each in executed)
+        said = [
+            against_tests.judge_sentence(setup, one)
+            for setup, agreement in agreements
+            if agreement
+            for one in agreement.metrics
+            if one.metric.name == metric
+        ]
+        return "".join(f'<p class="note">{escape(sentence)}</p>' for sentence in said if sentence)
 
     def pickers(self, view: View) -> tuple[Any, Any]:
         """Set-up and metric of a view; a run tells its set-up."""

@@ -8,9 +8,11 @@ from collections import Counter
 from pipeline import stats
 from pipeline.analysis.metric_analysis import Analysis
 from pipeline.analysis.pairs import Pair
+from pipeline.evaluation.runs import RunConfig
 from pipeline.schema import PromptVariant, counted
 from pipeline.scoring import Metric
 from pipeline.scoring.judge.codejudge import flip_rate
+from pipeline.scoring.judge.config import self_judging_warning
 from ui.labels import condition_label, size_label, step_label
 from ui.numbers import mean_score, p_value, places
 
@@ -205,10 +207,17 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
         for attempt in run.attempts.values()
         if metric in attempt.scores
     ]
+    if any(_judges_itself(run.config, metric) for run in runs):
+        notes.append("The judge is the base model of these checkpoints. Models prefer their own answers.")
     rate = flip_rate(score for score in scores if len(score.details.get("votes", ())) > 1)
     if rate is not None:
         notes.append(f"The judge's votes contradict each other on {rate:.0%} of the outputs.")
     return notes
+
+
+def _judges_itself(config: RunConfig, metric: str) -> bool:
+    judge = config.judges.get(metric, {}).get("model", "")
+    return bool(judge) and self_judging_warning(judge, config.family) is not None
 
 
 def listed(words: list[str]) -> str:
