@@ -1,6 +1,7 @@
 """Extract and score shipped answers again: ``python -m maintenance.rescore``, after a change of the rule.
 
-Only answers whose extracted code changes are scored again. Completions are not changed.
+Only answers whose extracted code changes are scored again, and those to the samples that ``--samples`` names,
+after a change of a metric. Completions are not changed.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
 
 
-def rescore(runs: Path | None = None) -> dict[str, Any]:
+def rescore(runs: Path | None = None, samples: tuple[str, ...] = ()) -> dict[str, Any]:
     """Extract the code of stored answers again, and score those whose code has changed.
 
     Args:
         runs: folder of packed runs, instead of the shipped ones
+        samples: ids of samples whose answers are scored again in any case
 
     Returns:
-        How many answers changed, by run.
+        How many answers were scored again, by run.
 
     Raises:
         LabError: a run, or the instruction and the reference of one of these answers, cannot be read here.
@@ -39,12 +41,18 @@ def rescore(runs: Path | None = None) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for folder in sorted(each for each in root.iterdir() if each.is_dir()):
         run = load_run(folder)
-        changed = [_with_reference(run, attempt) for attempt in with_other_code(run)]
-        if changed:
+        changed = with_other_code(run)
+        others = {each.task.sample_id for each in changed}
+        named = [
+            run.attempts[sample]
+            for sample in samples
+            if sample in run.attempts and run.attempts[sample].written and sample not in others
+        ]
+        if again := [_with_reference(run, attempt) for attempt in (*changed, *named)]:
             scorers = [*offline_scorers(), *executions(settings, run.config.dataset)]
-            append_attempts(folder, score_again(run, changed, scorers))
+            append_attempts(folder, score_again(run, again, scorers))
             pack_run(folder, root)
-            counts[folder.name] = len(changed)
+            counts[folder.name] = len(again)
     return {"changed": counts}
 
 
@@ -62,15 +70,18 @@ def _with_reference(run: Run, attempt: Attempt) -> Attempt:
 
 
 def score_again(run: Run, attempts: Sequence[Attempt], scorers: Sequence[Scorer]) -> list[Attempt]:
-    """Score attempts with the metrics that the run has; they become unscored by its judges."""
+    """Score attempts with the metrics that the run has; its judges' scores go with the code."""
     unjudged = {
         name: Score(name, None, "its code was extracted again after it was judged") for name in run.judges
     }
     known = {name for attempt in run.attempts.values() for name in attempt.scores}
-    return [
-        replace(each, scores=unjudged | {name: score for name, score in each.scores.items() if name in known})
-        for each in extract_and_score(scorers, attempts)
-    ]
+
+    def scores(attempt: Attempt) -> dict[str, Score]:
+        is_same = attempt.code == run.attempts[attempt.task.sample_id or ""].code
+        found = {name: score for name, score in attempt.scores.items() if name in known}
+        return found if is_same else unjudged | found
+
+    return [replace(each, scores=scores(each)) for each in extract_and_score(scorers, attempts)]
 
 
 if __name__ == "__main__":

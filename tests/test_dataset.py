@@ -267,6 +267,15 @@ def test_a_file_length_that_is_not_finite_is_counted_from_the_file(own, tmp_path
     assert size(arxivdl("augmented", folder)) == 12
 
 
+@pytest.mark.parametrize("length", [-1, 0, -1.5])
+def test_a_file_length_below_one_is_counted_from_the_file(own, length: float):
+    rows = rows_of(*[{"file_length": type(length)(40)}] * 12)
+    rows[0] |= {"file_length": length, "full_code": "x" * 6000}
+    folder = own(rows)
+    assert size(arxivdl("augmented", folder)) == 11
+    assert arxivdl("regular", folder).get("arxivdl/0").file_length == 6000
+
+
 def test_a_dataset_without_any_file_length_is_read(own):
     assert size(arxivdl("augmented", own(rows_of(*[{"file_length": None}] * 12)))) == 12
 

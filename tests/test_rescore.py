@@ -53,6 +53,19 @@ def test_what_no_code_decides_stays(stale: tuple[Path, str]) -> None:
     assert [*after.attempts] == [*before.attempts]
 
 
+def test_a_named_sample_is_scored_again_and_keeps_its_judgement(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(ASSETS / "results" / RUN, tmp_path / "edited" / RUN))
+    shipped = next(a for a in load_run(copy).attempts.values() if a.scores["chrF"].value)
+    wrong = {"chrF": replace(shipped.scores["chrF"], value=0.0), JUDGE: Score(JUDGE, 1.0)}
+    append_attempts(copy, [replace(shipped, scores=shipped.scores | wrong)])
+    folder, sample = pack_run(copy, tmp_path / "packed"), shipped.task.sample_id or ""
+
+    assert rescore(folder.parent, ("another", sample)) == {"changed": {RUN: 1}}
+    again = load_run(folder).attempts[sample]
+    assert again.scores["chrF"].value == pytest.approx(shipped.scores["chrF"].value)
+    assert again.scores[JUDGE].value == 1
+
+
 def test_every_shipped_answer_has_the_code_that_the_rule_takes() -> None:
     stale = {f.name: len(with_other_code(load_run(f))) for f in (ASSETS / "results").iterdir()}
     assert set(stale.values()) == {0}

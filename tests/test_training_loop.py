@@ -147,6 +147,15 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_the_last_save_stays(
     assert list(tmp_path.glob("step-*/state.safetensors"))
 
 
+def test_a_held_out_loss_that_is_not_finite_stops_the_training_and_nothing_of_it_is_saved(
+    short: Settings, small: Family, rows: list[loop.Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = new_model(short, small)
+    monkeypatch.setattr(stepper.Stepper, "loss", lambda *_: float("nan"))
+    with pytest.raises(LabError, match=r"stopped at step 3 of 3: the held-out loss is nan.*step 2 stays"):
+        train(model, rows[:8], small, tmp_path, max_steps=3, held_out=rows[8:])
+
+
 def test_the_loss_of_held_out_samples_is_measured_at_the_end(
     short: Settings, small: Family, rows: list[loop.Row], tmp_path: Path
 ) -> None:

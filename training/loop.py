@@ -6,7 +6,7 @@ import json
 import math
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def train(
         resume: whether to go on from the last save in ``work``.
 
     Raises:
-        LabError: a loss or gradient is not finite; the last save stays.
+        LabError: a loss, a gradient or a held-out loss is not finite; the last save stays.
     """
     steps = -(-len(rows) // family.batch_size) * epochs
     steps = min(steps, max_steps) if max_steps else steps
@@ -87,9 +87,7 @@ def train(
         if number <= log.step:
             continue  # done before the interruption
         loss, norm = stepper.step(batch, family.learning_rate * _schedule(number - 1, steps))
-        for name, value in (("loss", loss), ("gradient norm", norm)):
-            if not math.isfinite(value):
-                raise not_finite(f"the {name} is {value}", number, steps, work)
+        _check_finite({"loss": loss, "gradient norm": norm}, number, steps, work)
         log.step = number
         recent.append(loss)
         if number % every == 0 or number == steps:
@@ -99,9 +97,17 @@ def train(
         if number % save_every == 0 or number == steps:
             # On a CPU each measurement would take longer than many steps.
             if held_out and (stepper.graphs or number == steps):
-                log.held_out_loss.append((number, round(stepper.loss(held_out), 4)))
+                held_out_loss = stepper.loss(held_out)
+                _check_finite({"held-out loss": held_out_loss}, number, steps, work)
+                log.held_out_loss.append((number, round(held_out_loss, 4)))
             _save(stepper, log, work)
     return log
+
+
+def _check_finite(values: Mapping[str, float], step: int, steps: int, work: Path) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise not_finite(f"the {name} is {value}", step, steps, work)
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -53,6 +53,7 @@ class Navigation:
         self._open: dict[TabName, Callable[[View], Updates]] = {}
         self._outputs: list[Any] = [tabs]
         self._links: list[tuple[Callable[..., Any], Callable[..., View], Sequence[Any]]] = []
+        self._timers: list[tuple[gr.Tab, gr.Timer]] = []
         self._next: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any]]] = []
 
     def add_tab(
@@ -77,6 +78,10 @@ class Navigation:
             inputs: components.
         """
         self._links.append((event, view, inputs))
+
+    def run_in(self, tab: gr.Tab, timer: gr.Timer) -> None:
+        """Let a timer run only while its tab is shown."""
+        self._timers.append((tab, timer))
 
     def after_opening(
         self, callback: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
@@ -106,6 +111,12 @@ class Navigation:
         def from_history(event: gr.EventData) -> Updates:
             return self._show_or_warn(event.query, address)
 
+        # The history selects tabs too, and then each tab has the event, but not the row of tabs. In the
+        # browser: answers of the server to two quick clicks can come in the wrong order.
+        for owner, timer in self._timers:
+            for tab in self.tabs.children:
+                active = json.dumps(tab is owner)
+                tab.select(None, None, timer, js=f"() => ({{__type__: 'update', active: {active}}})", **QUIET)
         for event, view, inputs in self._links:
             opened = event(self._opener(view, address), inputs, outputs, **QUIET)
             opened.success(None, address, js="(query) => labViews.put(query)", **QUIET)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from pipeline.data.dataset import TEST_SHARE, Dataset, LazySamples
 from pipeline.data.duplicates import copy_key, count_duplicates
@@ -100,15 +101,17 @@ def _filter(rows: Any, variant: PromptVariant) -> Any:
     rows = rows.filter(lambda function: len(function) <= LONGEST_FUNCTION, input_columns="function")
     if variant == "regular":
         return rows
-    if rows.data.column("file_length").null_count or rows.features["file_length"].dtype.startswith("float"):
+    lengths = rows.data.column("file_length")
+    is_float = rows.features["file_length"].dtype.startswith("float")
+    if is_float or lengths.null_count or (pc.min(lengths).as_py() or 0) < 1:
         columns = ["file_length", "full_code"]
         return rows.filter(lambda *row: _length(*row) <= LONGEST_FILE, input_columns=columns)
     return rows.filter(lambda length: length <= LONGEST_FILE, input_columns="file_length")
 
 
 def _length(file_length: float | None, full_code: str) -> int:
-    """Return the number of characters in the row's file, counted if the row does not have it."""
-    if file_length is None or not math.isfinite(file_length):
+    """Return the number of characters in the row's file, counted if the row has none that is possible."""
+    if file_length is None or not math.isfinite(file_length) or file_length < 1:
         return len(full_code)
     return int(file_length)
 

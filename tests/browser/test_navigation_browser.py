@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 WAIT = 30_000  # milliseconds, for what waits for the dataset
 
@@ -52,6 +52,34 @@ def test_back_and_forward_go_through_the_tabs_and_stay_in_the_app(page: Page) ->
     expect_tab(page, "Compare")
     page.go_forward()
     expect_tab(page, "About")
+
+
+def test_the_queue_of_jobs_is_read_again_and_again_in_its_own_tab_only(page: Page) -> None:
+    calls = page.evaluate("gradio_config.dependencies")
+    reading = next(each["id"] for each in calls if each["api_name"] == "refresh")  # on the timer's ticks
+
+    def reads(request: Any) -> bool:
+        return "queue/join" in request.url and request.post_data_json["fn_index"] == reading
+
+    def expect_reads() -> None:
+        for _ in range(2):
+            page.wait_for_event("request", reads, timeout=WAIT)
+
+    def expect_no_read() -> None:
+        page.wait_for_timeout(2000)  # what the click began has ended
+        with pytest.raises(TimeoutError):
+            page.wait_for_event("request", reads, timeout=5000)
+
+    tab(page, "About").click()
+    tab(page, "Jobs").click()
+    expect_reads()
+    page.go_back()
+    expect_tab(page, "About")
+    expect_no_read()
+    page.go_forward()
+    expect_reads()
+    tab(page, "About").click()
+    expect_no_read()
 
 
 def test_a_link_between_tabs_can_be_taken_back_and_reloaded(page: Page) -> None:

@@ -71,7 +71,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
             look = jobs_look.build()
     for form, start in made.values():
         _wire_start(runner, form, start, token, look)
-    _wire_look(runner, look, tab, navigation.tabs)
+    _wire_look(runner, look, tab, navigation)
     _wire_actions(runner, look, token, [form.key for form, _ in made.values() if form.key])
     _wire_evaluate(runner, look, kinds, made["evaluate"][0])
     _wire_links(runner, look, navigation)
@@ -146,7 +146,7 @@ def _who(request: gr.Request) -> str:
     return request.username or ("" if host in ("127.0.0.1", "::1") else host)
 
 
-def _wire_look(runner: Runner, look: Look, tab: gr.Tab, tabs: gr.Tabs) -> None:
+def _wire_look(runner: Runner, look: Look, tab: gr.Tab, navigation: Navigation) -> None:
     def refresh(opened: str, drawn: Drawn | None) -> list[Any]:
         return redraw(runner, opened, drawn)
 
@@ -159,13 +159,8 @@ def _wire_look(runner: Runner, look: Look, tab: gr.Tab, tabs: gr.Tabs) -> None:
     for table in (look.queue, look.body):
         table.click(open_row, None, look.outputs, **QUIET).then(None, js=_TO_THE_END)
 
-    def watch(event: gr.SelectData) -> gr.Timer:
-        return gr.Timer(active=event.value == "Jobs")  # nobody looks at it in another tab
-
-    tabs.select(watch, None, timer, **QUIET)
-    # An address and the history select the tab, too, and then only the tab itself tells.
-    entered = tab.select(lambda: gr.Timer(active=True), None, timer, **QUIET)
-    entered.then(refresh, [look.opened, look.drawn], look.outputs, **QUIET).then(None, js=_FOLLOW)
+    navigation.run_in(tab, timer)
+    tab.select(refresh, [look.opened, look.drawn], look.outputs, **QUIET).then(None, js=_FOLLOW)
 
 
 def _wire_links(runner: Runner, look: Look, navigation: Navigation) -> None:
