@@ -96,12 +96,3 @@ def test_a_model_that_could_not_be_loaded_is_tried_again(family: Family, room: R
             get(use)
         loadings.append(models.loading(broken))
     assert loadings[0] is not loadings[1]
-
-
-def test_what_is_prepared_is_loaded_once_and_used_by_whoever_comes(family: Family, room: Room) -> None:
-    room(100e9)
-    models = Models(load, threading.Event())
-    models.prepare(family)
-    loading = models.loading(family)
-    with models.use(family) as use:
-        assert get(use) is loading.result()  # type: ignore[union-attr]

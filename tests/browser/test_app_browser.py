@@ -168,6 +168,7 @@ def test_who_waits_sees_the_place_in_line_and_can_leave(
     monkeypatch.setattr(torch_engine, "ROWS", {"cpu": 1})
     with serve(fresh) as url:
         tab.goto(f"{url}?family=smollm2-135m")
+        expect(status(tab)).to_contain_text("loads when you press Write live", timeout=WAIT)
         ask(tab, "Write a class with many long methods for matrices.", 900)
         expect(status(tab)).to_have_text(WRITING, timeout=WAIT)
         other = chromium.new_page()
