@@ -25,7 +25,7 @@ from pipeline.settings import ASSETS, Settings
 from ui.labels import setup_label, size_label
 from ui.numbers import mean_score
 from ui.results import charts
-from ui.results.findings import effect_paragraph, short_name
+from ui.results.findings import effect_of, effect_paragraph, effect_sentences, short_name
 from ui.results.sentences import listed
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ def _family_part(cache: RunCache, family: Family, metrics: Sequence[str] | None,
 
 
 def _executed(cache: RunCache, suites: Sequence[Setup]) -> list[Analysis]:
-    return [cache.analysis(setup, setup.execution) for setup in suites if setup.execution]
+    order = list(DATASETS)
+    in_order = sorted(suites, key=lambda setup: order.index(setup.dataset))
+    return [cache.analysis(setup, setup.execution) for setup in in_order if setup.execution]
 
 
 def _around_marks(readme: Path) -> tuple[str, str]:
@@ -117,7 +119,19 @@ def section(family: Family, analyses: Sequence[Analysis], executed: Sequence[Ana
         parts += filter(None, (_left_out(shown, variant), effect_paragraph(shown, variant)))
     if executed:
         parts += ["**Answers that pass their tests (pass@1)**", executed_table(executed)]
+        parts += [_folded("What fine-tuning changes here, and how much of it is format", executed)]
     return "\n\n".join(parts)
+
+
+def _folded(title: str, executed: Sequence[Analysis]) -> str:
+    """What fine-tuning changes, an item for each prompt variant and test suite, shown on a click."""
+    items = [
+        f"- {analysis.metric.name}, {variant} prompt: {' '.join(effect_sentences(analysis, effect))}"
+        for variant in TRAINED_VARIANTS
+        for analysis in executed
+        if (effect := effect_of(analysis, variant))
+    ]
+    return "\n\n".join([f"<details><summary>{title}</summary>", "\n".join(items), "</details>"])
 
 
 def executed_table(executed: Sequence[Analysis]) -> str:

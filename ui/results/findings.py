@@ -121,14 +121,14 @@ def _format(analysis: Analysis, effect: Effect) -> list[str]:
         return []
     metric = analysis.metric
 
-    def figures(difference: float, low: float, high: float) -> str:
+    def figures(pair: Pair, difference: float, low: float, high: float) -> str:
         return (
             f"{mean_score(difference, metric, True)}, 95% interval {mean_score(low, metric, True)} to "
-            f"{mean_score(high, metric, True)}"
+            f"{mean_score(high, metric, True)}, {p_value(pair.p_holm)}"
         )
 
-    format_alone = f"({figures(start.difference, start.low, start.high)})"
-    rest = figures(-end.difference, -end.high, -end.low)
+    format_alone = f"({figures(start, start.difference, start.low, start.high)})"
+    rest = figures(end, -end.difference, -end.high, -end.low)
     return [
         f"The baseline with its own chat template instead of this prompt already makes a difference "
         f"{format_alone}: that much can be format."
