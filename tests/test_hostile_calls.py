@@ -100,7 +100,7 @@ class App:
         event = ""
         with self.client.stream("GET", f"{self.url}gradio_api/{path}") as stream:
             assert stream.status_code == 200
-            for line in stream.iter_lines():
+            for line in _lines(stream):
                 kind, _, text = line.partition(": ")
                 if kind == "event":
                     event = text
@@ -112,6 +112,14 @@ class App:
                         return str(output.get("error") or "") if isinstance(output, dict) else ""
                     assert not (isinstance(found, dict) and found.get("msg") == "unexpected_error"), found
         raise AssertionError(f"{path} ended without an answer")
+
+
+def _lines(stream: httpx.Response) -> Iterator[str]:
+    """The lines of a stream of events. ``iter_lines`` also splits at line ends inside of JSON texts."""
+    rest = b""
+    for part in stream.iter_bytes():
+        *whole, rest = (rest + part).split(b"\n")
+        yield from (line.decode() for line in whole)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +137,9 @@ def app(short: Settings, family: Family, tmp_path_factory: pytest.TempPathFactor
     lab.dataset(family, "regular").result()
     with lab.use_model(family):
         pass
-    with httpx.Client(timeout=120) as client:
+    # The server closes a connection that is idle for 5 seconds, which is also how long the client keeps one:
+    # on a busy machine it would send a call on a connection that is being closed.
+    with httpx.Client(timeout=600, limits=httpx.Limits(keepalive_expiry=1)) as client:
         yield App(url, client, _calls(client.get(f"{url}config").json()))
     page.close()
     runner.close()
