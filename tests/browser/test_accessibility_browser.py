@@ -99,6 +99,17 @@ def test_a_dropdown_closes_when_the_keyboard_leaves_it(tab: Page, app_url: str) 
         expect(tab.get_by_role("listbox")).to_have_count(0)
 
 
+def test_the_keyboard_keeps_its_place_when_stop_is_pressed(tab: Page, app_url: str) -> None:
+    open_app(tab, app_url, "light")
+    expect(tab.locator(".sample:visible")).to_contain_text(re.compile(r"\d of \d"), timeout=WAIT)
+    write, stop = (tab.get_by_role("button", name=name) for name in ("Write live", "Stop"))
+    write.press("Enter")
+    expect(stop).to_be_enabled()
+    stop.press("Enter")
+    expect(stop).to_be_disabled(timeout=WAIT)
+    expect(write).to_be_focused()
+
+
 def test_the_focus_of_the_keyboard_is_marked(tab: Page, app_url: str) -> None:
     open_app(tab, app_url, "light")
     tab.get_by_role("combobox", name="Model family").focus()

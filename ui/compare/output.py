@@ -30,6 +30,11 @@ _REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time 
 _YOUR_TURN = "The answers appear here when it is your turn."
 _SOON = "The answers appear here as soon as everything is loaded."
 
+_FOCUS_WRITE = """(comparison) => {
+  document.querySelector("#write-live").focus({ preventScroll: true });
+  return [comparison];
+}"""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -63,7 +68,7 @@ def build(lab: Lab, view: View) -> Output:
     """Lay the components out, with the stored answers to the view that the page opens with."""
     first = stored_comparison(lab, view)
     with gr.Row(elem_classes="actions", equal_height=True):
-        generate = gr.Button("Write live", variant="primary", scale=0, min_width=150)
+        generate = gr.Button("Write live", variant="primary", scale=0, min_width=150, elem_id="write-live")
         stop = gr.Button("Stop", scale=0, min_width=90, interactive=False)
         state = lab.status(get_family(lab.settings, view.family))
         status = gr.HTML(pieces.status(*state), elem_classes="status", min_height=24)
@@ -124,7 +129,8 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
             comparison.show_reference, comparison.against = show_reference, against
         return _panes(lab, comparison)
 
-    out.stop.click(stop, out.comparison, None, **QUIET)
+    # Stop is then disabled, and a disabled button would lose the place of the keyboard.
+    out.stop.click(stop, out.comparison, None, js=_FOCUS_WRITE, **QUIET)
     shown = [out.comparison, out.show_reference, out.against]
     gr.on([out.show_reference.input, out.against.input], show, shown, out.grid, **QUIET)
 
