@@ -40,7 +40,7 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             navigation = Navigation(tabs)
             with gr.Tab("Compare", id="compare"):
-                compare.build(lab, page, navigation)
+                compare.build(lab, navigation)
             with gr.Tab("Results", id="results") as tab:
                 results.build(presenter, tab, navigation)
             with gr.Tab("Dataset", id="dataset") as tab:

@@ -28,7 +28,7 @@ def page_of(runner: Runner) -> Iterator[str]:
         with gr.Tabs() as tabs:
             navigation = Navigation(tabs)
             with gr.Tab("Compare", id="compare"):
-                compare.build(lab, page, navigation)
+                compare.build(lab, navigation)
             with gr.Tab("Results", id="results") as tab:
                 results.build(results.lazy_presenter(lab.settings), tab, navigation)
             with gr.Tab("Jobs", id="jobs") as tab:

@@ -110,3 +110,23 @@ def test_an_address_of_what_is_gone_opens_the_tab_and_says_so(page: Page, app_ur
     expect_tab(page, "Dataset")
     expect(page.get_by_text("There is no model family 'gpt-9'")).to_be_visible()
     expect(page.locator(".rows button").first).to_be_visible(timeout=WAIT)
+
+
+def test_an_address_of_another_family_keeps_its_checkpoints_however_late_others_are_listed(
+    page: Page, app_url: str
+) -> None:
+    calls = page.evaluate("gradio_config.dependencies")
+    listing = next(each["id"] for each in calls if each["api_name"] == "list_choices")
+
+    def delay(route: Any) -> None:
+        if route.request.post_data_json["fn_index"] == listing:
+            page.wait_for_timeout(4000)
+        route.continue_()
+
+    page.route("**/queue/join*", delay)
+    page.goto(f"{app_url}?family=smollm2-135m&column=baseline/regular&column=100/regular")
+    damaged = page.get_by_label("100 samples (cannot be used)", exact=True)
+    expect(damaged).to_be_checked()
+    page.wait_for_timeout(6000)
+    page.unroute("**/queue/join*")
+    expect(damaged).to_be_checked()

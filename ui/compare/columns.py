@@ -34,7 +34,7 @@ class ColumnPicker:
         return [self.family, self.checkpoints, self.variants]
 
 
-def build(settings: Settings, page: gr.Blocks, view: View) -> ColumnPicker:
+def build(settings: Settings, view: View) -> ColumnPicker:
     """Family, checkpoints and prompt variants, and a sentence on how many answers they give."""
     gr.HTML(pieces.step(1, "Choose checkpoints"))
     families = load_families(settings)
@@ -59,16 +59,11 @@ def build(settings: Settings, page: gr.Blocks, view: View) -> ColumnPicker:
     )
     note = gr.HTML(pieces.note(column_note(settings, first.name, chosen, variants)), padding=False)
 
-    def list_choices(family: str) -> gr.CheckboxGroup:
-        return gr.CheckboxGroup(checkpoint_choices(settings, get_family(settings, family)))
-
     def restart(name: str) -> gr.CheckboxGroup:
         family = get_family(settings, name)
         return _checkpoints(settings, family, first_columns(settings, family))
 
-    # A fine-tune may have added a checkpoint since the page was made. Only the user's own choice of a family
-    # resets the checkpoints: a view comes with its own.
-    page.load(list_choices, picker.family, picker.checkpoints, **QUIET)
+    # Only the user's own choice of a family resets the checkpoints: a view comes with its own.
     picker.family.input(restart, picker.family, picker.checkpoints, **QUIET)
     gr.on(
         [picker.family.change, picker.checkpoints.change, picker.variants.change],

@@ -64,11 +64,11 @@ def first_view(settings: Settings) -> View:
     return View("compare", family.name, first_columns(settings, family), sample)
 
 
-def build(lab: Lab, page: gr.Blocks, view: View) -> Form:
+def build(lab: Lab, view: View) -> Form:
     """Two cards side by side, set to a view of a sample."""
     with gr.Row(equal_height=True):
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
-            picker = columns.build(lab.settings, page, view)
+            picker = columns.build(lab.settings, view)
             sampling = _sampling(lab.settings, picker.family)
         with gr.Column(scale=3, min_width=320, elem_classes="card"):
             return Form(picker, task.build(lab, picker, view), sampling)

@@ -11,6 +11,7 @@ import gradio as gr
 from pipeline.models.families import get_family
 from ui import pieces
 from ui.callbacks import AT_ONCE, QUIET
+from ui.choices import checkpoint_choices
 from ui.compare import form as forms
 from ui.compare import output as outputs
 from ui.compare import task
@@ -30,11 +31,11 @@ _FAST, _SLOW = 0.7, 4.0
 """Seconds between two looks at the model and the dataset, while they load and after that."""
 
 
-def build(lab: Lab, page: gr.Blocks, navigation: Navigation) -> None:
+def build(lab: Lab, navigation: Navigation) -> None:
     """The whole tab."""
     first = forms.first_view(lab.settings)
     gr.HTML(_GUIDE, padding=False)
-    form = forms.build(lab, page, first)
+    form = forms.build(lab, first)
     output = outputs.build(lab, first)
     outputs.wire(lab, form, output)
     _wire_form(lab, form, output, navigation)
@@ -67,6 +68,13 @@ def _wire_form(lab: Lab, form: Form, out: Output, navigation: Navigation) -> Non
         **AT_ONCE,
     )
     navigation.after_opening(show, inputs, out.shown)
+
+    def list_choices(family: str) -> gr.CheckboxGroup:
+        """A fine-tune may have added a checkpoint since the page was made."""
+        return gr.CheckboxGroup(checkpoint_choices(lab.settings, get_family(lab.settings, family)))
+
+    # Not while the address is read: the list of another family could come last.
+    navigation.after_opening(list_choices, [form.picker.family], [form.picker.checkpoints])
 
 
 def _wire_samples(lab: Lab, form: Form, out: Output) -> None:
