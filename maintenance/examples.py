@@ -6,10 +6,12 @@ import json
 import sys
 from typing import Any
 
-from pipeline.analysis.examples import find_examples
+from pipeline.analysis.examples import EFFECTS, ClearCase, find_examples, strongest_variant
 from pipeline.analysis.run_cache import RunCache
+from pipeline.analysis.setups import Setup
 from pipeline.command_line.verbs import run_verb
 from pipeline.models.families import load_families
+from pipeline.schema import TRAINED_VARIANTS, PromptVariant
 from pipeline.scoring.execution.spec import EXECUTION
 from pipeline.settings import Settings
 
@@ -18,6 +20,9 @@ _EACH = 2  # of each effect
 
 def examples() -> dict[str, Any]:
     """Write assets/examples.json: for each family the samples that show best what more data does.
+
+    They are those of the prompt variant under which training helps most to pass the tests; an effect that no
+    sample has there is shown under another.
 
     Returns:
         How many samples each family has.
@@ -28,18 +33,31 @@ def examples() -> dict[str, Any]:
     for family in load_families(settings):
         setup = next((each for each in setups if each.family == family), None)
         if setup:
-            chosen[family] = [
-                {
-                    "effect": example.effect,
-                    "sample": example.sample,
-                    "passed": example.passed,
-                    "chrF": example.chrf,
-                }
-                for example in find_examples(setup, "regular", _EACH)
-            ]
+            chosen[family] = [_record(variant, example) for variant, example in _chosen(setup)]
     text = json.dumps({"command": "python -m maintenance.examples", "families": chosen}, indent=1)
     (settings.assets / "examples.json").write_text(text + "\n", encoding="utf-8")
     return {family: len(found) for family, found in chosen.items()}
+
+
+def _chosen(setup: Setup) -> list[tuple[PromptVariant, ClearCase]]:
+    first = strongest_variant(setup)
+    found = [
+        (variant, example)
+        for variant in (first, *TRAINED_VARIANTS)
+        for example in find_examples(setup, variant, _EACH)
+    ]
+    by_effect = {effect: [each for each in found if each[1].effect == effect][:_EACH] for effect in EFFECTS}
+    return [each for some in by_effect.values() for each in some]
+
+
+def _record(variant: PromptVariant, example: ClearCase) -> dict[str, Any]:
+    return {
+        "effect": example.effect,
+        "prompt": variant,
+        "sample": example.sample,
+        "passed": example.passed,
+        "chrF": example.chrf,
+    }
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -114,7 +114,7 @@ class Navigation:
         # The history selects tabs too, and then each tab has the event, but not the row of tabs. In the
         # browser: answers of the server to two quick clicks can come in the wrong order.
         for owner, timer in self._timers:
-            for tab in self.tabs.children:
+            for tab in cast(list[gr.Tab], self.tabs.children):
                 active = json.dumps(tab is owner)
                 tab.select(None, None, timer, js=f"() => ({{__type__: 'update', active: {active}}})", **QUIET)
         for event, view, inputs in self._links:

@@ -6,21 +6,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 from scipy import stats as scipy_stats
 
 from pipeline.analysis.samples import attempts_at
 from pipeline.analysis.setups import Setup
-from pipeline.schema import DEFAULT_SEED, Attempt, PromptVariant
+from pipeline.schema import DEFAULT_SEED, TRAINED_VARIANTS, Attempt, PromptVariant, TrainedVariant
 from pipeline.scoring.text import CHRF
 
 Effect = Literal["helps", "changes nothing", "harms"]
+EFFECTS: tuple[Effect, ...] = get_args(Effect)
 _MOST_LINES = 16  # of a reference: its answers can be read side by side
+_PRINTS = "extra_repr"  # tests compare its text, which no instruction gives: a right answer can fail
 
 
 @dataclass(frozen=True)
-class Example:
+class ClearCase:
     """One sample under a ladder of checkpoints.
 
     Attributes:
@@ -49,13 +51,36 @@ class Example:
         return self.chrf[-1] - self.chrf[0]
 
 
-def find_examples(setup: Setup, variant: PromptVariant, each: int) -> list[Example]:
+def strongest_variant(setup: Setup) -> TrainedVariant:
+    """Return the prompt variant under which the share of passed tests grows most."""
+    return max(TRAINED_VARIANTS, key=lambda variant: _growth(setup, variant))
+
+
+def _growth(setup: Setup, variant: PromptVariant) -> float:
+    runs = {
+        run.config.subset_size: run
+        for run in setup.runs
+        if run.config.variant == variant and run.config.training_seed in (None, DEFAULT_SEED)
+    }
+    if len(runs) < 2:
+        return -math.inf
+    rates = []
+    for size in (min(runs), max(runs)):
+        values = [score.value or 0 for score in runs[size].scores(setup.execution or "")]
+        rates.append(sum(values) / max(1, len(values)))
+    return rates[1] - rates[0]
+
+
+def find_examples(setup: Setup, variant: PromptVariant, each: int) -> list[ClearCase]:
     """Return the clearest samples of each effect.
 
     Candidates are functions and classes that stand on their own, since a method can rarely be judged without
-    its class, with short references and all scores. The verdict of the tests changes at one size at most.
-    Training helps where only the larger sizes pass, with the steepest rise of chrF; it harms where only the
-    smaller ones do, with the steepest fall; it changes nothing if none passes and chrF hardly moves.
+    its class, with short references and all scores. Classes that write a text about themselves are left out:
+    the tests compare it and the instruction does not give it.
+
+    The verdict of the tests changes at one size at most. Training helps where only the larger sizes pass,
+    with the steepest rise of chrF; it harms where only the smaller ones do, with the steepest fall; it
+    changes nothing if none passes and chrF hardly moves.
 
     Args:
         setup: executed runs, the baseline among them.
@@ -78,7 +103,7 @@ def _samples(setup: Setup) -> Sequence[str]:
     return setup.runs[0].config.sample_ids
 
 
-def _example(setup: Setup, variant: PromptVariant, sample: str) -> Example | None:
+def _example(setup: Setup, variant: PromptVariant, sample: str) -> ClearCase | None:
     """The sample's example; None if it is no clear one."""
     ladder = {
         run.config.subset_size: attempt
@@ -89,7 +114,7 @@ def _example(setup: Setup, variant: PromptVariant, sample: str) -> Example | Non
     if "." in name or 0 not in ladder or len(ladder) < 3:
         return None
     reference = ladder[0].task.reference or ""
-    if len(reference.splitlines()) > _MOST_LINES:
+    if len(reference.splitlines()) > _MOST_LINES or _PRINTS in reference:
         return None
     sizes = sorted(ladder)
     passed = [_value(ladder[size], setup.execution or "") for size in sizes]
@@ -100,7 +125,7 @@ def _example(setup: Setup, variant: PromptVariant, sample: str) -> Example | Non
     effect = _effect(verdicts)
     if effect is None:
         return None
-    return Example(effect, sample, tuple(sizes), verdicts, tuple(round(value or 0, 1) for value in chrf))
+    return ClearCase(effect, sample, tuple(sizes), verdicts, tuple(round(value or 0, 1) for value in chrf))
 
 
 def _effect(passed: Sequence[bool]) -> Effect | None:

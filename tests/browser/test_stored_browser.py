@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 WAIT = 30_000  # milliseconds, for what waits for the dataset
-BASELINE, LARGEST = "Baseline · regular", "10,000 samples · regular"
+BASELINE, LARGEST = "Baseline · augmented", "10,000 samples · augmented"
 
 
 @pytest.fixture
@@ -40,13 +40,15 @@ def test_the_page_opens_on_stored_answers_that_get_better_with_more_data(page: P
 def test_another_example_or_sample_shows_its_stored_answers_and_they_can_be_compared(page: Page) -> None:
     example = page.locator(".examples button").last
     name = example.inner_text()
-    example.click()
+    example.click()  # it is one under the regular prompt
     expect(heading(page)).to_have_text(f"Stored answers to {name}")
     expect(page.locator(".sample:visible h3")).to_have_text(name)
+    expect(page.get_by_label("Regular", exact=True)).to_be_checked()
     page.get_by_label("500 samples", exact=True).check()
     expect(pane(page, "500 samples · regular")).to_have_attribute("data-origin", "stored")
     page.get_by_label("Difference from the baseline").check()
-    expect(pane(page, LARGEST).locator("pre.diff .ins").first).to_be_visible()
+    changed = pane(page, "10,000 samples · regular").locator("pre.diff .ins")
+    expect(changed.first).to_be_visible()
     page.reload()
     expect(heading(page)).to_have_text(f"Stored answers to {name}")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from itertools import groupby
 
+from pipeline.schema import PromptVariant
 from pipeline.settings import Settings
 from ui.markup import escape
 
@@ -12,7 +14,7 @@ from ui.markup import escape
 PICK = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-id]");
-  if (button) trigger("click", { id: button.dataset.id });
+  if (button) trigger("click", button.dataset);
 });
 """
 _SAID = {
@@ -22,27 +24,33 @@ _SAID = {
 }
 
 
-def list_examples(settings: Settings, family: str) -> list[tuple[str, str]]:
-    """A family's examples: effect and sample id; none where the file cannot be read."""
+@dataclass(frozen=True)
+class Example:
+    """A sample, the prompt variant under which it is one, and what more training data does there."""
+
+    effect: str
+    variant: PromptVariant
+    sample: str
+
+
+def read_examples(settings: Settings, family: str) -> list[Example]:
+    """Return a family's examples, the one to open with first; none where the file cannot be read."""
     try:
-        found = json.loads((settings.assets / "examples.json").read_text(encoding="utf-8"))["families"]
-        return [(str(each["effect"]), str(each["sample"])) for each in found.get(family, ())]
+        text = (settings.assets / "examples.json").read_text(encoding="utf-8")
+        found = json.loads(text)["families"].get(family, ())
+        return [Example(str(each["effect"]), each["prompt"], str(each["sample"])) for each in found]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-
-
-def first_example(settings: Settings, family: str) -> str:
-    """The id of the sample to open with; empty if there is none."""
-    return next((sample for _, sample in list_examples(settings, family)), "")
 
 
 def buttons(settings: Settings, family: str) -> str:
     """A button for each example, by effect."""
     groups = ""
-    for effect, examples in groupby(list_examples(settings, family), key=lambda each: each[0]):
+    for effect, examples in groupby(read_examples(settings, family), key=lambda each: each.effect):
         names = "".join(
-            f'<button type="button" data-id="{escape(sample)}">{escape(sample.rpartition("::")[2])}</button>'
-            for _, sample in examples
+            f'<button type="button" data-id="{escape(each.sample)}" data-variant="{escape(each.variant)}">'
+            f"{escape(each.sample.rpartition('::')[2])}</button>"
+            for each in examples
         )
         groups += f"<p><span>{_SAID.get(effect, escape(effect))}:</span>{names}</p> "
     return f'<div class="examples" role="group" aria-label="Examples">{groups}</div>' if groups else ""

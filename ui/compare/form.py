@@ -14,7 +14,7 @@ from ui.callbacks import QUIET
 from ui.choices import first_columns
 from ui.compare import columns, task
 from ui.compare.columns import ColumnPicker
-from ui.compare.examples import first_example
+from ui.compare.examples import read_examples
 from ui.compare.task import SAMPLE, TaskForm
 from ui.lab import Lab
 from ui.navigation import Updates
@@ -60,8 +60,10 @@ class Form:
 def first_view(settings: Settings) -> View:
     """What the page opens with: an example of the first family."""
     family = first_family(settings)
-    sample = first_example(settings, family.name)
-    return View("compare", family.name, first_columns(settings, family), sample)
+    example = next(iter(read_examples(settings, family.name)), None)
+    if example is None:
+        return View("compare", family.name, first_columns(settings, family))
+    return View("compare", family.name, first_columns(settings, family, example.variant), example.sample)
 
 
 def build(lab: Lab, view: View) -> Form:

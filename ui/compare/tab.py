@@ -94,8 +94,10 @@ def _wire_samples(lab: Lab, form: Form, out: Output) -> None:
         return {**dict(zip(sample.sample_view, shown, strict=True)), **answers}
 
     def show_example(event: gr.EventData, *values: Any) -> Updates:
-        found = show(values, lambda *_: task.SamplePlace(sample=event.id))
-        return {sample.search: "", **found}
+        name, checkpoints, variants, *rest = values
+        shown = variants if event.variant in variants else [event.variant]
+        found = show((name, checkpoints, shown, *rest), lambda *_: task.SamplePlace(sample=event.id))
+        return {sample.search: "", form.picker.variants: shown, **found}
 
     inputs = [*form.inputs, sample.place, out.comparison, out.show_reference, out.against]
     changed = [sample.search, *sample.sample_view, *out.shown]
@@ -105,7 +107,7 @@ def _wire_samples(lab: Lab, form: Form, out: Output) -> None:
             return show(values, lambda family, variants, at: task.move(lab, family, variants, at, name))
 
         button.click(step, inputs, changed, **AT_ONCE)
-    sample.examples.click(show_example, inputs, changed, **AT_ONCE)
+    sample.examples.click(show_example, inputs, [form.picker.variants, *changed], **AT_ONCE)
 
 
 def _wire_clock(lab: Lab, form: Form, out: Output, navigation: Navigation) -> None:

@@ -15,7 +15,7 @@ from pipeline.schema import LabError, PromptVariant, Sample, Task
 from ui import pieces
 from ui.callbacks import QUIET
 from ui.compare.columns import ColumnPicker
-from ui.compare.examples import PICK, buttons, first_example
+from ui.compare.examples import PICK, buttons, read_examples
 from ui.lab import Lab, Loading
 from ui.markup import escape
 from ui.navigation import Updates
@@ -160,7 +160,7 @@ def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm) -> None:
     )
 
     def start_again(family: str, variants: Sequence[str]) -> tuple[Any, ...]:
-        place = SamplePlace(sample=first_example(lab.settings, family))
+        place = SamplePlace(sample=next((each.sample for each in read_examples(lab.settings, family)), ""))
         return "", *show_place(lab, family, variants, place, again=True)
 
     picker.family.input(start_again, where, [form.search, *form.sample_view], **QUIET)
