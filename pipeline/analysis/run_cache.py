@@ -10,11 +10,17 @@ from pipeline.analysis.metric_analysis import Analysis, analyze
 from pipeline.analysis.passes import PassAtK, passes_at_k
 from pipeline.analysis.setups import Setup, find_setups
 from pipeline.evaluation.stored import StoredRuns, stamp_of
+from pipeline.models.families import load_families
 from pipeline.schema import LabError
+from pipeline.scoring.execution.suites.suite import DATASETS
 from pipeline.settings import Settings
 
 _KEPT = 32
 _Value = TypeVar("_Value")
+
+
+def _place(name: str, names: list[str]) -> int:
+    return names.index(name) if name in names else len(names)
 
 
 class RunCache(StoredRuns):
@@ -25,8 +31,12 @@ class RunCache(StoredRuns):
         self._kept: dict[tuple[object, ...], Any] = {}
 
     def setups(self) -> list[Setup]:
-        """Return the set-ups with attempts, the one with the most runs first."""
-        return find_setups(run for run in self.runs() if run.attempts)
+        """Return the set-ups with attempts: by family, and of each family the executed test suites first."""
+        families, suites = list(load_families(self._settings)), list(DATASETS)
+        return sorted(
+            find_setups(run for run in self.runs() if run.attempts),
+            key=lambda setup: (_place(setup.family, families), _place(setup.dataset, suites)),
+        )
 
     def setup(self, key: str) -> Setup:
         """Return a set-up by key, the first one for an empty key; raise ``LabError`` if there is none."""
