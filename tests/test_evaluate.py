@@ -66,7 +66,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
 ) -> None:
     with JudgeServer() as server:
         judge = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
-        task = (*QUICK, "--samples", "8", "--judge", "naive", "--judge-model", "smollm2-135m")
+        task = (*QUICK, "--samples", "8", "--judge", "naive", "--judge-model", "SmolLM2-135M-Instruct")
         task += ("--judge-temperature", "1", "--judge-max-tokens", "2048")
         process = start(fresh_short, *task, program=("-c", IN_PAIRS), **judge)
         while process.poll() is None and not runs(fresh_short):
@@ -92,7 +92,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
             assert after.attempts[sample].scores | kept == after.attempts[sample].scores
         asked = len(server.requests)
         assert asked == 8
-        name = "CodeJudge naive (smollm2-135m, temperature 1, 2,048 tokens)"
+        name = "CodeJudge naive (SmolLM2-135M-Instruct, temperature 1, 2,048 tokens)"
         assert result["scores"][name]["n"] == 8
         sent = server.requests[-1].body
         assert (sent["temperature"], sent["max_tokens"]) == (1, 2048)
@@ -100,7 +100,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
         assert after.config.judges[name]["max_tokens"] == 2048
         assert after.config.command.startswith(f"OPENAI_BASE_URL={server.url} python -m training.evaluate ")
         assert after.config.command.endswith(
-            "--judge=naive --judge-model=smollm2-135m --judge-temperature=1 --judge-max-tokens=2048"
+            "--judge=naive --judge-model=SmolLM2-135M-Instruct --judge-temperature=1 --judge-max-tokens=2048"
         )
         assert "CodeJudge Score: " in printed
         assert "BERTScore: " in printed
@@ -108,7 +108,7 @@ def test_an_evaluation_killed_midway_resumes_without_repeating_a_generation_or_a
 
         again = verb(
             "baseline", max_new_tokens=6, temperature=0, samples=8,
-            judge="naive", judge_model="smollm2-135m", judge_temperature=1, judge_max_tokens=2048,
+            judge="naive", judge_model="SmolLM2-135M-Instruct", judge_temperature=1, judge_max_tokens=2048,
             resume=True,
         )  # fmt: skip
         assert again["run"] == result["run"]

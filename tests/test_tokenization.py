@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from pipeline.generation import torch_engine
+from pipeline.generation import running_batch
 from pipeline.generation.tokenization import (
     chat_frame,
     decode,
@@ -120,7 +120,7 @@ def test_an_answer_keeps_the_names_of_control_tokens(
     engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = iter([*encode_completion(engine.tokenizer, CODE), engine.tokenizer.eos_token_id])
-    monkeypatch.setattr(torch_engine, "sample_tokens", lambda *_: torch.tensor([next(ids)]))
+    monkeypatch.setattr(running_batch, "sample_tokens", lambda *_: [next(ids)])
     *_, (completion,) = engine.stream([request_for(BASELINE, CODE)], SamplingParams(max_new_tokens=60))
     assert completion.text == CODE
     assert completion.finish_reason == "stop"

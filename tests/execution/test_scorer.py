@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.evaluation.attempts import complete
+from pipeline.evaluation.attempts import add_scores
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.tasks import task_from_sample
-from pipeline.schema import Attempt, Checkpoint, Column, Completion, LabError, SamplingParams, Score, Task
+from pipeline.schema import Attempt, Checkpoint, Column, Completion, LabError, Score, Task
 from pipeline.scoring.execution import sandbox
 from pipeline.scoring.execution.suites.metric import Execution, executions
 from pipeline.scoring.execution.suites.suite import TestSuite, load_suite
@@ -33,8 +33,7 @@ def attempt(task: Task, code: str) -> Attempt:
 
 
 def scored(execution: Execution, attempts: list[Attempt]) -> list[Attempt]:
-    *_, done = complete(None, [execution], attempts, SamplingParams())
-    return done
+    return add_scores([execution], attempts)
 
 
 @confined

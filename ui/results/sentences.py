@@ -216,8 +216,8 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
 
 
 def _judges_itself(config: RunConfig, metric: str) -> bool:
-    judge = config.judges.get(metric, {}).get("model", "")
-    return bool(judge) and self_judging_warning(judge, config.family) is not None
+    judge = config.judges.get(metric, {}).get("model")
+    return isinstance(judge, str) and self_judging_warning(judge, config.family) is not None
 
 
 def listed(words: list[str]) -> str:
