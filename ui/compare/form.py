@@ -90,7 +90,7 @@ def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
 
 def read_view(
     settings: Settings, family_name: str, checkpoints: list[str], variants: list[str], source: str,
-    sample_id: str, instruction: str, code: str, *sampling: float,
+    sample_id: str, instruction: str | None, code: str | None, *sampling: float,
 ) -> View:  # fmt: skip
     """The view that the form sets; ``sampling`` is None where it is the family's own."""
     family = get_family(settings, family_name)
@@ -102,8 +102,8 @@ def read_view(
         family_name,
         tuple(keys),
         sample="" if own else sample_id,
-        instruction=instruction.strip() if own else "",
-        context=code if own else "",
+        instruction=(instruction or "").strip() if own else "",  # None where the browser has no text yet
+        context=(code or "") if own else "",
         sampling=None if chosen == family.sampling else chosen,
     )
 

@@ -55,18 +55,21 @@ def _wire_form(lab: Lab, form: Form, out: Output, navigation: Navigation) -> Non
 
     def follow(*values: Any) -> Updates:
         view = forms.read_view(lab.settings, *values[: len(form.inputs)])
-        said = {out.notice: gr.HTML(visible=False)}  # it was about the form as it was
-        return {address: to_query(view), **said, **show(*values)}
+        return {address: to_query(view), **show(*values)}
 
     inputs = [*form.inputs, out.comparison, out.show_reference, out.against]
     gr.on(
         [component.change for component in form.inputs],
         follow,
         inputs,
-        [address, out.notice, *out.shown],
+        [address, *out.shown],
         trigger_mode="always_last",
         **AT_ONCE,
     )
+    # A notice is about the form as it was. Only the visitor's own changes end it, and in the browser: what
+    # these change in turn comes later, and could end the next notice.
+    own_changes = [component.input for component in form.inputs if hasattr(component, "input")]
+    gr.on(own_changes, None, None, out.notice, js="() => ({__type__: 'update', visible: false})", **QUIET)
     navigation.after_opening(show, inputs, out.shown)
 
     def list_choices(family: str) -> gr.CheckboxGroup:
@@ -91,7 +94,8 @@ def _wire_samples(lab: Lab, form: Form, out: Output) -> None:
         answers = outputs.follow(
             lab, out, replace(view, sample=shown[-1]), comparison, show_reference, against
         )
-        return {**dict(zip(sample.sample_view, shown, strict=True)), **answers}
+        hidden = {out.notice: gr.HTML(visible=False)}
+        return {**dict(zip(sample.sample_view, shown, strict=True)), **answers, **hidden}
 
     def show_example(event: gr.EventData, *values: Any) -> Updates:
         name, checkpoints, variants, *rest = values
@@ -100,7 +104,7 @@ def _wire_samples(lab: Lab, form: Form, out: Output) -> None:
         return {sample.search: "", form.picker.variants: shown, **found}
 
     inputs = [*form.inputs, sample.place, out.comparison, out.show_reference, out.against]
-    changed = [sample.search, *sample.sample_view, *out.shown]
+    changed = [sample.search, *sample.sample_view, *out.shown, out.notice]
     for name, button in sample.steps.items():
 
         def step(*values: Any, name: str = name) -> Updates:
