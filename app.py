@@ -31,7 +31,7 @@ from ui.results import tab as results
 def build(lab: Lab, runner: Runner) -> gr.Blocks:
     """The page: one tab a module."""
     with Page(title="Research Code Lab", fill_width=True) as page:
-        presenter = results.lazy_presenter(lab.settings)
+        presenter = results.lazy_presenter(lab.stored)
         generation.add(lab, page)
         listings.add(lab, page)
         results_api.add(presenter, page)

@@ -6,10 +6,11 @@ import json
 import sys
 from typing import Any
 
-from pipeline.analysis.examples import EFFECTS, ClearCase, find_examples, strongest_variant
+from pipeline.analysis.clear_cases import DATA_EFFECTS, ClearCase, find_examples, strongest_variant
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.setups import Setup
 from pipeline.command_line.verbs import run_verb
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.models.families import load_families
 from pipeline.schema import TRAINED_VARIANTS, PromptVariant
 from pipeline.scoring.execution.spec import EXECUTION
@@ -28,7 +29,9 @@ def examples() -> dict[str, Any]:
         How many samples each family has.
     """
     settings = Settings.from_env()
-    setups = [setup for setup in RunCache(settings).setups() if setup.execution == EXECUTION["packages"]]
+    setups = [
+        setup for setup in RunCache(StoredRuns(settings)).setups() if setup.execution == EXECUTION["packages"]
+    ]
     chosen = {}
     for family in load_families(settings):
         setup = next((each for each in setups if each.family == family), None)
@@ -46,7 +49,9 @@ def _chosen(setup: Setup) -> list[tuple[PromptVariant, ClearCase]]:
         for variant in (first, *TRAINED_VARIANTS)
         for example in find_examples(setup, variant, _EACH)
     ]
-    by_effect = {effect: [each for each in found if each[1].effect == effect][:_EACH] for effect in EFFECTS}
+    by_effect = {
+        effect: [each for each in found if each[1].effect == effect][:_EACH] for effect in DATA_EFFECTS
+    }
     return [each for some in by_effect.values() for each in some]
 
 

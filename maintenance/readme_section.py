@@ -15,6 +15,7 @@ from maintenance.figures import figure
 from pipeline.analysis import Analysis, Point, Setup
 from pipeline.analysis.run_cache import RunCache
 from pipeline.command_line.verbs import run_verb
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.models.families import Family, get_family
 from pipeline.schema import TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant
 from pipeline.scoring.encoder import KINDS
@@ -59,7 +60,7 @@ def readme_section(
     """
     before, after = _around_marks(readme)
     settings, families = Settings.from_env(), family.split(",")
-    cache = RunCache(settings)
+    cache = RunCache(StoredRuns(settings))
     metrics = metric.split(";") if metric else None
     parts = [_family_part(cache, get_family(settings, name), metrics, figures) for name in families]
     text = "\n\n".join(parts)

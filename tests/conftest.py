@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -116,6 +117,22 @@ def isolated(settings: Settings, data_dir: Path) -> Settings:
         (settings.data_dir / name).mkdir(exist_ok=True)
         (data_dir / name).symlink_to(settings.data_dir / name)
     return Settings(data_dir=data_dir)
+
+
+WRITTEN: dict[str, Any] = {"samples": 2, "max_new_tokens": 6, "temperature": 0.0}
+"""Arguments of the evaluation that wrote the run of ``unjudged``."""
+
+
+@pytest.fixture(scope="session")
+def unjudged(short: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a run as ``evaluate`` makes it without a judge; tests copy it."""
+    from training.evaluate import evaluate
+
+    own = isolated(short, tmp_path_factory.mktemp("unjudged") / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RCL_DATA_DIR", str(own.data_dir))
+        evaluate("baseline", **WRITTEN)
+    return own.data_dir
 
 
 @pytest.fixture(scope="session")

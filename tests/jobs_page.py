@@ -30,7 +30,7 @@ def page_of(runner: Runner) -> Iterator[str]:
             with gr.Tab("Compare", id="compare"):
                 compare.build(lab, navigation)
             with gr.Tab("Results", id="results") as tab:
-                results.build(results.lazy_presenter(lab.settings), tab, navigation)
+                results.build(results.lazy_presenter(lab.stored), tab, navigation)
             with gr.Tab("Jobs", id="jobs") as tab:
                 jobs.build(lab, runner, page, tab, navigation)
         navigation.connect(page)

@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 
 from pipeline.analysis import Setup
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.settings import Settings
 from tests.made_up_runs import bare_settings, make_ladder
 from ui import theme
@@ -23,7 +24,7 @@ from ui.results.presenter import Presenter
 def page_of(settings: Settings) -> Iterator[str]:
     """The tab behind another; gives the page's URL."""
     with Page(fill_width=True) as page:
-        presenter = results.lazy_presenter(settings)
+        presenter = results.lazy_presenter(StoredRuns(settings))
         results_api.add(presenter, page)
         with gr.Tabs() as tabs:
             navigation = Navigation(tabs)
@@ -49,7 +50,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def presenter(own: Settings) -> Presenter:
-    return Presenter(own)
+    return Presenter(StoredRuns(own))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from pipeline.analysis import analyze, find_setups
 from pipeline.analysis.agreement import against_execution
 from pipeline.analysis.passes import passes_at_k
 from pipeline.evaluation.store import append_attempts, load_run
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.schema import SamplingParams
 from tests.made_up_runs import BERT, BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
 from ui.labels import setup_label
@@ -351,7 +352,7 @@ def test_a_set_up_without_execution_says_which_command_makes_it(own):
 def test_a_set_up_without_execution_names_those_that_have_it(own):
     make_run(own, 0)
     executed(own, 0, [1.0, 0.0], chrf=[1.0, 2.0])
-    presenter = Presenter(own)
+    presenter = Presenter(StoredRuns(own))
     plain, suite = sorted(presenter.runs.setups(), key=lambda setup: setup.execution is not None)
     html = presenter.show(plain.key, CHRF)["agreement"]
     assert setup_label(suite) in html
@@ -365,7 +366,7 @@ def test_where_nothing_could_be_executed_the_reason_is_said(own):
 
 
 def test_attempts_that_the_tests_contradict_are_listed_on_both_sides(own):
-    presenter = Presenter(own)
+    presenter = Presenter(StoredRuns(own))
     executed(own, 0, [0.0, 1.0, 1.0, 0.0], chrf=[90.0, 10.0, 80.0, 20.0])
     key = presenter.runs.setup("").key
     high, _, low = presenter.cases(key, "", CHRF).partition("is low, the tests pass")
@@ -382,7 +383,7 @@ def test_execution_leads_its_set_up_and_the_readme(own, rng, tmp_path, monkeypat
     passed = rng.random(40) < 0.5
     for size in (0, 200):
         executed(own, size, passed, bert=rng.random(40), chrf=rng.random(40), bits=rng.random(40))
-    assert Presenter(own).show("", "")["metric"].value == EXECUTION
+    assert Presenter(StoredRuns(own)).show("", "")["metric"].value == EXECUTION
     text = tmp_path / "README.md"
     text.write_text(f"{readme.START}{readme.END}")
     readme.readme_section("smollm2-135m", readme=text, figures=tmp_path)
@@ -396,7 +397,7 @@ def test_pass_at_1_has_wilson_s_interval(own):
 
 def test_pass_at_k_stands_below_the_curve_of_execution_alone(own):
     drawn(own, [1, 1, 0, 0], [1, 0, 0, 0])
-    presenter = Presenter(own)
+    presenter = Presenter(StoredRuns(own))
     shown = presenter.show("", EXECUTION)["passes"]
     assert "pass@2" in shown
     assert "pass@3" not in shown
@@ -422,7 +423,7 @@ def test_exports_hold_agreement_and_pass_at_k(own, rng):
     first, again = (rng.random(40) < 0.5 for _ in range(2))
     executed(own, 0, first, seed=1, chrf=following(rng, first, 1))
     executed(own, 0, again, seed=2, chrf=following(rng, again, 1))
-    presenter = Presenter(own)
+    presenter = Presenter(StoredRuns(own))
     setup = presenter.runs.setup("")
     found = json.loads(report.json_export(presenter.runs, setup))
     assert found["against_tests"]["metrics"][0]["metric"] == CHRF
@@ -460,7 +461,7 @@ def test_a_judge_with_one_vote_has_no_flips(own):
 
 def test_beside_a_judge_s_figures_stands_what_the_tests_say_of_it(own):
     executed(own, 0, [1.0] * 20 + [0.0] * 30, judge=[1.0] * 15 + [0.0] * 5 + [1.0] * 6 + [0.0] * 24)
-    shown = Presenter(own).show("", JUDGE)["explanation"]
+    shown = Presenter(StoredRuns(own)).show("", JUDGE)["explanation"]
     assert "this judge is right on .780" in shown
     assert "of the failing ones correct" in shown
-    assert "this judge" not in Presenter(own).show("", EXECUTION)["explanation"]
+    assert "this judge" not in Presenter(StoredRuns(own)).show("", EXECUTION)["explanation"]

@@ -16,6 +16,7 @@ from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import agreement, disagreement, sample_matrix
 from pipeline.data import dataset as datasets
 from pipeline.evaluation.store import append_attempts, load_run
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.schema import LabError, Sample, SamplingParams
 from pipeline.scoring import metric_of
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
@@ -496,7 +497,7 @@ def test_published_figures_are_held_against_their_own_metric_only(own):
 
 
 def test_the_library_reads_what_was_written_since(own):
-    library = RunCache(own)
+    library = RunCache(StoredRuns(own))
     assert library.setups() == []
     run = make_run(own, 0, samples=20, items=5)
     assert len(library.setups()[0].runs[0].attempts) == 5
@@ -508,27 +509,27 @@ def test_the_library_reads_what_was_written_since(own):
 
 
 def test_a_run_replaced_at_the_same_size_and_time_is_read_again(own):
-    library, run = RunCache(own), make_run(own, 0)
+    library, run = RunCache(StoredRuns(own)), make_run(own, 0)
     items = run.path / "items.jsonl"
     text, times = items.read_text(), items.stat()
-    assert library.runs()[0].attempts
+    assert library.stored.runs()[0].attempts
     items.write_text("x" * (len(text.encode()) - 1) + "\n")
     os.utime(items, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert items.stat().st_size == times.st_size
-    assert not library.runs()[0].attempts
+    assert not library.stored.runs()[0].attempts
 
 
 def test_a_damaged_run_is_named_and_hides_no_other(own):
     good, bad = make_run(own, 0), make_run(own, 200)
     (bad.path / "run.json").write_text("{")
-    cache = RunCache(own)
-    runs, unreadable = cache.runs(), cache.problems()
+    cache = RunCache(StoredRuns(own))
+    runs, unreadable = cache.stored.runs(), cache.stored.problems()
     assert [run.config.id for run in runs] == [good.config.id]
     assert bad.config.id in unreadable[0]
 
 
 def test_an_unknown_set_up_or_metric_is_answered_with_those_there_are(own):
-    library = RunCache(own)
+    library = RunCache(StoredRuns(own))
     with pytest.raises(LabError, match="No run is stored yet"):
         library.setup("")
     make_run(own, 0)

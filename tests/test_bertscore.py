@@ -263,7 +263,7 @@ def test_references_and_equal_texts_are_embedded_once(roberta):
     assert sum(embedded) == 6 + 1
     matcher.match([TextPair("x = 9", "y = 1", "Write it.", mode) for mode in ("exact", "package")])
     hook.remove()
-    assert sum(embedded) == 6 + 1 + 1 + 1  # one text in two modes; the reference anew in the second
+    assert sum(embedded) == 6 + 1 + 1 + 1  # one text in two modes; the reference once more in the second
 
 
 def test_the_references_that_are_kept_have_a_bound(roberta, monkeypatch):

@@ -1,4 +1,4 @@
-"""What stands behind the Compare tab, without a page: columns, problems, datasets that cannot be had."""
+"""The parts of the Compare tab without a page: columns, problems, datasets that cannot be loaded."""
 
 from __future__ import annotations
 

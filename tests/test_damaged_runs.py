@@ -25,6 +25,7 @@ from pipeline.evaluation.store import (
     pack_run,
     runs_dir,
 )
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.schema import LabError, Score
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
@@ -116,12 +117,12 @@ def test_a_damaged_run_is_listed_with_its_reason_and_hides_no_other(
 ) -> None:
     sound, bad = make_run(own, 0), make_run(own, 200)
     damage(bad.path)
-    cache = RunCache(own)
-    assert [run.config.id for run in cache.runs()] == [sound.config.id]
-    (problem,) = cache.problems()
+    cache = RunCache(StoredRuns(own))
+    assert [run.config.id for run in cache.stored.runs()] == [sound.config.id]
+    (problem,) = cache.stored.problems()
     assert problem.startswith(f"{bad.path.name}: ")
     assert len(problem) > len(bad.path.name) + 20
-    shown = Presenter(own).show("", "")
+    shown = Presenter(StoredRuns(own)).show("", "")
     assert bad.path.name in shown["runs"]
     assert "Traceback" not in shown["runs"]
 
@@ -138,16 +139,16 @@ def test_a_run_of_a_newer_version_is_refused_in_words(own: Settings) -> None:
 def test_a_file_in_the_place_of_the_runs_folder_hides_no_shipped_run(tmp_path: Path) -> None:
     own = Settings(data_dir=tmp_path)
     runs_dir(own).write_text("")
-    cache = RunCache(own)
-    assert cache.runs()
-    assert "runs: " in cache.problems()[0]
+    cache = RunCache(StoredRuns(own))
+    assert cache.stored.runs()
+    assert "runs: " in cache.stored.problems()[0]
 
 
 def test_files_and_hidden_folders_beside_the_runs_are_no_runs(own: Settings) -> None:
     make_run(own, 0)
     (runs_dir(own) / "notes.txt").write_text("mine")
     (runs_dir(own) / ".being-made").mkdir()
-    assert RunCache(own).problems() == []
+    assert StoredRuns(own).problems() == []
 
 
 def damaged_line(folder: Path, number: int, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -178,10 +179,10 @@ def test_a_damaged_line_is_said_and_the_others_count(
 ) -> None:
     run = make_run(own, 200, samples=6)
     damaged_line(run.path, 2, change)
-    cache = RunCache(own)
-    (left,) = cache.runs()
+    cache = RunCache(StoredRuns(own))
+    (left,) = cache.stored.runs()
     assert set(left.attempts) == set(run.attempts) - {run.config.sample_ids[2]}
-    (problem,) = cache.problems()
+    (problem,) = cache.stored.problems()
     assert problem.startswith(f"{run.path.name}: 1 line ")
     assert "line 3" in problem
 
@@ -190,7 +191,7 @@ def test_half_a_line_at_the_end_is_no_damage_and_is_cut_off_by_the_next_writer(o
     run = make_run(own, 200, samples=6, items=4)
     with (run.path / "items.jsonl").open("a") as file:
         file.write('{"sample_id": "pkg4/module_4.py::func')
-    assert RunCache(own).problems() == []
+    assert StoredRuns(own).problems() == []
     append_attempts(run.path, [next(iter(run.attempts.values()))])
     assert len(lines(run.path)) == 5
     assert all(strictly(line) for line in lines(run.path))
@@ -241,10 +242,10 @@ def test_whatever_stands_in_a_field_every_view_of_the_other_runs_works(own: Sett
     bad = make_run(own, 200, samples=8)
     sound = (bad.path / file).read_text(encoding="utf-8")
     first, _, others = sound.partition("\n") if file == "items.jsonl" else (sound, "", "")
-    presenter = Presenter(own)
+    presenter = Presenter(StoredRuns(own))
     for number, text in enumerate(mutations(json.loads(first))):
         (bad.path / file).write_text(f"{text}\n{others}", encoding="utf-8")
-        runs = {run.config.subset_size for run in RunCache(own).runs()}
+        runs = {run.config.subset_size for run in StoredRuns(own).runs()}
         assert 0 in runs
         if number % 8 == 0:  # a whole page takes longer
             shown = presenter.show("", CHRF)
@@ -328,7 +329,7 @@ def test_a_stored_score_has_no_digits_that_mean_nothing(own: Settings) -> None:
 def test_no_export_has_digits_that_mean_nothing(own: Settings) -> None:
     make_run(own, 0, samples=12)
     make_run(own, 200, samples=12)
-    presenter = Presenter(own)
+    presenter = Presenter(StoredRuns(own))
     key = presenter.runs.setup("").key
     for kind in ("CSV", "JSON"):
         text = Path(presenter.export(kind, key, CHRF, "")).read_text(encoding="utf-8")
@@ -363,8 +364,8 @@ def test_a_run_that_is_deleted_meanwhile_is_no_problem(
 ) -> None:
     make_run(own, 0)
     gone = make_run(own, 200)
-    listed = RunCache(own)
+    listed = RunCache(StoredRuns(own))
     shutil.rmtree(gone.path)
-    monkeypatch.setattr("pipeline.evaluation.stored.list_runs", lambda _: [gone.path])
-    assert listed.runs() == []
-    assert listed.problems() == []
+    monkeypatch.setattr("pipeline.evaluation.stored_runs.list_runs", lambda _: [gone.path])
+    assert listed.stored.runs() == []
+    assert listed.stored.problems() == []

@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from tests.attempts import request_for
 from tests.jobs_kit import ended, until
 from training.backends import load
-from training.examples import IGNORED, encode
+from training.encoding import IGNORED, encode
 from training.finetune import finetune
 from training.jobs import open_runner, processes
 from training.jobs.progress import Reporter

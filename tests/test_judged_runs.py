@@ -12,19 +12,18 @@ from typing import Any
 
 import pytest
 
-from pipeline.analysis.run_cache import RunCache
 from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.runs import Run
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.schema import LabError
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import Settings
-from tests.conftest import isolated
+from tests.conftest import WRITTEN
 from tests.judge_server import JudgeServer, Reply
 from tests.made_up_runs import bare_settings
 from training.evaluate import evaluate
 from ui.results import tables
 
-WRITTEN: dict[str, Any] = {"samples": 2, "max_new_tokens": 6, "temperature": 0.0}
 FIRST, SECOND = "CodeJudge naive (judge)", "CodeJudge analyze (other, 3 votes)"
 
 
@@ -54,18 +53,8 @@ class Lab:
     @property
     def run(self) -> Run:
         """The only run of this installation."""
-        (run,) = RunCache(self.settings).runs()
+        (run,) = StoredRuns(self.settings).runs()
         return run
-
-
-@pytest.fixture(scope="module")
-def unjudged(short: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the run as ``evaluate`` makes it without a judge."""
-    own = isolated(short, tmp_path_factory.mktemp("unjudged") / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RCL_DATA_DIR", str(own.data_dir))
-        evaluate("baseline", **WRITTEN)
-    return own.data_dir
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from maintenance.judge import judge as judge_stored
 from maintenance.repack import repack
 from maintenance.unpack import unpack
-from pipeline.analysis.run_cache import RunCache
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import load_run, pack_run, runs_dir
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.generation import open_engine
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, Score
@@ -24,13 +24,12 @@ from pipeline.scoring.judge.local import LocalJudge, judging
 from pipeline.scoring.judge.open_judge import open_judge
 from pipeline.settings import Settings
 from tests.attempts import attempt
-from tests.conftest import isolated
+from tests.conftest import WRITTEN, isolated
 from tests.made_up_runs import bare_settings
 from training.evaluate import evaluate
 
 JUDGE = "smollm2-135m"
 METRIC = "CodeJudge naive (smollm2-135m, 8 tokens)"
-WRITTEN: dict[str, Any] = {"samples": 2, "max_new_tokens": 6, "temperature": 0.0}
 JUDGED: dict[str, Any] = {"judge": "naive", "judge_model": JUDGE, "judge_max_tokens": 8}
 REFERENCE = "def double(x):\n    return 2 * x"
 
@@ -48,16 +47,6 @@ def no_engine() -> Any:
     raise AssertionError("the model was loaded")
 
 
-@pytest.fixture(scope="module")
-def unjudged(short: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a run as ``evaluate`` makes it without a judge."""
-    own = isolated(short, tmp_path_factory.mktemp("unjudged") / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RCL_DATA_DIR", str(own.data_dir))
-        evaluate("baseline", **WRITTEN)
-    return own.data_dir
-
-
 @pytest.fixture
 def lab(unjudged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings = bare_settings(tmp_path)
@@ -69,7 +58,7 @@ def lab(unjudged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sett
 
 
 def only_run(settings: Settings) -> Run:
-    (run,) = RunCache(settings).runs()
+    (run,) = StoredRuns(settings).runs()
     return run
 
 

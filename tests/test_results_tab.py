@@ -15,6 +15,7 @@ from pipeline.analysis import analyze, find_setups
 from pipeline.analysis.reported import load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from pipeline.settings import Settings
@@ -132,7 +133,7 @@ def test_a_run_whose_checkpoint_is_not_here_says_so_in_its_pane_and_in_the_list(
     """As the shipped runs of training seed 43, whose adapters are not shipped."""
     settings = bare_settings(tmp_path)
     runs = [make_run(settings, 0), make_run(settings, 200, seed=43)]
-    presenter, sample = Presenter(settings), runs[0].config.sample_ids[0]
+    presenter, sample = Presenter(StoredRuns(settings)), runs[0].config.sample_ids[0]
     html = presenter.sample(presenter.runs.setup("").key, sample, "nothing", "")
     assert [pane.count("not on this machine") for pane in html.split("<section")[3:]] == [0, 1]
     shown = presenter.show("", CHRF)["runs"]
@@ -143,7 +144,7 @@ def test_a_run_whose_checkpoint_is_not_here_says_so_in_its_pane_and_in_the_list(
 def test_results_opens_on_the_sampling_that_evaluations_use_by_default(tmp_path):
     """Otherwise an own checkpoint could not be compared with the shipped ones."""
     settings = Settings(tmp_path)
-    first = RunCache(settings).setup("")
+    first = RunCache(StoredRuns(settings)).setup("")
     assert (
         first.decoding.temperature == evaluation_sampling(get_family(settings, first.family), {}).temperature
     )

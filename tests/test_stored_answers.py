@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.analysis.examples import find_examples
+from pipeline.analysis.clear_cases import find_examples
 from pipeline.analysis.run_cache import RunCache
-from pipeline.evaluation.stored import StoredRuns
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import get_family
 from pipeline.schema import Column, SamplingParams
@@ -86,14 +86,14 @@ def test_stories_have_one_change_of_the_verdict_and_come_with_the_steepest_chang
     for size, passed in ladder.items():
         values = {EXECUTION: passed, "chrF": [40 + size / 50, 60 - size / 50, 50, 30]}
         make_run(own, size, values=values, dataset="humaneval")
-    (setup,) = RunCache(own).setups()
+    (setup,) = RunCache(StoredRuns(own)).setups()
     found = {example.effect: example.sample[-1] for example in find_examples(setup, "regular", 2)}
     assert found == {"helps": "0", "harms": "1", "changes nothing": "3"}
 
 
 def test_stored_answers_need_neither_torch_nor_scipy() -> None:
     code = (
-        "import sys; from pipeline.evaluation.stored import StoredRuns\n"
+        "import sys; from pipeline.evaluation.stored_runs import StoredRuns\n"
         "from pipeline.settings import Settings\n"
         "assert StoredRuns(Settings.from_env()).runs(); print([m for m in ('torch', 'scipy', 'pandas') "
         "if m in sys.modules])"

@@ -18,6 +18,7 @@ from pipeline.data.packages.corpus import PACKAGES, load_corpus, read_sample
 from pipeline.data.packages.split import split_corpus
 from pipeline.evaluation.datasets import read_sample as read_by_dataset
 from pipeline.evaluation.store import load_run, pack_run
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.evaluation.texts import count_readable, with_texts
 from pipeline.schema import Task
 from pipeline.scoring.execution.suites.humaneval import load_humaneval
@@ -56,7 +57,7 @@ def shipped(tmp_path: Path) -> Path:
 def presented(folder: Path) -> Presenter:
     """The Results tab of the installation that ships this run."""
     assets = folder.parent.parent
-    return Presenter(Settings(data_dir=assets.parent / "data", assets=assets))
+    return Presenter(StoredRuns(Settings(data_dir=assets.parent / "data", assets=assets)))
 
 
 def drilldown(folder: Path, sample_id: str) -> str:
@@ -172,7 +173,7 @@ def test_results_say_that_runs_of_several_versions_are_compared_on_the_same_samp
     own = bare_settings(tmp_path)
     for size, fingerprint in ((0, "feedc0ffee00"), (200, "0123456789ab")):
         make_run(own, size, fingerprint=fingerprint)
-    presenter = Presenter(own)
+    presenter = Presenter(StoredRuns(own))
     notes = [presenter.versions_note(setup.key) for setup in presenter.runs.setups()]
     assert notes[:2] == ["", ""]
     assert "on the 60 samples that are the same" in notes[2]

@@ -26,7 +26,7 @@ from pipeline.models.weights import base_model_dir
 from pipeline.schema import Context, LabError, Sample, SamplingParams
 from pipeline.settings import Settings
 from tests.attempts import BASELINE, request_for
-from training.examples import IGNORED, encode
+from training.encoding import IGNORED, encode
 
 CODE = 'STOPS = ["<|im_end|>", "<|endoftext|>"]  # <|im_start|> <repo_name>'
 

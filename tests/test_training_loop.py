@@ -15,7 +15,7 @@ from pipeline.schema import LabError
 from pipeline.settings import Settings
 from training import loop, stepper
 from training.backends import load
-from training.examples import IGNORED
+from training.encoding import IGNORED
 from training.jobs.progress import Reporter
 
 

@@ -12,6 +12,7 @@ import pytest
 from pipeline.analysis.run_cache import RunCache
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import append_attempts, create_run, load_config, load_run, runs_dir
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.generation import Request, open_engine
 from pipeline.models.checkpoints import get_column, list_checkpoints
 from pipeline.models.families import Family, get_family
@@ -47,13 +48,13 @@ def old(tmp_path: Path) -> Settings:
 
 
 def judged(settings: Settings) -> Run:
-    return next(run for run in RunCache(settings).runs() if run.config.variant == "augmented")
+    return next(run for run in StoredRuns(settings).runs() if run.config.variant == "augmented")
 
 
 def test_its_runs_are_read_whole_with_every_score(old: Settings) -> None:
-    cache = RunCache(old)
-    runs = cache.runs()
-    assert cache.problems() == []
+    cache = RunCache(StoredRuns(old))
+    runs = cache.stored.runs()
+    assert cache.stored.problems() == []
     assert sorted(run.config.variant for run in runs) == ["augmented", "regular"]
     assert all(run.complete for run in runs)
     assert all(attempt.written and attempt.code for run in runs for attempt in run.attempts.values())
@@ -61,7 +62,7 @@ def test_its_runs_are_read_whole_with_every_score(old: Settings) -> None:
 
 
 def test_its_runs_are_shown_and_opened(old: Settings) -> None:
-    presenter = Presenter(old)
+    presenter = Presenter(StoredRuns(old))
     for metric in presenter.runs.setup("").metrics:
         assert presenter.show("", metric)["body"].visible
     setup = presenter.runs.setup("")

@@ -17,7 +17,7 @@ from pipeline.evaluation.datasets import load_dataset
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.settings import Settings
 from training.backends import load
-from training.examples import encode_all
+from training.encoding import encode_all
 from training.jobs.progress import Reporter
 from training.trainer import build_trainer
 

@@ -23,7 +23,7 @@ from pipeline.schema import DEFAULT_SEED, Checkpoint, Sample, TrainedVariant, co
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import TrainingBackend, choose, load
-from training.examples import encode_all
+from training.encoding import encode_all
 from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSize
 from training.jobs.progress import Reporter
 from training.jobs.recipe import SCHEMA, check_replace, existing_checkpoint, family_for, recipe

@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from training.examples import IGNORED
+from training.encoding import IGNORED
 from training.lora_linear import fuse_lora
 
 _MAX_GRAD_NORM = 1.0
 _CPU_BYTES = 4_000_000_000  # for the activations of one forward pass
 
 Row = dict[str, list[int]]
-"""``input_ids`` and ``labels`` of one sample (``training.examples``)."""
+"""``input_ids`` and ``labels`` of one sample (``training.encoding``)."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def build_trainer(
     Args:
         model: the base model with LoRA weights on it
         tokenizer: its tokenizer
-        rows: ``input_ids`` and ``labels`` of each sample, see ``training.examples``
+        rows: ``input_ids`` and ``labels`` of each sample, see ``training.encoding``
         family: gives learning rate, batch size and packing
         work: folder for what a resumed training starts from
         epochs: passes over the rows

@@ -18,7 +18,7 @@ from ui.choices import first_columns
 from ui.lab import Lab
 from ui.markup import escape
 from ui.navigation import Navigation, Updates
-from ui.stored import find_stored
+from ui.stored_answers import find_stored
 from ui.views import View, to_query
 
 _PAGE = 10

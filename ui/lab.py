@@ -10,7 +10,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.evaluation.attempts import compare
-from pipeline.evaluation.stored import StoredRuns
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.generation import check_can_run, open_engine
 from pipeline.generation.line import Turn
 from pipeline.models.families import Family, Gguf, first_family, load_families

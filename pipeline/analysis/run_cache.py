@@ -1,7 +1,8 @@
-"""The stored runs in memory, with their set-ups and analyses."""
+"""The set-ups of the stored runs, and their analyses, which are kept."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
@@ -9,11 +10,10 @@ from pipeline.analysis.agreement import AgainstExecution, against_execution
 from pipeline.analysis.metric_analysis import Analysis, analyze
 from pipeline.analysis.passes import PassAtK, passes_at_k
 from pipeline.analysis.setups import Setup, find_setups
-from pipeline.evaluation.stored import StoredRuns, stamp_of
+from pipeline.evaluation.stored_runs import StoredRuns, stamp_of
 from pipeline.models.families import load_families
 from pipeline.schema import LabError
 from pipeline.scoring.execution.suites.suite import DATASETS
-from pipeline.settings import Settings
 
 _KEPT = 32
 _Value = TypeVar("_Value")
@@ -23,18 +23,19 @@ def _place(name: str, names: list[str]) -> int:
     return names.index(name) if name in names else len(names)
 
 
-class RunCache(StoredRuns):
-    """Runs, set-ups and analyses of one installation; can be shared between threads."""
+class RunCache:
+    """Set-ups and analyses of stored runs; can be shared between threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+    def __init__(self, stored: StoredRuns) -> None:
+        self.stored = stored
+        self._lock = threading.Lock()
         self._kept: dict[tuple[object, ...], Any] = {}
 
     def setups(self) -> list[Setup]:
         """Return the set-ups with attempts: by family, and of each family the executed test suites first."""
-        families, suites = list(load_families(self._settings)), list(DATASETS)
+        families, suites = list(load_families(self.stored.settings)), list(DATASETS)
         return sorted(
-            find_setups(run for run in self.runs() if run.attempts),
+            find_setups(run for run in self.stored.runs() if run.attempts),
             key=lambda setup: (_place(setup.family, families), _place(setup.dataset, suites)),
         )
 

@@ -27,7 +27,7 @@ from pipeline.models.weights import base_model_dir
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import load
-from training.examples import encode_all
+from training.encoding import encode_all
 from training.jobs.progress import Reporter
 
 STEPS, WARM = 30, 12

@@ -23,7 +23,7 @@ from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training import stepper
 from training.backends import load
-from training.examples import encode_all
+from training.encoding import encode_all
 from training.jobs.progress import Reporter
 from training.loop import batches
 

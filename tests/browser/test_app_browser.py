@@ -19,7 +19,7 @@ WAIT = 90_000  # milliseconds, for what needs the model; everything else keeps P
 
 @pytest.fixture
 def page(tab: Page, app_url: str) -> Iterator[Page]:
-    """The page, opened anew."""
+    """The page, opened again for each test."""
     errors: list[str] = []
 
     def remember(error: Any) -> None:

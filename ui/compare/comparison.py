@@ -13,7 +13,7 @@ from ui.lab import Lab
 from ui.labels import sampling_label, task_label
 from ui.markup import escape
 from ui.panes import Against
-from ui.stored import find_stored
+from ui.stored_answers import find_stored
 from ui.views import View
 
 

@@ -22,12 +22,12 @@ from pipeline.analysis.samples import Kind
 from pipeline.evaluation.datasets import read_sample
 from pipeline.evaluation.limits import check_number
 from pipeline.evaluation.runs import Run
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.evaluation.texts import count_readable
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import get_family, load_families
 from pipeline.schema import LabError
 from pipeline.scoring.likelihood import BITS_PER_BYTE
-from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
@@ -54,10 +54,10 @@ same samples can be tested against each other.</p>{problems}</div>
 class Presenter:
     """The tab's figures, tables and exports of one installation."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.runs = RunCache(settings)
-        self.published = load_reported(settings)
+    def __init__(self, stored: StoredRuns) -> None:
+        self._settings = stored.settings
+        self.runs = RunCache(stored)
+        self.published = load_reported(stored.settings)
         self._exports = tempfile.TemporaryDirectory(prefix="research-code-lab-")  # goes with the app
 
     def show(
@@ -72,7 +72,7 @@ class Presenter:
         held: str | None = None,
     ) -> dict[str, Any]:
         """Updates of the tab's parts by name; the first set-up or metric stands in for one that is gone."""
-        runs, unreadable = self.runs.runs(), self.runs.problems()
+        runs, unreadable = self.runs.stored.runs(), self.runs.stored.problems()
         setups = self.runs.setups()
         if not setups:
             problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
@@ -256,7 +256,7 @@ class Presenter:
 
     def config(self, place: str) -> str:
         """A run's config as JSON."""
-        for run in self.runs.runs():
+        for run in self.runs.stored.runs():
             if tables.place_of(run.config) == place:
                 config = asdict(run.config)
                 samples = config.pop("sample_ids")

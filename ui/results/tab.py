@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from pipeline.settings import Settings
+from pipeline.evaluation.stored_runs import StoredRuns
 from ui import pieces
 from ui.callbacks import QUIET, form_words
 from ui.navigation import Navigation, Updates
@@ -73,14 +73,14 @@ class Parts:
     runs: gr.HTML
 
 
-def lazy_presenter(settings: Settings) -> Callable[[], Presenter]:
+def lazy_presenter(stored: StoredRuns) -> Callable[[], Presenter]:
     """The presenter, made when it is first asked for: scipy and plotly take seconds to import."""
 
     @cache
     def presenter() -> Presenter:
         from ui.results.presenter import Presenter
 
-        return Presenter(settings)
+        return Presenter(stored)
 
     return presenter
 

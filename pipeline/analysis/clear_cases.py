@@ -15,8 +15,8 @@ from pipeline.analysis.setups import Setup
 from pipeline.schema import DEFAULT_SEED, TRAINED_VARIANTS, Attempt, PromptVariant, TrainedVariant
 from pipeline.scoring.text import CHRF
 
-Effect = Literal["helps", "changes nothing", "harms"]
-EFFECTS: tuple[Effect, ...] = get_args(Effect)
+DataEffect = Literal["helps", "changes nothing", "harms"]
+DATA_EFFECTS: tuple[DataEffect, ...] = get_args(DataEffect)
 _MOST_LINES = 16  # of a reference: its answers can be read side by side
 _PRINTS = "extra_repr"  # tests compare its text, which no instruction gives: a right answer can fail
 
@@ -33,7 +33,7 @@ class ClearCase:
         chrf: for each size.
     """
 
-    effect: Effect
+    effect: DataEffect
     sample: str
     sizes: tuple[int, ...]
     passed: tuple[bool, ...]
@@ -128,7 +128,7 @@ def _example(setup: Setup, variant: PromptVariant, sample: str) -> ClearCase | N
     return ClearCase(effect, sample, tuple(sizes), verdicts, tuple(round(value or 0, 1) for value in chrf))
 
 
-def _effect(passed: Sequence[bool]) -> Effect | None:
+def _effect(passed: Sequence[bool]) -> DataEffect | None:
     changes = sum(before != after for before, after in pairwise(passed))
     if changes == 0 and not passed[0]:
         return "changes nothing"

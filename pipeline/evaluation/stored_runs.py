@@ -36,7 +36,7 @@ class StoredRuns:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._lock = threading.Lock()
         self._configs: _Kept[RunConfig] = {}
         self._runs: _Kept[Run] = {}
@@ -109,7 +109,7 @@ class StoredRuns:
 
     def _folders(self, kept: _Kept[_Read]) -> list[Path]:
         """All folders of runs; what is kept of others is dropped."""
-        folders = [folder for folder in list_runs(self._settings) if folder.exists()]
+        folders = [folder for folder in list_runs(self.settings) if folder.exists()]
         for gone in kept.keys() - set(folders):
             del kept[gone]
         return folders
