@@ -140,7 +140,7 @@ def deadline(seconds: float) -> Iterator[None]:
             signal.setitimer(timer, after, 0.2)
         yield
     except Late:
-        pass
+        pass  # the block ends here; its caller sees from what is missing that it was stopped
     finally:
         for _, timer, _ in timers:
             signal.setitimer(timer, 0)

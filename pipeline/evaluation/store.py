@@ -13,25 +13,23 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import ConfigDict, TypeAdapter
-from typing_extensions import TypedDict  # pydantic needs this one up to Python 3.11
+from pydantic import TypeAdapter
 
 from pipeline.evaluation.datasets import is_from_packages
+from pipeline.evaluation.run_lines import as_text, from_line, is_whole, to_line, without_texts
 from pipeline.evaluation.runs import Run, RunConfig, repeat_command
-from pipeline.evaluation.texts import text_digest
 from pipeline.files import folder_beside, write_atomically
 from pipeline.json_files import check_format, parse_object, validate
-from pipeline.schema import Attempt, Column, Completion, Context, LabError, Score, Task, counted
+from pipeline.schema import Attempt, LabError, counted
 from pipeline.scoring.judge.config import JudgeConfig
-from pipeline.sendable import MEASURED_DIGITS, sendable
+from pipeline.sendable import sendable
 from pipeline.settings import Settings
 
 FORMAT = 3
@@ -44,46 +42,7 @@ _RUN, _ITEMS = "run.json", "items.jsonl"
 _THEN = ", then "  # between the engines of a run
 
 
-class _Vote(TypedDict, total=False):
-    value: float | None
-    reason: str | None
-    words: list[str]
-
-
-class _Details(TypedDict, total=False):
-    """The details of a score that the analysis and the pages read; all others are kept as they are."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-    votes: list[_Vote]
-    flipped: bool
-    windows: int
-
-
-@dataclass(frozen=True)
-class _Score:
-    metric: str
-    value: float | None
-    reason: str | None = None
-    details: _Details = field(default_factory=_Details)
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A line of ``items.jsonl``: with instruction and reference, or with their hash as ``digest``."""
-
-    sample_id: str
-    repo: str
-    completion: Completion | None
-    code: str
-    trimmed: str
-    scores: Mapping[str, _Score]
-    error: str = ""
-    instruction: str = ""
-    reference: str | None = None
-    digest: str = ""
-
-
-_AS_CONFIG, _AS_LINE = TypeAdapter(RunConfig), TypeAdapter(_Line)
+_AS_CONFIG = TypeAdapter(RunConfig)
 
 
 def runs_dir(settings: Settings) -> Path:
@@ -147,7 +106,7 @@ def add_judge(folder: Path, judge: JudgeConfig) -> None:
 
 def append_attempts(folder: Path, attempts: Iterable[Attempt]) -> None:
     """Append the attempts to the run's file, and wait until they are on the disk."""
-    text = "".join(_to_line(attempt) for attempt in attempts)
+    text = "".join(to_line(attempt) for attempt in attempts)
     with (folder / _ITEMS).open("a+b") as file:
         _end_last_line(file)
         file.write(text.encode())
@@ -185,7 +144,7 @@ def load_run(folder: Path) -> Run:
     faults = []
     for number, line in _numbered_lines(folder):
         try:
-            attempt = _from_line(line, column)
+            attempt = from_line(line, column)
         except ValueError as error:
             faults.append(f"line {number}: {error}")
             continue
@@ -214,8 +173,8 @@ def pack_run(folder: Path, root: Path) -> Path:
         merged[raw["sample_id"]] = {**old, **raw, "scores": {**old.get("scores", {}), **raw["scores"]}}
     target = root / run.config.id
     if is_from_packages(run.config.dataset):
-        merged = {sample_id: _without_texts(line) for sample_id, line in merged.items()}
-    text = "".join(map(_as_text, merged.values()))
+        merged = {sample_id: without_texts(line) for sample_id, line in merged.items()}
+    text = "".join(map(as_text, merged.values()))
     write_atomically(target / (_ITEMS + ".gz"), gzip.compress(text.encode(), 9, mtime=0))
     _write(target, _read_config(folder))
     (target / _ITEMS).unlink(missing_ok=True)
@@ -225,13 +184,6 @@ def pack_run(folder: Path, root: Path) -> Path:
 def is_packed(folder: Path) -> bool:
     """Whether the folder has a run as runs are shipped; lines may have been appended since."""
     return (folder / (_ITEMS + ".gz")).exists()
-
-
-def _without_texts(line: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in line.items() if name not in ("instruction", "reference")}
-    if "instruction" in line:
-        kept["digest"] = text_digest(line["instruction"], line.get("reference"))
-    return kept
 
 
 def list_runs(settings: Settings) -> list[Path]:
@@ -272,58 +224,6 @@ def _write(folder: Path, config: Mapping[str, Any]) -> None:
     write_atomically(folder / _RUN, json.dumps(sendable({"schema": FORMAT, **config}), indent=1))
 
 
-def _to_line(attempt: Attempt) -> str:
-    task = attempt.task
-    line = {
-        "sample_id": task.sample_id,
-        **_texts(task),
-        "repo": task.repo,
-        "completion": asdict(attempt.completion) if attempt.completion else None,
-        "code": attempt.code,
-        "trimmed": attempt.trimmed,
-        "scores": {name: asdict(_finite(score)) for name, score in attempt.scores.items()},
-        "error": attempt.error,
-    }
-    return _as_text(line)
-
-
-def _texts(task: Task) -> dict[str, str | None]:
-    if task.digest:
-        return {"digest": task.digest}
-    return {"instruction": task.instruction, "reference": task.reference}
-
-
-def _as_text(line: Mapping[str, Any]) -> str:
-    return json.dumps(sendable(line, MEASURED_DIGITS), ensure_ascii=False) + "\n"
-
-
-def _from_line(text: bytes, column: Column) -> Attempt:
-    line = validate(_AS_LINE, text)
-    if line.completion and not math.isfinite(line.completion.seconds + line.completion.seconds_to_first):
-        raise ValueError("completion.seconds: it is not finite")
-    if not (line.instruction or line.digest):
-        raise ValueError("instruction: there is neither the text nor its digest")
-    return Attempt(
-        task=Task(line.instruction, Context(), line.reference, line.sample_id, line.repo, line.digest),
-        column=column,
-        trimmed=line.trimmed,
-        completion=line.completion,
-        code=line.code,
-        scores={
-            name: _finite(Score(score.metric, score.value, score.reason, score.details))
-            for name, score in line.scores.items()
-        },
-        error=line.error,
-    )
-
-
-def _finite(score: Score) -> Score:
-    """Return the score; it becomes unscored if its value is NaN or infinite."""
-    if score.value is None or math.isfinite(score.value):
-        return score
-    return replace(score, value=None, reason=f"the metric gave {score.value}, which is not a finite number")
-
-
 def _numbered_lines(folder: Path) -> list[tuple[int, bytes]]:
     """Return the lines with their numbers from 1, without empty ones and an incomplete last one."""
     try:
@@ -334,16 +234,9 @@ def _numbered_lines(folder: Path) -> list[tuple[int, bytes]]:
     except (OSError, EOFError, zlib.error) as error:
         raise LabError(f"{folder.name}: its samples cannot be read: {error}") from error
     *lines, last = b"\n".join(parts).split(b"\n")
-    if _is_whole(last):
+    if is_whole(last):
         lines.append(last)  # otherwise it is being written, or the process that wrote it was killed
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def _is_whole(line: bytes) -> bool:
-    try:
-        return bool(parse_object(line))
-    except ValueError:
-        return False
 
 
 def _end_last_line(file: BinaryIO) -> None:
@@ -356,7 +249,7 @@ def _end_last_line(file: BinaryIO) -> None:
         return
     file.seek(0)
     last = file.read().rpartition(b"\n")[2]
-    if _is_whole(last):
+    if is_whole(last):
         file.write(b"\n")
     else:
         file.truncate(size - len(last))

@@ -1,0 +1,130 @@
+"""An attempt as a line of ``items.jsonl``: one JSON object a sample, checked when it is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs this one up to Python 3.11
+
+from pipeline.evaluation.texts import text_digest
+from pipeline.json_files import parse_object, validate
+from pipeline.schema import Attempt, Column, Completion, Context, Score, Task
+from pipeline.sendable import MEASURED_DIGITS, sendable
+
+
+class _Vote(TypedDict, total=False):
+    value: float | None
+    reason: str | None
+    words: list[str]
+
+
+class _Details(TypedDict, total=False):
+    """The details of a score that the analysis and the pages read; all others are kept as they are."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    votes: list[_Vote]
+    flipped: bool
+    windows: int
+
+
+@dataclass(frozen=True)
+class _Score:
+    metric: str
+    value: float | None
+    reason: str | None = None
+    details: _Details = field(default_factory=_Details)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of ``items.jsonl``: with instruction and reference, or with their hash as ``digest``."""
+
+    sample_id: str
+    repo: str
+    completion: Completion | None
+    code: str
+    trimmed: str
+    scores: Mapping[str, _Score]
+    error: str = ""
+    instruction: str = ""
+    reference: str | None = None
+    digest: str = ""
+
+
+_AS_LINE = TypeAdapter(_Line)
+
+
+def to_line(attempt: Attempt) -> str:
+    """Return an attempt as a line, with its line end."""
+    task = attempt.task
+    line = {
+        "sample_id": task.sample_id,
+        **_texts(task),
+        "repo": task.repo,
+        "completion": asdict(attempt.completion) if attempt.completion else None,
+        "code": attempt.code,
+        "trimmed": attempt.trimmed,
+        "scores": {name: asdict(_finite(score)) for name, score in attempt.scores.items()},
+        "error": attempt.error,
+    }
+    return as_text(line)
+
+
+def _texts(task: Task) -> dict[str, str | None]:
+    if task.digest:
+        return {"digest": task.digest}
+    return {"instruction": task.instruction, "reference": task.reference}
+
+
+def as_text(line: Mapping[str, Any]) -> str:
+    """Return a line's object as text, with its line end."""
+    return json.dumps(sendable(line, MEASURED_DIGITS), ensure_ascii=False) + "\n"
+
+
+def from_line(text: bytes, column: Column) -> Attempt:
+    """Return the attempt that a line holds; raise ``ValueError`` if it cannot be read."""
+    line = validate(_AS_LINE, text)
+    if line.completion and not math.isfinite(line.completion.seconds + line.completion.seconds_to_first):
+        raise ValueError("completion.seconds: it is not finite")
+    if not (line.instruction or line.digest):
+        raise ValueError("instruction: there is neither the text nor its digest")
+    return Attempt(
+        task=Task(line.instruction, Context(), line.reference, line.sample_id, line.repo, line.digest),
+        column=column,
+        trimmed=line.trimmed,
+        completion=line.completion,
+        code=line.code,
+        scores={
+            name: _finite(Score(score.metric, score.value, score.reason, score.details))
+            for name, score in line.scores.items()
+        },
+        error=line.error,
+    )
+
+
+def _finite(score: Score) -> Score:
+    """Return the score; it becomes unscored if its value is NaN or infinite."""
+    if score.value is None or math.isfinite(score.value):
+        return score
+    return replace(score, value=None, reason=f"the metric gave {score.value}, which is not a finite number")
+
+
+def without_texts(line: dict[str, Any]) -> dict[str, Any]:
+    """Return a line's object with the hash of instruction and reference in their place."""
+    kept = {name: value for name, value in line.items() if name not in ("instruction", "reference")}
+    if "instruction" in line:
+        kept["digest"] = text_digest(line["instruction"], line.get("reference"))
+    return kept
+
+
+def is_whole(line: bytes) -> bool:
+    """Whether the text is a line to its end."""
+    try:
+        return bool(parse_object(line))
+    except ValueError:
+        return False
