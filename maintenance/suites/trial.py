@@ -125,7 +125,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise ``Late`` after some processor time, so that a busy machine changes nothing, or long after it."""
+    """Stop the block after some processor time, so that a busy machine changes nothing, or long after it."""
 
     def late(*_: Any) -> None:
         raise Late
