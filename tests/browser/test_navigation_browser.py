@@ -130,3 +130,21 @@ def test_an_address_of_another_family_keeps_its_checkpoints_however_late_others_
     page.wait_for_timeout(6000)
     page.unroute("**/queue/join*")
     expect(damaged).to_be_checked()
+
+
+def test_a_page_that_has_opened_the_view_of_its_address_comes_to_rest(tab: Page, app_url: str) -> None:
+    tab.goto(f"{app_url}?family=smollm2-135m")
+    expect(tab.get_by_label("Model family")).to_have_value(re.compile("SmolLM2"))
+    calls = tab.evaluate("gradio_config.dependencies")
+    timers = {each["id"] for each in calls for _, event in each["targets"] if event == "tick"}
+    sent: list[int] = []
+
+    def remember(request: Any) -> None:
+        if "queue/join" in request.url or "run/predict" in request.url:
+            sent.append(request.post_data_json["fn_index"])
+
+    tab.wait_for_timeout(5_000)
+    tab.on("request", remember)
+    tab.wait_for_timeout(5_000)
+    tab.remove_listener("request", remember)
+    assert [call for call in sent if call not in timers] == []

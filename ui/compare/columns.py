@@ -15,7 +15,6 @@ from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import QUIET, inform
 from ui.choices import checkpoint_choices, first_columns
-from ui.markup import escape
 from ui.navigation import Updates
 from ui.views import View
 
@@ -27,10 +26,11 @@ class ColumnPicker:
     family: gr.Dropdown
     checkpoints: gr.CheckboxGroup
     variants: gr.CheckboxGroup
+    note: gr.HTML
 
     @property
-    def all(self) -> list[gr.Dropdown | gr.CheckboxGroup]:
-        """All of them."""
+    def chosen(self) -> list[gr.Dropdown | gr.CheckboxGroup]:
+        """The components that hold the choice."""
         return [self.family, self.checkpoints, self.variants]
 
 
@@ -41,23 +41,23 @@ def build(settings: Settings, view: View) -> ColumnPicker:
     first = families[view.family]
     chosen, variants = _halves(view.columns, 0), _halves(view.columns, 1)
     picker = ColumnPicker(
-        gr.Dropdown(
+        family=gr.Dropdown(
             [(known.title, known.name) for known in families.values()], value=first.name, label="Model family"
         ),
-        gr.CheckboxGroup(
+        checkpoints=gr.CheckboxGroup(
             checkpoint_choices(settings, first),
             value=chosen,
             label="Checkpoints",
             info="The model as published, and fine-tuned on so many samples.",
         ),
-        gr.CheckboxGroup(
+        variants=gr.CheckboxGroup(
             [("Regular", "regular"), ("Augmented", "augmented"), ("Chat (baseline only)", "chat")],
             value=variants,
             label="Prompt",
             info="Augmented adds the code of the file; chat is the baseline's own format.",
         ),
+        note=gr.HTML(pieces.note(column_note(settings, first.name, chosen, variants)), padding=False),
     )
-    note = gr.HTML(pieces.note(column_note(settings, first.name, chosen, variants)), padding=False)
 
     def restart(name: str) -> gr.CheckboxGroup:
         family = get_family(settings, name)
@@ -65,13 +65,6 @@ def build(settings: Settings, view: View) -> ColumnPicker:
 
     # Only the user's own choice of a family resets the checkpoints: a view comes with its own.
     picker.family.input(restart, picker.family, picker.checkpoints, **QUIET)
-    gr.on(
-        [picker.family.change, picker.checkpoints.change, picker.variants.change],
-        lambda *chosen: pieces.note(column_note(settings, *chosen)),
-        picker.all,
-        note,
-        **QUIET,
-    )
     return picker
 
 
@@ -127,5 +120,5 @@ def column_note(settings: Settings, family: str, checkpoints: Sequence[str], var
         note += " The chat prompt is for the baseline only."
     if missing := [key for key in missing if not key.endswith("/chat")]:
         note += f" Not available: {', '.join(missing)}. These checkpoints were not fine-tuned on that prompt."
-    problems = [escape(known[key].checkpoint.problem) for key in there]
+    problems = [known[key].checkpoint.problem for key in there]
     return " ".join([note, *(problem for problem in problems if problem)])

@@ -49,12 +49,12 @@ class Form:
     def inputs(self) -> list[Any]:
         """What ``read_view`` takes."""
         own = [self.task.source, self.task.sample_id, self.task.instruction, self.task.code]
-        return [*self.picker.all, *own, *self.sampling]
+        return [*self.picker.chosen, *own, *self.sampling]
 
     @property
     def outputs(self) -> list[Any]:
         """What ``open_view`` may change."""
-        return [*self.picker.all, *self.task.all, *self.sampling]
+        return [*self.picker.chosen, *self.task.all, *self.sampling]
 
 
 def first_view(settings: Settings) -> View:

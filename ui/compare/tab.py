@@ -15,6 +15,7 @@ from ui.choices import checkpoint_choices
 from ui.compare import form as forms
 from ui.compare import output as outputs
 from ui.compare import task
+from ui.compare.columns import column_note
 from ui.compare.comparison import Comparison
 from ui.compare.form import Form
 from ui.compare.output import Output
@@ -55,14 +56,15 @@ def _wire_form(lab: Lab, form: Form, out: Output, navigation: Navigation) -> Non
 
     def follow(*values: Any) -> Updates:
         view = forms.read_view(lab.settings, *values[: len(form.inputs)])
-        return {address: to_query(view), **show(*values)}
+        note = pieces.note(column_note(lab.settings, *values[: len(form.picker.chosen)]))
+        return {address: to_query(view), form.picker.note: note, **show(*values)}
 
     inputs = [*form.inputs, out.comparison, out.show_reference, out.against]
     gr.on(
         [component.change for component in form.inputs],
         follow,
         inputs,
-        [address, *out.shown],
+        [address, form.picker.note, *out.shown],
         trigger_mode="always_last",
         **AT_ONCE,
     )
@@ -138,6 +140,6 @@ def _wire_clock(lab: Lab, form: Form, out: Output, navigation: Navigation) -> No
         [clock, out.status, *sample.sample_view],
         **QUIET,
     )
-    changed = [picker.family.change, picker.variants.change]
-    gr.on(changed, lambda: gr.Timer(_FAST, active=True), None, clock, **QUIET)
+    faster = f"() => ({{__type__: 'update', value: {_FAST}, active: true}})"
+    gr.on([picker.family.change, picker.variants.change], None, None, clock, js=faster, **QUIET)
     navigation.after_opening(lambda: gr.Timer(active=True), [], [clock])

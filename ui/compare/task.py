@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ _MOVES: dict[str, Callable[[int], int]] = {
     "Random": lambda at: random.getrandbits(31),
 }
 """Buttons that go to another sample: from a position to one that is brought into range."""
+_SHOW_PART = f"""(chosen) => [{json.dumps(SAMPLE)}, {json.dumps(OWN)}].map(
+  (part) => ({{ __type__: "update", visible: chosen === part }})
+)"""
 _EXAMPLES = {
     "Cosine similarity": "Write a function `cosine_similarity(a, b)` that returns the cosine similarity of "
     "two vectors.",
@@ -82,7 +86,7 @@ class TaskForm:
     @property
     def all(self) -> list[Any]:
         """What a view changes."""
-        return [self.source, self.search, self.instruction, self.code, *self.sample_view]
+        return [self.source, self.search, self.instruction, self.code, self.examples, *self.sample_view]
 
 
 def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
@@ -131,22 +135,18 @@ def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
         steps,
         examples,
     )
-    source.change(
-        lambda chosen: (gr.Column(visible=chosen == SAMPLE), gr.Column(visible=chosen == OWN)),
-        source,
-        [sample_part, own_part],
-        **QUIET,
-    )
+    source.change(None, source, [sample_part, own_part], js=_SHOW_PART, **QUIET)
     _wire(lab, picker, form)
     return form
 
 
 def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm) -> None:
     where = [picker.family, picker.variants]
-    picker.variants.change(
+    picker.variants.input(
         lambda family, variants, place: show_place(lab, family, variants, place, again=True),
         [*where, form.place],
         form.sample_view,
+        trigger_mode="always_last",
         **QUIET,
     )
 
@@ -161,10 +161,11 @@ def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm) -> None:
 
     def start_again(family: str, variants: Sequence[str]) -> tuple[Any, ...]:
         place = SamplePlace(sample=next((each.sample for each in read_examples(lab.settings, family)), ""))
-        return "", *show_place(lab, family, variants, place, again=True)
+        shown = show_place(lab, family, variants, place, again=True)
+        return "", buttons(lab.settings, family), *shown
 
-    picker.family.input(start_again, where, [form.search, *form.sample_view], **QUIET)
-    picker.family.change(lambda family: buttons(lab.settings, family), picker.family, form.examples, **QUIET)
+    changed = [form.search, form.examples, *form.sample_view]
+    picker.family.input(start_again, where, changed, **QUIET)
 
 
 def dataset(lab: Lab, family: str, variants: Sequence[str], again: bool = False) -> Loading[Dataset]:
@@ -219,14 +220,16 @@ def _stored_card(lab: Lab, family: str, place: SamplePlace) -> str:
 
 def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
     """Set a view's sample, or its own instruction."""
+    family = view.family or first_family(lab.settings).name
+    updates: dict[Any, Any] = {form.examples: buttons(lab.settings, family)}
     if view.instruction:
-        return {form.source: OWN, form.instruction: view.instruction, form.code: view.context}
+        own = {form.source: OWN, form.instruction: view.instruction, form.code: view.context}
+        return {**updates, **own}
     if view.sample:
-        family = view.family or first_family(lab.settings).name
         place = SamplePlace(sample=view.sample)
         shown = show_place(lab, family, _variants(view), place, again=True)
-        return {form.source: SAMPLE, form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
-    return {}
+        updates |= {form.source: SAMPLE, form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
+    return updates
 
 
 def read_task(lab: Lab, view: View) -> Task:

@@ -116,9 +116,8 @@ def build(settings: Settings, kind: str, verb: Verb) -> VerbForm:
             type="password",
             visible=False,
         )
-        made["judge"].change(
-            lambda judge: gr.Textbox(visible=judge != "none"), made["judge"], key, queue=False, **QUIET
-        )
+        show_key = "(judge) => ({__type__: 'update', visible: judge !== 'none'})"
+        made["judge"].change(None, made["judge"], key, js=show_key, **QUIET)
     with gr.Accordion("More settings", open=False):
         made |= {name: _component(settings, kind, fields[name]) for name in fields if name not in made}
     return VerbForm(kind, made, key)

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 # As in pipeline.analysis.samples, which imports scipy: the page does not wait for that.
 KINDS = ("all", "flips", "regressions", "never solved", "always solved")
-_CLOSED = '<p class="note">Choose a sample to read its outputs, its scores and the judge\'s words.</p>'
+_NOTHING_OPEN = (
+    '<p class="note">Choose a sample to read its outputs, its scores and the judge\'s words.</p>',
+    ("", ""),
+)
+"""What ``_detail`` shows before a sample is chosen, and the ids of that sample and of the run."""
 # A click anywhere in a row, or Enter on the button in it, opens it.
 _PICK = """
 element.addEventListener("click", (event) => {
@@ -101,14 +105,14 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         with gr.Tab("Pairs"), gr.Column(elem_classes="card"):
             pairs = _html()
         with gr.Tab("Samples"):
-            kind, search, threshold, matrix = _samples_tab(presenter, setup, navigation)
+            kind, search, threshold, matrix, *sample = _samples_tab(presenter, setup, navigation)
         with gr.Tab("Metrics against tests"):
-            agreement, contradicted, held, cases = _against_tab(presenter, setup, navigation)
+            agreement, contradicted, held, cases, *case = _against_tab(presenter, setup, navigation)
         with gr.Tab("Disagreement"):
             second = gr.Dropdown([], label="Compare with", min_width=220)
             with gr.Column(elem_classes="card"):
                 disagreement = _html(js_on_load=_PICK, elem_id="results-disagreement")
-            _detail(presenter, setup, disagreement, "disagreement-detail", navigation)
+            other = _detail(presenter, setup, disagreement, "disagreement-detail", navigation)
         with gr.Tab("Runs and export"):
             runs = _runs_tab(presenter, setup, metric, left_out)
     parts = Parts(
@@ -121,20 +125,23 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         note = presenter().versions_note(setup)
         return gr.HTML(note, visible=bool(note))
 
-    # On its own, as it reads every sample: the figures do not wait for it.
-    setup.change(compare_versions, setup, versions, **QUIET)
-
     def open_view(view: View) -> Updates:
         return dict(zip((setup, metric), presenter().pickers(view), strict=True))
 
     navigation.add_tab("results", open_view, [setup, metric])
-    gr.on(
-        [setup.change, metric.change],
-        lambda setup, metric: to_query(View("results", setup=setup, metric=metric)),
-        [setup, metric],
-        navigation.address(),
-        **QUIET,
+    address, details = navigation.address(), [*sample, *case, *other]
+
+    def query(setup: str, metric: str) -> str:
+        return to_query(View("results", setup=setup, metric=metric))
+
+    def close(setup: str, metric: str) -> list[Any]:
+        return [query(setup, metric), *_NOTHING_OPEN * 3]
+
+    # The versions after the rest, as they need every sample.
+    setup.change(close, [setup, metric], [address, *details], **QUIET).then(
+        compare_versions, setup, versions, **QUIET
     )
+    metric.change(query, [setup, metric], address, **QUIET)
 
 
 def _html(**more: Any) -> gr.HTML:
@@ -182,8 +189,8 @@ def _samples_tab(
         threshold = gr.Number(label=_LABELS["threshold"], info=_NOTES["threshold"], scale=1)
     with gr.Column(elem_classes="card"):
         matrix = _html(js_on_load=_PICK, elem_id="results-matrix")
-    _detail(presenter, setup, matrix, "sample-detail", navigation)
-    return kind, search, threshold, matrix
+    detail = _detail(presenter, setup, matrix, "sample-detail", navigation)
+    return kind, search, threshold, matrix, *detail
 
 
 def _against_tab(
@@ -195,8 +202,8 @@ def _against_tab(
         held = gr.Dropdown([], label="Attempts where the tests contradict", min_width=220)
         with gr.Column(elem_classes="card"):
             cases = _html(js_on_load=_PICK, elem_id="results-cases")
-        _detail(presenter, setup, cases, "cases-detail", navigation)
-    return agreement, contradicted, held, cases
+        detail = _detail(presenter, setup, cases, "cases-detail", navigation)
+    return agreement, contradicted, held, cases, *detail
 
 
 def _detail(
@@ -205,19 +212,22 @@ def _detail(
     opener: gr.HTML,
     elem_id: str,
     navigation: Navigation,
-) -> None:
-    """Below a table of samples: the one that was clicked, under every checkpoint."""
-    opened = gr.State(("", ""))
+) -> tuple[gr.HTML, gr.State]:
+    """Below a table of samples: the one that was clicked, under every checkpoint.
+
+    Returns what is to be set to ``_NOTHING_OPEN`` when the samples change.
+    """
+    opened = gr.State(_NOTHING_OPEN[1])
     with gr.Row(elem_classes="view"):
         against = gr.Radio(WAYS, value="nothing", label="Show", elem_id=elem_id)
         send = gr.Button("Compare on this sample", size="sm", min_width=180)
-    detail = gr.HTML(_CLOSED)
+    detail = gr.HTML(_NOTHING_OPEN[0])
 
     def open_sample(setup: str, against: Against, event: gr.EventData) -> tuple[str, tuple[str, str]]:
         return presenter().sample(setup, event.id, against, event.run), (event.id, event.run)
 
     def show_again(setup: str, against: Against, opened: tuple[str, str]) -> str:
-        return presenter().sample(setup, opened[0], against, opened[1]) if opened[0] else _CLOSED
+        return presenter().sample(setup, opened[0], against, opened[1]) if opened[0] else _NOTHING_OPEN[0]
 
     opener.click(open_sample, [setup, against], [detail, opened], **QUIET).then(
         None, js=_SCROLL.format(id=elem_id)
@@ -226,7 +236,7 @@ def _detail(
         send.click, lambda setup, opened: presenter().comparison(setup, opened[0]), [setup, opened]
     )
     against.input(show_again, [setup, against, opened], detail, **QUIET)
-    setup.change(lambda: (_CLOSED, ("", "")), None, [detail, opened], **QUIET)
+    return detail, opened
 
 
 def _runs_tab(

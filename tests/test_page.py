@@ -1,0 +1,25 @@
+"""How the page is wired."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import app
+from pipeline.settings import Settings
+from training.jobs import open_runner
+from training.sweep import VERBS
+from ui.lab import Lab
+
+
+def test_at_most_one_callback_of_an_event_waits_for_its_turn(settings: Settings) -> None:
+    # A callback with "always_last" that was called while it ran makes Gradio send the whole event again. Two
+    # of them on one event then call each other without end, as soon as their answers overlap.
+    page = app.build(Lab(settings), open_runner(settings, VERBS))
+    waiting = defaultdict(list)
+    for call in page.config["dependencies"]:
+        for target, event in call["targets"]:
+            # Those of "load" are sent one by one, and what runs in the browser alone never waits.
+            if call["backend_fn"] and call["trigger_mode"] == "always_last" and event != "load":
+                waiting[target, event].append(call["api_name"])
+    assert {event: calls for event, calls in waiting.items() if len(calls) > 1} == {}
+    assert waiting
