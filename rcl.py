@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from pipeline.command_line.verbs import run_subcommand
+from pipeline.evaluation.terminal import compare
 from training.base_model import base_model
 from training.evaluate import original_spelling
 from training.sweep import VERBS
@@ -24,7 +25,8 @@ def main() -> int:
     name, *rest = sys.argv[1:] or [""]
     argv = [name, *(original_spelling(rest) if name == "evaluate" else rest)]
     about = "Compare a language model and its fine-tunes on research code."
-    return run_subcommand("rcl", about, {"app": app, "base-model": base_model, **VERBS}, argv if name else [])
+    verbs = {"app": app, "compare": compare, "base-model": base_model, **VERBS}
+    return run_subcommand("rcl", about, verbs, argv if name else [])
 
 
 if __name__ == "__main__":

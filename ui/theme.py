@@ -102,6 +102,7 @@ def launch() -> dict[str, Any]:
         "favicon_path": str(LOGO),
         "footer_links": ["api", "settings"],
         "run_history": False,
+        "mcp_server": True,
         "max_threads": 200,  # each comparison that waits or runs needs one
         "app_kwargs": {"middleware": [Middleware(Refusals)]},
     }

@@ -143,7 +143,8 @@ def module_name(verb: Verb) -> str:
 
 
 def _parameter(parameter: inspect.Parameter, hint: Any, text: str) -> Parameter:
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    options = get_args(bare) if get_origin(bare) in (Union, types.UnionType) else (hint,)
     annotation = next(option for option in options if option is not types.NoneType)
     plain, *checks = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     choices = get_args(plain) if get_origin(plain) is Literal else ()
