@@ -20,7 +20,11 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def is_loopback(url: str) -> bool:
     """Whether this address is on this machine."""
-    host = urlsplit(url).hostname or ""
+    return is_loopback_host(urlsplit(url).hostname or "")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether this name or IP address always means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

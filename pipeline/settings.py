@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.network import is_loopback_host
 from pipeline.schema import LabError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,7 +15,6 @@ ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 PROGRESS_FILE = "RCL_PROGRESS_FILE"
 """The variable that tells a job's process where to report its progress."""
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Settings:
         port: its port (``PORT``).
         shared: whether Gradio makes a public link to the app (``GRADIO_SHARE``).
         on_space: whether this is a Hugging Face Space (``SPACE_ID`` is set).
+        trusted_hosts: names under which a reverse proxy of this machine serves the app to people who may do
+            all that its owner may (``RCL_TRUSTED_HOSTS``, with commas between them).
         jobs_token: the password for jobs on a public address (``RCL_JOBS_TOKEN``).
+        public_jobs: whether jobs and their logs are shown to everybody (``RCL_PUBLIC_JOBS=1``).
         jobs_at_once: how many jobs may run at the same time (``RCL_JOBS_AT_ONCE``); None means one for each
             GPU, or one if there is no GPU.
         ray_address: a Ray cluster for the jobs (``RAY_ADDRESS``).
@@ -52,7 +55,9 @@ class Settings:
     port: int = 7860
     shared: bool = False
     on_space: bool = False
+    trusted_hosts: frozenset[str] = frozenset()
     jobs_token: str | None = None
+    public_jobs: bool = False
     jobs_at_once: int | None = None
     ray_address: str | None = None
     share_url: str | None = None
@@ -85,7 +90,9 @@ class Settings:
             port=int(port),
             shared=env.get("GRADIO_SHARE", "").lower() == "true",
             on_space=on_space,
+            trusted_hosts=_names(env.get("RCL_TRUSTED_HOSTS", "")),
             jobs_token=env.get("RCL_JOBS_TOKEN") or None,
+            public_jobs=env.get("RCL_PUBLIC_JOBS") == "1",
             jobs_at_once=int(at_once) if at_once else None,
             ray_address=env.get("RAY_ADDRESS") or None,
             share_url=env.get("RCL_SHARE_URL") or None,
@@ -101,8 +108,8 @@ class Settings:
 
     @property
     def private(self) -> bool:
-        """Whether the app can be reached from this machine only, so that every visitor may launch jobs."""
-        return not self.on_space and not self.shared and self.host in LOOPBACK
+        """Whether the app listens to this machine only; a proxy here can still let others reach it."""
+        return not self.on_space and not self.shared and is_loopback_host(self.host)
 
 
 def _is_number(text: str, most: int) -> bool:
@@ -115,6 +122,11 @@ def _gpus(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     return tuple(name for part in text.split(",") if (name := part.strip()) not in ("", "-1"))
+
+
+def _names(text: str) -> frozenset[str]:
+    """The host names of a list with commas."""
+    return frozenset(name for part in text.lower().split(",") if (name := part.strip()))
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -20,6 +20,7 @@ from tests.hostile import hostile_job
 from tests.jobs_kit import ended, local_runner
 from tests.jobs_page import page_of
 from training.jobs import Records, RecordsError
+from training.jobs.admission import Caller
 from training.jobs.records import FILE, SCHEMA
 from ui.jobs.look import redraw
 
@@ -90,7 +91,7 @@ def test_the_app_works_without_jobs_where_their_file_is_damaged(fresh: Settings)
         client = Client(url, verbose=False)
         with pytest.raises(AppError, match=f"{FILE} is damaged"):
             client.predict(api_name="/jobs")
-        assert f"{FILE} is damaged" in redraw(runner, "")[0]
+        assert f"{FILE} is damaged" in redraw(runner, Caller(local=True), "")[0]
         (fresh.data_dir / "jobs" / FILE).rename(fresh.data_dir / "aside")
         job = client.predict(100, epochs=1, api_name="/submit_finetune")
         assert ended(runner, runner.status(job["id"])).state == "succeeded"
@@ -162,7 +163,7 @@ def test_one_damaged_record_is_listed_with_its_reason_beside_the_others(
     assert ended(runner, sound).state == "succeeded"
     shown = runner.status(damaged.id)
     assert "damaged" in str(shown.reason)
-    assert "damaged" in redraw(runner, damaged.id)[0]
+    assert "damaged" in redraw(runner, Caller(local=True), damaged.id)[0]
     runner.close()
     runner.delete(damaged.id)
     assert runner.list() == [runner.status(sound.id)]
@@ -234,4 +235,4 @@ def test_a_damaged_report_is_left_out_of_a_jobs_progress(tmp_path: Path) -> None
     ]
     (folder / "progress.jsonl").write_text("\n".join(lines))
     assert [report["message"] for report in runner.progress(job.id)] == ["half"]
-    assert redraw(runner, job.id)[1] == job.id
+    assert redraw(runner, Caller(local=True), job.id)[1] == job.id

@@ -19,7 +19,7 @@ from tests.jobs_kit import ended, fake_gpus, local_runner, settings_in
 from tests.jobs_page import page_of
 from training.finetune import finetune
 from training.jobs import Job, Runner, open_runner
-from training.jobs.admission import may_launch, require_launch
+from training.jobs.admission import Caller, may_launch, require_launch
 from training.jobs.time_estimate import estimate
 from training.sweep import VERBS
 from ui.api.jobs import submission
@@ -95,15 +95,14 @@ def test_on_a_public_address_the_server_launches_nothing_without_its_token(runne
 
 
 def test_who_may_launch(tmp_path: Path) -> None:
-    assert may_launch(settings_in(tmp_path), None)
-    assert not may_launch(settings_in(tmp_path, on_space=True), None)
-    assert not may_launch(settings_in(tmp_path, shared=True), None)
-    assert not may_launch(public(tmp_path), "")
-    assert not may_launch(public(tmp_path, "secret"), None)
-    assert not may_launch(public(tmp_path, "secret"), "sécret")
-    assert may_launch(public(tmp_path, "secret"), "secret")
+    assert may_launch(settings_in(tmp_path), Caller(local=True))
+    assert not may_launch(settings_in(tmp_path), Caller(local=False))
+    assert not may_launch(public(tmp_path), Caller(local=False))
+    assert not may_launch(public(tmp_path, "secret"), Caller(local=False))
+    assert not may_launch(public(tmp_path, "secret"), Caller(local=False, token="sécret"))
+    assert may_launch(public(tmp_path, "secret"), Caller(local=False, token="secret"))
     with pytest.raises(LabError, match="RCL_JOBS_TOKEN"):
-        require_launch(public(tmp_path), None)
+        require_launch(public(tmp_path), Caller(local=False))
 
 
 def test_the_form_shows_the_very_command_that_will_run(runner: Runner) -> None:
@@ -250,6 +249,6 @@ def test_a_curve_that_the_page_shows_already_is_not_sent_again(runner: Runner) -
     runner.start()
     job = ended(runner, runner.submit("count", {"to": 3}))
     runner.close()
-    first = redraw(runner, job.id)
+    first = redraw(runner, Caller(local=True), job.id)
     at = next(place for place, each in enumerate(first) if isinstance(each, gr.LinePlot))
-    assert redraw(runner, job.id, first[at + 1])[at] == gr.skip()
+    assert redraw(runner, Caller(local=True), job.id, first[at + 1])[at] == gr.skip()

@@ -10,6 +10,7 @@ from pipeline.scoring import METRICS, RULE
 from pipeline.scoring.execution.suites.load import PACKAGE_SUITES, funnel_note, read_suite
 from pipeline.versions import package_versions
 from ui.callbacks import QUIET
+from ui.callers import caller
 from ui.lab import Lab
 from ui.markup import escape
 from ui.navigation import Navigation
@@ -86,7 +87,8 @@ def describe_installation(lab: Lab) -> str:
         facts.append((f"Dataset {name}", f"fingerprint {fingerprint}"))
     for suite in PACKAGE_SUITES:
         facts.append((f"Test suite {suite}-exec", funnel_note(read_suite(lab.settings, suite))))
-    facts.append(("Data folder", str(lab.settings.data_dir)))
+    if caller(lab.settings).local:  # a stranger need not know the machine's folders
+        facts.append(("Data folder", str(lab.settings.data_dir)))
     facts += [(name, version) for name, version in package_versions().items()]
     rows = "".join(f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td></tr>' for a, b in facts)
     return _table(rows)

@@ -13,8 +13,9 @@ from pipeline.command_line.commands import command_text
 from pipeline.command_line.signature import Parameter, job_parameters, summary
 from pipeline.schema import FieldError
 from training.jobs import Job, JobState, Runner
-from training.jobs.admission import require_launch
+from training.jobs.admission import require_launch, require_look
 from ui.api.endpoint import convert, endpoint, publish
+from ui.callers import caller
 
 _SUBMISSIONS = {"finetune": "submit_finetune", "evaluate": "submit_evaluation", "sweep": "submit_sweep"}
 """The endpoint that submits each kind of job."""
@@ -70,25 +71,29 @@ class JobsApi:
         self.runner = runner
 
     @endpoint
-    def jobs(self, state: JobState | Literal[""] = "", limit: int = 100) -> list[JobRow]:
+    def jobs(self, state: JobState | Literal[""] = "", limit: int = 100, token: str = "") -> list[JobRow]:
         """The queue and what has ended, newest first.
 
         Args:
             state: only jobs in this state; empty for all
             limit: at most this many
+            token: the server's jobs token, where it asks for one
         """
+        require_look(self.runner.settings, caller(self.runner.settings, token))
         if limit < 0:
             raise FieldError("limit", "must be 0 or more.")
         jobs = [job for job in self.runner.list() if state in ("", job.state)]
         return [row(job) for job in jobs[:limit]]
 
     @endpoint
-    def job(self, job_id: str) -> JobDetail:
+    def job(self, job_id: str, token: str = "") -> JobDetail:
         """One job with its log and curve.
 
         Args:
             job_id: as /jobs and the submissions give it
+            token: the server's jobs token, where it asks for one
         """
+        require_look(self.runner.settings, caller(self.runner.settings, token))
         job = self.runner.status(job_id)
         return {
             "job": row(job),
@@ -105,7 +110,7 @@ class JobsApi:
             job_id: as /jobs and the submissions give it
             token: the server's jobs token, where it asks for one
         """
-        require_launch(self.runner.settings, token)
+        require_launch(self.runner.settings, caller(self.runner.settings, token))
         return row(self.runner.cancel(job_id))
 
 
@@ -127,7 +132,8 @@ def submission(runner: Runner, kind: str) -> Callable[..., JobRow]:
         call = signature.bind(*values, **named)
         call.apply_defaults()
         arguments = dict(call.arguments)
-        require_launch(runner.settings, convert(_TOKEN.name, arguments.pop(_TOKEN.name), str))
+        token = convert(_TOKEN.name, arguments.pop(_TOKEN.name), str)
+        require_launch(runner.settings, caller(runner.settings, token))
         for parameter in parameters:
             value = arguments[parameter.name]
             if parameter.optional and not isinstance(value, bool) and value == _unset(parameter):

@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from training.jobs import Job, RecordsError, Runner
-from training.jobs.admission import jobs_are_on
+from pipeline.schema import LabError
+from training.jobs import Job, Runner
+from training.jobs.admission import Caller, jobs_are_on, require_look
 from ui.jobs import job_html
 from ui.jobs import sweep_grid as jobs_sweep
 from ui.jobs.curve import Curve, curve_of, plot
@@ -82,17 +83,17 @@ def build() -> Look:
     return Look(queue, card, gr.State(""), head, curve, gr.State(None), body, log, buttons)
 
 
-def redraw(runner: Runner, opened: str, drawn: Drawn | None = None) -> list[Any]:
+def redraw(runner: Runner, by: Caller, opened: str, drawn: Drawn | None = None) -> list[Any]:
     """Updates of ``Look.outputs``.
 
     Args:
         runner: of the jobs.
+        by: who looks.
         opened: id of the job to show; the newest is shown where that one is gone.
         drawn: the curve that the page shows, which is not sent again: it would flicker.
     """
     now = time.time()
     empty = [
-        "",
         gr.Column(visible=False),
         "",
         plot(),
@@ -102,13 +103,14 @@ def redraw(runner: Runner, opened: str, drawn: Drawn | None = None) -> list[Any]
         *(gr.Button(visible=False) for _ in _BUTTONS),
     ]
     try:
+        require_look(runner.settings, by)
         every = runner.list()
-    except RecordsError as error:
-        return [f'<p class="problem" role="status">{escape(error)}</p>', *empty]
+    except LabError as error:
+        return [f'<p class="problem" role="status">{escape(error)}</p>', opened, *empty]
     top = job_html.in_order([job for job in every if job.sweep is None])
     shown = next((job for job in every if job.id == opened), top[0] if top else None)
     if shown is None:
-        return [job_html.queue([], "", now), *empty]
+        return [job_html.queue([], "", now), "", *empty]
     curve = curve_of(runner.progress(shown.id))
     current = (shown.id, curve)
     members = [job for job in reversed(every) if job.sweep == shown.id]

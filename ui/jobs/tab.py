@@ -13,9 +13,10 @@ from pipeline.models.checkpoints import columns
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
 from training.jobs import Runner
-from training.jobs.admission import jobs_are_on, require_launch
+from training.jobs.admission import Caller, jobs_are_on, require_launch, require_look
 from ui import pieces
 from ui.callbacks import QUIET, inform
+from ui.callers import caller
 from ui.jobs import forms as jobs_forms
 from ui.jobs import look as jobs_look
 from ui.jobs.forms import VerbForm
@@ -26,6 +27,7 @@ from ui.markup import escape
 from ui.navigation import Navigation, Updates
 from ui.views import View, to_query
 
+_STRANGER = "a visitor with the token"  # whose address is not stored
 _EVERY = 2.0  # seconds between two looks at the queue
 _FORMS = {
     "finetune": ("Fine-tune", "Start fine-tuning"),
@@ -33,6 +35,11 @@ _FORMS = {
     "sweep": ("Sweep", "Start sweep"),
 }
 """The tab and the button of each form."""
+_TOKEN_INFO = {
+    True: "Needed only if you are not on the machine that this app runs on.",
+    False: "It allows you to see, start and stop jobs. Ask the person who runs this server for it.",
+}
+"""By whether the app listens to its own machine only."""
 _TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ block: "nearest" })"""
 # A log follows its end, unless somebody has scrolled up to read.
 _FOLLOW = """() => setTimeout(() => {
@@ -58,9 +65,9 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
             gr.HTML(_standing(runner))
             token = gr.Textbox(
                 label="Jobs token",
-                info="It allows you to start and stop jobs. Ask the person who runs this server for it.",
+                info=_TOKEN_INFO[settings.private],
                 type="password",
-                visible=not settings.private and bool(settings.jobs_token),
+                visible=bool(settings.jobs_token),
             )
             with gr.Tabs(overflow_behavior="wrap") as kinds:
                 made = {}
@@ -71,13 +78,13 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
             look = jobs_look.build()
     for form, start in made.values():
         _wire_start(runner, form, start, token, look)
-    _wire_look(runner, look, tab, navigation)
+    _wire_look(runner, look, token, tab, navigation)
     _wire_actions(runner, look, token, [form.key for form, _ in made.values() if form.key])
-    _wire_evaluate(runner, look, kinds, made["evaluate"][0])
-    _wire_links(runner, look, navigation)
+    _wire_evaluate(runner, look, token, kinds, made["evaluate"][0])
+    _wire_links(runner, look, token, navigation)
 
     def open_view(view: View) -> Updates:
-        return dict(zip(look.outputs, redraw(runner, view.job), strict=True))
+        return dict(zip(look.outputs, redraw(runner, caller(settings), view.job), strict=True))
 
     navigation.add_tab("jobs", open_view, look.outputs)
     look.opened.change(
@@ -90,7 +97,7 @@ def _standing(runner: Runner) -> str:
     notes = f'<p class="note">Jobs run on {place}. They continue when this page is closed.</p>'
     if not jobs_are_on(runner.settings):
         try:
-            require_launch(runner.settings, None)
+            require_launch(runner.settings, Caller(local=False))
         except LabError as error:
             notes += f'<p class="problem">{escape(error)}</p>'
     return notes
@@ -124,48 +131,45 @@ def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> 
 
 
 def _wire_start(runner: Runner, form: VerbForm, start: gr.Button, token: gr.Textbox, look: Look) -> None:
-    def submit(request: gr.Request, token: str, *values: Any) -> list[Any]:
+    def submit(token: str, *values: Any) -> list[Any]:
         arguments, secrets = form.read(values)
-        require_launch(runner.settings, token)
+        by = caller(runner.settings, token)
+        require_launch(runner.settings, by)
         began = time.time()
         with jobs_forms.labelled(form.kind):
-            job = runner.submit(form.kind, arguments, owner=_who(request), secrets=secrets)
+            job = runner.submit(form.kind, arguments, "" if by.local else _STRANGER, secrets)
         if job.created < began:
             inform("The same job is already waiting or running. It is opened here; nothing was added.")
         elif job.state == "succeeded":
             inform("Nothing was missing: every checkpoint and run of this sweep is there.")
-        return redraw(runner, job.id)
+        return redraw(runner, by, job.id)
 
     started = start.click(submit, [token, *form.inputs], look.outputs, **QUIET)
     started.success(None, js=_TO_THE_JOB).then(None, js=_TO_THE_END)
 
 
-def _who(request: gr.Request) -> str:
-    """The name of the signed-in user, else the address of another machine; empty for this machine."""
-    host = request.client.host if request.client else ""
-    return request.username or ("" if host in ("127.0.0.1", "::1") else host)
+def _wire_look(runner: Runner, look: Look, token: gr.Textbox, tab: gr.Tab, navigation: Navigation) -> None:
+    def refresh(token: str, opened: str, drawn: Drawn | None) -> list[Any]:
+        return redraw(runner, caller(runner.settings, token), opened, drawn)
 
+    def open_row(event: gr.EventData, token: str) -> list[Any]:
+        return redraw(runner, caller(runner.settings, token), str(event.id))
 
-def _wire_look(runner: Runner, look: Look, tab: gr.Tab, navigation: Navigation) -> None:
-    def refresh(opened: str, drawn: Drawn | None) -> list[Any]:
-        return redraw(runner, opened, drawn)
-
-    def open_row(event: gr.EventData) -> list[Any]:
-        return redraw(runner, str(event.id))
-
+    shown = [token, look.opened, look.drawn]
     timer = gr.Timer(_EVERY, active=False)
-    tick = timer.tick(refresh, [look.opened, look.drawn], look.outputs, trigger_mode="once", **QUIET)
+    tick = timer.tick(refresh, shown, look.outputs, trigger_mode="once", **QUIET)
     tick.then(None, js=_FOLLOW)
     for table in (look.queue, look.body):
-        table.click(open_row, None, look.outputs, **QUIET).then(None, js=_TO_THE_END)
+        table.click(open_row, token, look.outputs, **QUIET).then(None, js=_TO_THE_END)
 
     navigation.run_in(tab, timer)
-    tab.select(refresh, [look.opened, look.drawn], look.outputs, **QUIET).then(None, js=_FOLLOW)
+    tab.select(refresh, shown, look.outputs, **QUIET).then(None, js=_FOLLOW)
 
 
-def _wire_links(runner: Runner, look: Look, navigation: Navigation) -> None:
-    def in_compare(opened: str) -> View:
+def _wire_links(runner: Runner, look: Look, token: gr.Textbox, navigation: Navigation) -> None:
+    def in_compare(token: str, opened: str) -> View:
         """The checkpoint beside the baseline, under the variant that it was trained under."""
+        require_look(runner.settings, caller(runner.settings, token))
         job = runner.status(opened)
         family = get_family(runner.settings, str(job.arguments["family"]))
         made = str((job.result or {})["checkpoint"])
@@ -175,21 +179,23 @@ def _wire_links(runner: Runner, look: Look, navigation: Navigation) -> None:
             raise LabError(f"The checkpoint {made} is not there any more.")
         return View("compare", family.name, (f"baseline/{every[trained].variant}", trained))
 
-    def in_results(opened: str) -> View:
+    def in_results(token: str, opened: str) -> View:
         """The set-up of the run that the job made; of a sweep, of the last one."""
+        require_look(runner.settings, caller(runner.settings, token))
         jobs = [runner.status(opened), *runner.list(sweep=opened)]
         made = [job.result or {} for job in jobs]
         return View("results", run=next((str(result["run"]) for result in made if "run" in result), ""))
 
-    navigation.add_link(look.buttons["compare"].click, in_compare, [look.opened])
-    navigation.add_link(look.buttons["results"].click, in_results, [look.opened])
+    navigation.add_link(look.buttons["compare"].click, in_compare, [token, look.opened])
+    navigation.add_link(look.buttons["results"].click, in_results, [token, look.opened])
 
 
-def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: VerbForm) -> None:
+def _wire_evaluate(runner: Runner, look: Look, token: gr.Textbox, kinds: gr.Tabs, evaluate: VerbForm) -> None:
     names = ("family", "subset_size", "prompt", "training_seed")
 
-    def fill_in(opened: str) -> list[Any]:
+    def fill_in(token: str, opened: str) -> list[Any]:
         """The evaluation's form, filled in for the checkpoint that a fine-tune has made."""
+        require_look(runner.settings, caller(runner.settings, token))
         arguments = runner.status(opened).arguments
         size = str(arguments["subset_size"])
         sizes = jobs_forms.checkpoint_sizes(runner.settings, str(arguments["family"]))
@@ -197,15 +203,16 @@ def _wire_evaluate(runner: Runner, look: Look, kinds: gr.Tabs, evaluate: VerbFor
         return [gr.Tabs(selected="evaluate"), *filled]
 
     outputs = [kinds, *(evaluate.fields[name] for name in names)]
-    look.buttons["evaluate"].click(fill_in, look.opened, outputs, **QUIET)
+    look.buttons["evaluate"].click(fill_in, [token, look.opened], outputs, **QUIET)
 
 
 def _wire_actions(runner: Runner, look: Look, token: gr.Textbox, keys: Sequence[gr.Textbox]) -> None:
     def act(work: Callable[[str, dict[str, str]], object], token: str, opened: str, *given: str) -> list[Any]:
         key = next((one.strip() for one in given if one and one.strip()), "")
-        require_launch(runner.settings, token)
+        by = caller(runner.settings, token)
+        require_launch(runner.settings, by)
         work(opened, {"OPENAI_API_KEY": key} if key else {})
-        return redraw(runner, opened)
+        return redraw(runner, by, opened)
 
     def delete(job_id: str, _: dict[str, str]) -> None:
         runner.delete(job_id)
