@@ -135,6 +135,15 @@ def test_bad_input_gets_a_clear_message(client: Client, arguments: dict[str, Any
     assert message in said
 
 
+@pytest.mark.parametrize("field", ["completion", "reference", "instruction"])
+def test_score_refuses_what_no_model_can_write_before_it_works(client: Client, field: str) -> None:
+    given = {"completion": "x = 1", field: "x = 1\n" * 33_000}
+    began = time.perf_counter()
+    with pytest.raises(AppError, match=f"{field} is too long: 198,000 characters; the limit is"):
+        client.predict(**given, api_name="/score")
+    assert time.perf_counter() - began < 5
+
+
 @pytest.mark.parametrize("number", ["8", 8.0, "8.0"])
 def test_a_number_is_used_as_its_parameters_type(client: Client, number: Any) -> None:
     answer = client.predict(BASELINE, TASK, max_new_tokens=number, temperature="0", api_name="/generate")

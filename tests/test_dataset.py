@@ -1,5 +1,6 @@
 import random
 import shutil
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -362,3 +363,10 @@ def test_without_the_hub_the_reason_and_the_way_out_are_said(
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(LabError, match="packages, needs no network"):
         load_dataset(settings, "arxivdl")
+
+
+def test_a_word_that_a_search_repeats_costs_no_more(packages: Dataset):
+    packages.matches("a")
+    began = time.process_time()
+    assert packages.matches("a " * 100_000) == packages.matches("a")
+    assert time.process_time() - began < 2

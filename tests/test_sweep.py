@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def made(runner: Runner) -> set[str]:
     runs = [load_run(folder) for folder in list_runs(runner.settings)]
     names = [checkpoint.name for checkpoint in list_checkpoints(runner.settings, family) if checkpoint.path]
     return {*names, *(run.config.column for run in runs if run.complete)}
+
+
+def test_a_sweep_of_too_many_combinations_is_refused_before_they_are_listed(tmp_path: Path) -> None:
+    many = ",".join(map(str, range(1, 201)))
+    asked = {**DEFAULTS, "sizes": many, "seeds": many, "prompts": "regular,augmented"}
+    began = time.process_time()
+    with pytest.raises(LabError, match="80,000 combinations; at most 500"):
+        plan_sweep(settings_in(tmp_path), asked)
+    assert time.process_time() - began < 1
 
 
 def test_a_plan_is_every_combination_each_fine_tune_before_its_evaluation(tmp_path: Path) -> None:

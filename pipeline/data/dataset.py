@@ -95,7 +95,7 @@ class Dataset:
 
     def matches(self, text: str = "") -> Sequence[int]:
         """Return the indices of the test samples that ``search`` finds, in order."""
-        words = text.lower().split()
+        words = set(text.lower().split())  # each is looked for once, however often it is given
         indices = range(len(self.test))
         if not words:
             return indices

@@ -1,4 +1,4 @@
-"""Limits of one comparison. Each check raises ``LabError`` before any work starts."""
+"""Limits of one comparison, and of what is scored. Each check raises ``LabError`` before any work starts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ MAX_COLUMNS = 12
 MAX_TEMPERATURE, MAX_NEW_TOKENS, MAX_SEED = 2, 4096, 2**31 - 1
 MAX_INSTRUCTION, MAX_TEXT = 20_000, 500_000
 """Characters. Less than this fits a model; the engine checks that."""
+MAX_ANSWER = 8 * MAX_NEW_TOKENS
+"""Characters of an answer to score, and of its reference: of code, more than a model can write."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 

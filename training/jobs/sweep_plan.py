@@ -19,7 +19,7 @@ from pipeline.models.families import Family, get_family
 from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError
 from pipeline.scoring.execution.suites.suite import DATASETS
 from pipeline.settings import Settings
-from training.jobs.admission import evaluated_column
+from training.jobs.admission import MAX_ACTIVE, evaluated_column
 from training.jobs.arguments import (
     BASELINE,
     evaluation_sampling,
@@ -55,11 +55,17 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
         arguments: of the sweep, validated.
 
     Raises:
-        LabError: there is no such family.
+        LabError: there is no such family, or the combinations are too many.
     """
     family = get_family(settings, arguments["family"])
     sizes, seeds = parse_sizes(arguments["sizes"]), parse_seeds(arguments["seeds"])
     prompts = parse_prompts(arguments["prompts"])
+    combinations = len(sizes) * len(seeds) * len(prompts)
+    if combinations > MAX_ACTIVE:  # no queue could hold them; checked before any of them is looked up
+        raise LabError(
+            f"A sweep of {len(sizes):,} sizes, {len(prompts)} prompt variants and {len(seeds):,} seeds has "
+            f"{combinations:,} combinations; at most {MAX_ACTIVE} may be asked for at once."
+        )
     training = {name: arguments[name] for name in ("epochs", "max_steps")}
     scoring = {name: arguments[name] for name in _SCORING}
     known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}

@@ -12,7 +12,14 @@ from typing import Any, TypedDict
 import gradio as gr
 
 from pipeline.evaluation.attempts import extract_and_score
-from pipeline.evaluation.limits import MAX_COLUMNS, check_sampling, check_text, choose_columns
+from pipeline.evaluation.limits import (
+    MAX_ANSWER,
+    MAX_COLUMNS,
+    MAX_INSTRUCTION,
+    check_sampling,
+    check_text,
+    choose_columns,
+)
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import (
@@ -140,9 +147,9 @@ class GenerationApi:
             instruction: what was asked
             family: model family, whose metrics are used
         """
-        check_text("completion", completion)
-        check_text("reference", reference)
-        check_text("instruction", instruction)
+        check_text("completion", completion, MAX_ANSWER)
+        check_text("reference", reference, MAX_ANSWER)
+        check_text("instruction", instruction, MAX_INSTRUCTION)
         attempt = Attempt(
             Task(instruction, reference=reference or None),
             Column(Checkpoint(family, "baseline"), "regular"),
@@ -171,8 +178,9 @@ class GenerationApi:
 def add(lab: Lab, page: gr.Blocks) -> None:
     """Publish the endpoints of this module."""
     api = GenerationApi(lab)
-    for function in (api.generate, api.compare, api.score):
+    for function in (api.generate, api.compare):
         publish(page, function, **IN_LINE)
+    publish(page, api.score, concurrency_limit=2)  # it computes here, and waits in no line of an engine
 
 
 def _answer(attempt: Attempt) -> Answer:
