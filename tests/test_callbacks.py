@@ -57,7 +57,7 @@ def endless() -> Endless:
 
 
 @pytest.fixture(scope="module")
-def url(endless: Endless) -> Iterator[str]:
+def page(endless: Endless) -> Iterator[Page]:
     def count() -> Iterator[int]:
         """Count."""
         yield from while_read(endless.count())
@@ -71,9 +71,14 @@ def url(endless: Endless) -> Iterator[str]:
         button.click(lambda text: refuse(text), box, None, api_name="refused", **QUIET)
         button.click(fail, None, None, **QUIET)
         button.click(lambda value: "\ud83d" * int(value), number, box, api_name="halves", **QUIET)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
-    yield url
+    page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
+    yield page
     page.close()
+
+
+@pytest.fixture(scope="module")
+def url(page: Page) -> str:
+    return page.local_url
 
 
 def call(url: str, name: str, *values: object) -> httpx.Response:
@@ -100,21 +105,21 @@ def test_a_post_whose_events_nobody_reads_is_closed(
     monkeypatch.setattr(callbacks, "UNREAD_SECONDS", 1.0)
     httpx.post(f"{url}gradio_api/call/count", json={"data": []})
     until(lambda: endless.running)
-    until(lambda: not endless.running, 5)
+    until(lambda: not endless.running, 15)
 
 
 def test_a_reader_keeps_a_callback_running_and_one_who_hangs_up_closes_it(
     url: str, endless: Endless, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callbacks, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(callbacks, "UNREAD_SECONDS", 1.5)
     event = httpx.post(f"{url}gradio_api/call/count", json={"data": []}).json()["event_id"]
     begun = time.monotonic()
     with httpx.stream("GET", f"{url}gradio_api/call/count/{event}") as events:
         for _ in events.iter_lines():
-            if time.monotonic() - begun > 1.5:
+            if time.monotonic() - begun > 3:
                 break
         assert endless.running
-    until(lambda: not endless.running, 2)
+    until(lambda: not endless.running, 10)
 
 
 @pytest.mark.parametrize("values", [["x"], [[]], [-1], [], [{"a": 1}]])
@@ -128,6 +133,18 @@ def test_values_that_do_not_fit_are_refused_without_the_words_of_gradio(
 
 def test_what_is_sent_holds_no_half_of_a_character(url: str) -> None:
     assert call(url, "halves", 2).json()["data"] == ["\N{REPLACEMENT CHARACTER}" * 2]
+
+
+def test_a_call_without_a_session_leaves_none_behind(page: Page, url: str) -> None:
+    for name, values in (("halves", [2]), ("refuse", ["x"])):
+        event = httpx.post(f"{url}gradio_api/call/{name}", json={"data": values}).json()["event_id"]
+        httpx.get(f"{url}gradio_api/call/{name}/{event}", timeout=60)
+        assert event not in page.state_holder
+
+
+def test_a_session_keeps_no_copy_of_the_components_and_their_values(page: Page, url: str) -> None:
+    httpx.post(f"{url}gradio_api/run/halves", json={"data": [2], "session_hash": "mine"}, timeout=60)
+    assert not page.state_holder["mine"].config_values
 
 
 def test_a_form_says_its_label_and_the_api_the_parameters_name() -> None:

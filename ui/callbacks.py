@@ -57,6 +57,7 @@ class Page(gr.Blocks):
     ) -> dict[str, Any]:
         """Run a callback or an endpoint, or the next step of one that streams."""
         function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        output: dict[str, Any] = {}
         try:
             event = kwargs.get("event_data")
             if function.fn is None:  # it runs in the browser
@@ -72,7 +73,23 @@ class Page(gr.Blocks):
             if function.api_visibility != "public":  # only the page calls it rightly
                 mark_refused(kwargs.get("request"))
             raise _shown(UNEXPECTED, function) from error
+        finally:
+            self._forget(kwargs.get("session_hash"), kwargs.get("event_id"), output)
         return {**output, "data": sendable(output["data"])}
+
+    def _forget(self, session: str | None, event: str | None, output: Mapping[str, Any]) -> None:
+        """Drop what Gradio keeps of a call for as long as the app runs, half a megabyte a session.
+
+        That is a copy of all components with their last values, which serves only its deep links; and the
+        session itself, where a call by a bare POST has one of its own.
+        """
+        sessions = self.state_holder.session_data
+        if session is None or session not in sessions:
+            return
+        sessions[session].config_values.clear()
+        if session == event and not output.get("is_generating"):
+            del sessions[session]
+            self.state_holder.time_last_used.pop(session, None)
 
 
 def _shown(message: str, function: BlockFunction) -> gr.Error:

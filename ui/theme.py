@@ -104,5 +104,6 @@ def launch() -> dict[str, Any]:
         "run_history": False,
         "mcp_server": True,
         "max_threads": 200,  # each comparison that waits or runs needs one
+        "state_session_capacity": 2_000,
         "app_kwargs": {"middleware": [Middleware(Refusals)]},
     }
