@@ -10,6 +10,8 @@ import subprocess
 import sys
 from typing import Any
 
+import httpx
+import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
@@ -17,12 +19,13 @@ from pipeline.settings import Settings
 from tests.jobs_kit import ROOT
 
 
-def call(url: str, tool: str, **arguments: Any) -> Any:
+def call(url: str, tool: str, headers: dict[str, str] | None = None, **arguments: Any) -> Any:
     """Call a tool; its answer, which Gradio writes as a Python literal, or the text of an error."""
 
     async def work() -> Any:
         async with (
-            streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, _),
+            httpx.AsyncClient(headers=headers, timeout=120) as http,
+            streamable_http_client(f"{url}gradio_api/mcp/", http_client=http) as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
@@ -55,6 +58,13 @@ def test_an_mcp_client_gets_a_comparison_and_a_table_of_results(app_url: str) ->
 def test_an_mcp_client_reads_why_a_call_is_refused(app_url: str) -> None:
     refused = call(app_url, "compare", columns=["20000/regular"], instruction="Add two numbers.")
     assert refused.startswith("There is no checkpoint '20000/regular' of smollm2-135m.")
+
+
+@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"x-forwarded-for": "203.0.113.7"}], ids=str)
+def test_an_mcp_client_of_another_machine_is_a_stranger(app_url: str, headers: dict[str, str]) -> None:
+    # The server calls itself over loopback for an MCP client, and passes the client's headers on.
+    refused = call(app_url, "submit_finetune", headers, subset_size=7)
+    assert "This app takes jobs from its own machine only" in refused
 
 
 def terminal(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
