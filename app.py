@@ -39,8 +39,8 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
         gr.HTML(theme.masthead())
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             navigation = Navigation(tabs)
-            with gr.Tab("Compare", id="compare"):
-                compare.build(lab, navigation)
+            with gr.Tab("Compare", id="compare") as tab:
+                compare.build(lab, tab, navigation)
             with gr.Tab("Results", id="results") as tab:
                 results.build(presenter, tab, navigation)
             with gr.Tab("Dataset", id="dataset") as tab:

@@ -27,8 +27,8 @@ def page_of(runner: Runner) -> Iterator[str]:
         jobs_api.add(runner, page)
         with gr.Tabs() as tabs:
             navigation = Navigation(tabs)
-            with gr.Tab("Compare", id="compare"):
-                compare.build(lab, navigation)
+            with gr.Tab("Compare", id="compare") as tab:
+                compare.build(lab, tab, navigation)
             with gr.Tab("Results", id="results") as tab:
                 results.build(results.lazy_presenter(lab.stored), tab, navigation)
             with gr.Tab("Jobs", id="jobs") as tab:

@@ -23,6 +23,7 @@ Updates = Mapping[Any, Any]
 _SCRIPT = """
 const tabs = TABS, keys = KEYS, views = {};
 const tabOf = (params) => tabs.includes(params.get("tab")) ? params.get("tab") : "compare";
+const shows = (tab) => tabOf(new URL(location).searchParams) === tab;
 function put(query) {
   const wanted = new URLSearchParams(query), url = new URL(location);
   const same = tabOf(url.searchParams) === tabOf(wanted);
@@ -30,18 +31,19 @@ function put(query) {
   for (const key of keys) url.searchParams.delete(key);
   wanted.forEach((value, key) => url.searchParams.append(key, value));
   if (url.href !== location.href) history[same ? "replaceState" : "pushState"](null, "", url);
+  if (!same) scrollTo(0, 0);
 }
 function note(query) {
   const tab = tabOf(new URLSearchParams(query));
   views[tab] = query;
-  if (tabOf(new URL(location).searchParams) === tab) put(query);
+  if (shows(tab)) put(query);
 }
 document.addEventListener("click", (event) => {
   const tab = event.target.closest("[role=tab]")?.dataset.tabId;
   if (tabs.includes(tab)) put(views[tab] ?? (tab === "compare" ? "" : `tab=${tab}`));
 });
 addEventListener("popstate", () => trigger("click", { query: location.search }));
-window.labViews = { put, note };
+window.labViews = { put, note, shows };
 """.replace("TABS", json.dumps(TABS)).replace("KEYS", json.dumps(KEYS))
 
 
@@ -80,7 +82,7 @@ class Navigation:
         self._links.append((event, view, inputs))
 
     def run_in(self, tab: gr.Tab, timer: gr.Timer) -> None:
-        """Let a timer run only while its tab is shown."""
+        """Let a timer, which is not active at first, run only while its tab is shown."""
         self._timers.append((tab, timer))
 
     def after_opening(
@@ -122,6 +124,9 @@ class Navigation:
             opened.success(None, address, js="(query) => labViews.put(query)", **QUIET)
         script.click(from_history, None, outputs, **QUIET)
         opened = page.load(from_address, None, outputs, **QUIET)
+        for owner, timer in self._timers:
+            shown = f"labViews.shows({json.dumps(owner.id)})"
+            opened.then(None, None, timer, js=f"() => ({{__type__: 'update', active: {shown}}})", **QUIET)
         for callback, inputs, changed in self._next:
             opened.then(callback, inputs, changed, **QUIET)
 

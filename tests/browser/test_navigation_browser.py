@@ -54,9 +54,12 @@ def test_back_and_forward_go_through_the_tabs_and_stay_in_the_app(page: Page) ->
     expect_tab(page, "About")
 
 
-def test_the_queue_of_jobs_is_read_again_and_again_in_its_own_tab_only(page: Page) -> None:
+@pytest.mark.parametrize(("name", "callback"), [("Jobs", "refresh"), ("Compare", "tick")])
+def test_a_tab_asks_again_and_again_how_things_stand_only_while_it_is_shown(
+    page: Page, name: str, callback: str
+) -> None:
     calls = page.evaluate("gradio_config.dependencies")
-    reading = next(each["id"] for each in calls if each["api_name"] == "refresh")  # on the timer's ticks
+    reading = next(each["id"] for each in calls if each["api_name"] == callback)  # on the timer's ticks
 
     def reads(request: Any) -> bool:
         return "queue/join" in request.url and request.post_data_json["fn_index"] == reading
@@ -71,7 +74,7 @@ def test_the_queue_of_jobs_is_read_again_and_again_in_its_own_tab_only(page: Pag
             page.wait_for_event("request", reads, timeout=5000)
 
     tab(page, "About").click()
-    tab(page, "Jobs").click()
+    tab(page, name).click()
     expect_reads()
     page.go_back()
     expect_tab(page, "About")
@@ -79,6 +82,9 @@ def test_the_queue_of_jobs_is_read_again_and_again_in_its_own_tab_only(page: Pag
     page.go_forward()
     expect_reads()
     tab(page, "About").click()
+    expect_no_read()
+    page.reload()
+    expect_tab(page, "About")
     expect_no_read()
 
 
@@ -96,6 +102,16 @@ def test_a_link_between_tabs_can_be_taken_back_and_reloaded(page: Page) -> None:
     page.go_back()
     expect_tab(page, "Dataset")
     expect(sample).to_have_text(name)
+
+
+def test_a_link_between_tabs_leads_to_the_top_of_the_other_tab(page: Page) -> None:
+    tab(page, "Dataset").click()
+    page.locator(".rows button").first.click(timeout=WAIT)
+    expect(page.locator(".pane:visible").first).to_be_visible(timeout=WAIT)
+    page.evaluate("scrollTo(0, 500)")
+    page.get_by_role("button", name="Compare on this sample").locator("visible=true").dispatch_event("click")
+    expect_tab(page, "Compare")
+    page.wait_for_function("scrollY === 0")
 
 
 def test_an_address_opens_a_tab_with_its_view_and_keeps_what_is_not_its_own(page: Page, app_url: str) -> None:

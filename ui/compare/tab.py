@@ -32,7 +32,7 @@ _FAST, _SLOW = 0.7, 4.0
 """Seconds between two looks at the model and the dataset, while they load and after that."""
 
 
-def build(lab: Lab, navigation: Navigation) -> None:
+def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
     """The whole tab."""
     first = forms.first_view(lab.settings)
     gr.HTML(_GUIDE, padding=False)
@@ -41,7 +41,7 @@ def build(lab: Lab, navigation: Navigation) -> None:
     outputs.wire(lab, form, output)
     _wire_form(lab, form, output, navigation)
     _wire_samples(lab, form, output)
-    _wire_clock(lab, form, output, navigation)
+    navigation.run_in(tab, _wire_clock(lab, form, output))
     navigation.add_tab("compare", lambda view: forms.open_view(lab, form, view), form.outputs)
 
 
@@ -116,7 +116,7 @@ def _wire_samples(lab: Lab, form: Form, out: Output) -> None:
     sample.examples.click(show_example, inputs, [form.picker.variants, *changed], **AT_ONCE)
 
 
-def _wire_clock(lab: Lab, form: Form, out: Output, navigation: Navigation) -> None:
+def _wire_clock(lab: Lab, form: Form, out: Output) -> gr.Timer:
     """Say again and again how model and dataset stand; a running comparison says that itself."""
     clock = gr.Timer(_FAST, active=False)
     picker, sample = form.picker, form.task
@@ -140,6 +140,6 @@ def _wire_clock(lab: Lab, form: Form, out: Output, navigation: Navigation) -> No
         [clock, out.status, *sample.sample_view],
         **QUIET,
     )
-    faster = f"() => ({{__type__: 'update', value: {_FAST}, active: true}})"
+    faster = f"() => ({{__type__: 'update', value: {_FAST}}})"
     gr.on([picker.family.change, picker.variants.change], None, None, clock, js=faster, **QUIET)
-    navigation.after_opening(lambda: gr.Timer(active=True), [], [clock])
+    return clock
