@@ -18,10 +18,8 @@ from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.models.families import Family, get_family
 from pipeline.schema import TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant
-from pipeline.scoring.encoder import KINDS
+from pipeline.scoring import metric_of
 from pipeline.scoring.execution.suites.suite import DATASETS
-from pipeline.scoring.likelihood import BITS_PER_BYTE
-from pipeline.scoring.text import CHRF
 from pipeline.settings import ASSETS, Settings
 from ui.labels import setup_label, size_label
 from ui.numbers import mean_score
@@ -99,9 +97,8 @@ def _around_marks(readme: Path) -> tuple[str, str]:
 
 
 def _metrics(setup: Setup) -> list[str]:
-    """Three different kinds: likelihood, similarity by an encoder, similarity of characters."""
-    wanted = (setup.execution, BITS_PER_BYTE, *(kind.metric() for kind in KINDS), CHRF)
-    return [name for name in wanted if name in setup.metrics][:3] or setup.metrics[:3]
+    """The three that lead, of different kinds."""
+    return [name for name in setup.metrics if not metric_of(name).is_repeat][:3]
 
 
 def section(family: Family, analyses: Sequence[Analysis], executed: Sequence[Analysis]) -> str:

@@ -9,12 +9,19 @@ from html import unescape
 import pytest
 
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, Score, Task
+from pipeline.scoring.encoder import MINILM
 from ui import markup, panes
+from ui.score_table import score_table
 
 BASELINE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
 TUNED = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", fingerprint="abc123"), "regular")
 HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(1)"> ${1} {{x}} "\'>'
 TASK = Task("Do it.", reference="def f(a):\n    return a")
+
+
+def scored(column: Column, scores: dict[str, float]) -> Attempt:
+    found = {name: Score(name, value) for name, value in scores.items()}
+    return Attempt(TASK, column, completion=completion("x"), code="x", scores=found)
 
 
 def completion(text: str, reason: str | None = "stop") -> Completion:
@@ -102,15 +109,60 @@ def test_what_a_server_refused_is_said_below_its_answer() -> None:
 
 def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
     def shown(column: Column, chrf: float, bits: float) -> Attempt:
-        scores = (Score("chrF", chrf), Score("bits per byte", bits), Score("parses", 1.0))
-        return Attempt(
-            TASK, column, completion=completion("x"), code="x", scores={s.metric: s for s in scores}
-        )
+        return scored(column, {"chrF": chrf, "bits per byte": bits, "parses": 1.0})
 
     html = panes.grid([shown(BASELINE, 20.0, 0.5), shown(TUNED, 10.0, 0.25)])
-    assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0", ".25"]
+    assert re.findall(r'<td class="best">([^<]*)', html) == [".25", "20.0"]
     html = panes.grid([shown(BASELINE, 20.0, 0.249), shown(TUNED, 10.0, 0.251)])
     assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0"]
+
+
+def test_the_scores_stand_once_above_the_panes_a_column_for_each_attempt() -> None:
+    shown = [scored(BASELINE, {"chrF": 20.0}), scored(TUNED, {"chrF": 10.0, "parses": 1.0})]
+    table, panes_below = panes.grid(shown).split('<h3 class="prompt">', 1)
+    assert re.findall(r'<th scope="col">([^<]*)', table) == ["Baseline", "200 samples"]
+    assert re.findall(r"<td[^>]*>([^<]*)", table) == [
+        "↑ higher, ↓ lower is better", "20.0", "10.0", "–", "yes"
+    ]  # fmt: skip
+    assert "<table" not in panes_below
+
+
+def test_each_row_says_which_way_is_better() -> None:
+    table = score_table([scored(TUNED, {"chrF": 20.0, "bits per byte": 0.25})])
+    rows = [text_of(row) for row in re.findall(r'<th scope="row">.*?</th>', table)]
+    assert rows == ["bits per byte ↓, lower is better", "chrF ↑, higher is better"]
+
+
+def test_rescaled_scores_and_those_of_the_raw_text_are_folded_away() -> None:
+    names = dict.fromkeys(("chrF", *MINILM.metrics), 0.5)
+    shown, folded = score_table([scored(TUNED, names)]).split("<details>")
+    assert re.findall(r'<th scope="row"><span[^>]*>([^<]*)', shown) == [MINILM.metric(), "chrF"]
+    assert re.findall(r'<th scope="row"><span[^>]*>([^<]*)', folded) == list(MINILM.metrics[1:])
+
+
+def test_a_row_stands_from_the_first_token_so_that_the_panes_do_not_move_when_scores_come() -> None:
+    shown = [Attempt(TASK, BASELINE, error="damaged"), Attempt(TASK, TUNED, completion=completion("x", None))]
+    cells = re.findall(r"<td>([^<]*)", score_table(shown, awaited=["parses"]))
+    assert cells == ["–", "…"]
+
+
+def test_a_reason_stands_once_below_the_table_however_many_scores_it_explains() -> None:
+    scores = {name: Score(name, None, "there is no reference") for name in ("chrF", "edit similarity")}
+    shown = [Attempt(TASK, column, completion=completion("x"), scores=scores) for column in (BASELINE, TUNED)]
+    notes = re.findall(r'<p class="note">([^<]*)', score_table(shown))
+    assert notes == ["chrF, edit similarity not scored: there is no reference"]
+
+
+def test_each_prompt_variant_has_a_row_of_panes_of_its_own() -> None:
+    other = replace(TUNED, variant="augmented")
+    html = panes.grid([scored(column, {"chrF": 1.0}) for column in (BASELINE, other, TUNED)])
+    rows = html.split('<h3 class="prompt">')[1:]
+    names = [re.findall(r'<section class="pane" aria-label="([^"]*)', row) for row in rows]
+    assert names == [["Baseline · regular", "200 samples · regular"], ["200 samples · augmented"]]
+    assert re.findall(r'colspan="(\d)"><span>([^<]*)', html) == [
+        ("2", "Regular prompt"),
+        ("1", "Augmented prompt"),
+    ]
 
 
 def test_every_pane_has_the_four_parts_that_the_style_sheet_lines_up() -> None:

@@ -6,14 +6,14 @@ from pipeline.models.checkpoints import columns
 from pipeline.models.families import Family
 from pipeline.schema import PromptVariant
 from pipeline.settings import Settings
-from ui.labels import column_label
+from ui.labels import checkpoint_label
 
 
 def checkpoint_choices(settings: Settings, family: Family) -> list[tuple[str, str]]:
     """A family's checkpoints as choices: label, and the first half of the column's key."""
     labels: dict[str, str] = {}
     for key, column in columns(settings, family).items():
-        label = column_label(column).partition(" · ")[0]
+        label = checkpoint_label(column.checkpoint)
         unusable = " (cannot be used)" if column.checkpoint.problem else ""
         labels.setdefault(key.partition("/")[0], label + unusable)
     return [(label, name) for name, label in labels.items()]

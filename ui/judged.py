@@ -16,7 +16,7 @@ def judged(scores: Iterable[Score]) -> str:
 
 def _part(score: Score) -> str:
     body = "".join(
-        f"<h4>{escape(title)}</h4><p>{escape(text)}</p>" for title, text in _votes(score.details["votes"])
+        f"<h5>{escape(title)}</h5><p>{escape(text)}</p>" for title, text in _votes(score.details["votes"])
     )
     if left_out := score.details.get("left_out"):
         body += f'<p class="note">The judge refuses {escape(", ".join(left_out))}: left out.</p>'

@@ -36,11 +36,13 @@ class Stage:
     Attributes:
         message: in words; empty at the end.
         attempts: as they are.
+        metrics: names of the scores that the attempts get.
         waiting: whether it is still in line.
     """
 
     message: str
     attempts: tuple[Attempt, ...]
+    metrics: tuple[str, ...] = ()
     waiting: bool = False
 
 
@@ -94,13 +96,15 @@ class Lab:
                 if turn.leaving.is_set():
                     return
             model = use.result()
-            for step in compare(model.engine, model.scorers, columns, task, sampling, turn):
+            scorers = [scorer for scorer in model.scorers if scorer.applies_to(task)]
+            metrics = tuple(name for scorer in scorers for name in scorer.metrics)
+            for step in compare(model.engine, scorers, columns, task, sampling, turn):
                 if turn.place:
                     yield Stage(place_label(turn.place), attempts, waiting=True)
                     continue
                 completions = [attempt.completion for attempt in step if attempt.completion]
                 if completions and (not turn.leaving.is_set() or any(each.tokens for each in completions)):
-                    yield Stage(_progress_message(step, sampling), tuple(step))
+                    yield Stage(_progress_message(step, sampling), tuple(step), metrics)
 
     @contextmanager
     def use_model(self, family: Family) -> Iterator[Model]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.evaluation.runs import RunConfig
 from pipeline.generation.line import PlaceInLine
-from pipeline.schema import DEFAULT_SEED, Column, SamplingParams, Task, counted
+from pipeline.schema import DEFAULT_SEED, Checkpoint, Column, SamplingParams, Task, counted
 from training.jobs.progress import duration
 
 if TYPE_CHECKING:  # scipy comes with it, and the page does not wait for that
@@ -36,13 +36,17 @@ def step_label(pair: Pair) -> str:
     return f"{size_label(pair.first.size)} to {size_label(pair.second.size)}"
 
 
+def checkpoint_label(checkpoint: Checkpoint) -> str:
+    """``Baseline``, ``1,000 samples (seed 43)``."""
+    if checkpoint.is_baseline:
+        return "Baseline"
+    extra = f" (seed {checkpoint.seed})" if checkpoint.seed not in (None, DEFAULT_SEED) else ""
+    return f"{counted(checkpoint.subset_size, 'sample')}{extra}"
+
+
 def column_label(column: Column) -> str:
     """``Baseline · regular``, ``1,000 samples (seed 43) · augmented``."""
-    if column.checkpoint.is_baseline:
-        return f"Baseline · {column.variant}"
-    seed = column.checkpoint.seed
-    extra = f" (seed {seed})" if seed not in (None, DEFAULT_SEED) else ""
-    return f"{counted(column.checkpoint.subset_size, 'sample')}{extra} · {column.variant}"
+    return f"{checkpoint_label(column.checkpoint)} · {column.variant}"
 
 
 def sampling_label(sampling: SamplingParams) -> str:

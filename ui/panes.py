@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from types import MappingProxyType
 from typing import Literal
 
-from pipeline.decimals import NONE
 from pipeline.generation.engine import ROUNDING_NOTE
-from pipeline.schema import Attempt, Column, Completion, Score, Task, counted
-from pipeline.scoring import METRICS, extract_code, in_order, metric_of
-from pipeline.scoring.encoder import KINDS
-from ui import markup, numbers, pieces
+from pipeline.schema import Attempt, Column, Completion, Task, counted
+from pipeline.scoring import extract_code
+from ui import markup, pieces
 from ui.executed import executed
 from ui.judged import judged
-from ui.labels import column_label
+from ui.labels import checkpoint_label, column_label
 from ui.markup import escape
+from ui.score_table import score_table
 
 Against = Literal["nothing", "the reference", "the baseline"]
 WAYS: list[tuple[str, Against]] = [
@@ -25,8 +25,6 @@ WAYS: list[tuple[str, Against]] = [
     ("Difference from the baseline", "the baseline"),
 ]
 """Ways to show attempts: as they are, or as differences."""
-_FOLDED = frozenset(name for kind in KINDS for name in kind.metrics[2:])
-"""Scores of the raw text: for comparison with published figures only."""
 EMPTY = (
     '<p class="empty">No answers are stored for this. Press <b>Write live</b>: every checkpoint that you '
     "ticked gets the same task, and their answers appear here side by side, each with its scores.</p>"
@@ -50,31 +48,36 @@ def grid(
     notes: Mapping[Column, str] = MappingProxyType({}),
     chosen: Column | None = None,
     stored: bool = False,
+    awaited: Sequence[str] = (),
 ) -> str:
-    """All attempts at a task side by side.
+    """All attempts at a task: a table of their scores, then a row of panes for each prompt variant.
 
     Args:
         attempts: at least one.
-        show_reference: whether the reference stands before them, where there is one.
+        show_reference: whether the reference stands before the first, where there is one.
         against: shows them as differences from it.
         notes: a sentence more on some columns.
         chosen: a column to mark.
         stored: whether they are from stored runs; one without a completion is then one that no run has.
+        awaited: metrics that are still to be computed.
     """
-    task = attempts[0].task
-    cards = [_reference(task)] if show_reference and task.reference is not None else []
-    look = _Look(
-        _best(attempts),
-        in_order({name for attempt in attempts for name in attempt.scores}),
-        notes,
-        chosen,
-        stored,
-    )
-    for attempt in attempts:
-        base = _base(attempt, attempts, task, against)
-        cards.append(_card(attempt, _body(attempt, base, against, stored), look))
-    note = _ONE_SAMPLE if look.best else ""
-    return f'<div class="panes aligned">{"".join(cards)}</div>{note}'
+    task, look = attempts[0].task, _Look(notes, chosen, stored)
+    attempts = _by_variant(attempts)
+    reference = _reference(task) if show_reference and task.reference is not None else ""
+    rows = ""
+    for variant, row in groupby(attempts, lambda attempt: attempt.column.variant):
+        cards = "".join(
+            _card(attempt, _body(attempt, _base(attempt, attempts, task, against), against, stored), look)
+            for attempt in row
+        )
+        rows += (
+            f'<h3 class="prompt">{escape(variant.capitalize())} prompt</h3>'
+            f'<div class="panes aligned">{reference}{cards}</div>'
+        )
+        reference = ""
+    scores = score_table(attempts, awaited, chosen)
+    note = _ONE_SAMPLE if scores and len(attempts) > 1 else ""
+    return f"{scores}{rows}{note}"
 
 
 def ways(attempts: Sequence[Attempt]) -> list[tuple[str, Against]]:
@@ -103,19 +106,10 @@ def announcement(attempts: Sequence[Attempt]) -> str:
     return f"{said} No answer from {', '.join(failed)}." if failed else said
 
 
-def _best(attempts: Sequence[Attempt]) -> dict[str, str]:
-    """The best value of every score on which the panes differ, as it is written."""
-    values: dict[str, list[float]] = {}
-    for attempt in attempts:
-        for score in attempt.scores.values():
-            if score.value is not None and score.metric in METRICS:
-                values.setdefault(score.metric, []).append(score.value)
-    best = {}
-    for name, found in values.items():
-        metric = METRICS[name]
-        if len({numbers.score(value, metric) for value in found}) > 1:
-            best[name] = numbers.score(max(found) if metric.higher_is_better else min(found), metric)
-    return best
+def _by_variant(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those of a prompt variant behind each other, the first one's first."""
+    variants = list(dict.fromkeys(attempt.column.variant for attempt in attempts))
+    return sorted(attempts, key=lambda attempt: variants.index(attempt.column.variant))
 
 
 def _base(attempt: Attempt, attempts: Sequence[Attempt], task: Task, against: Against) -> str | None:
@@ -135,40 +129,34 @@ class _Look:
     """What the panes of one grid share.
 
     Attributes:
-        best: the best value of each score, as it is written.
-        metrics: the rows of every pane.
         notes: a sentence more on some columns.
         chosen: the column to mark.
         stored: whether the attempts are from stored runs.
     """
 
-    best: Mapping[str, str]
-    metrics: Sequence[str]
     notes: Mapping[Column, str]
     chosen: Column | None
     stored: bool
 
 
 def _card(attempt: Attempt, body: str, look: _Look) -> str:
-    name = escape(column_label(attempt.column))
-    title, _, variant = name.partition(" · ")
-    whole = attempt.completion is not None and attempt.completion.finish_reason in ("stop", "length")
+    name, title = escape(column_label(attempt.column)), escape(checkpoint_label(attempt.column.checkpoint))
     copy = _copy(attempt.code) if attempt.code else ""
     notes = [f"Prompt: {attempt.trimmed}." if attempt.trimmed else "", look.notes.get(attempt.column, "")]
     notes += [attempt.completion.note] if attempt.completion else []
     noted = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
-    scores = _scores(attempt.scores, look.best, look.metrics) if whole else ""
     if attempt.completion and attempt.completion.finish_reason == "cancelled":
-        scores = '<p class="note">Not scored, as it is not complete.</p>'
+        noted += '<p class="note">Not scored, as it is not complete.</p>'
+    noted += executed(attempt.scores.values()) + judged(attempt.scores.values())
     current = ' aria-current="true"' if attempt.column == look.chosen else ""
     origin = "stored" if look.stored else "live"
     # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
     return (
         f'<section class="pane" aria-label="{name}" data-state="{_state(attempt)}" data-origin="{origin}"'
-        f'{current}><header><h3>{title} <small title="Prompt variant">· {variant}</small></h3>{copy}</header>'
+        f'{current}><header><h4 title="{title}">{title}</h4>{copy}</header>'
         f'<p class="facts"><span class="origin">{origin}</span>{_facts(attempt)}</p>'
         f'<div class="body">{body}</div>'
-        f'<div class="foot">{noted}{scores}</div></section>'
+        f'<div class="foot">{noted}</div></section>'
     )
 
 
@@ -193,7 +181,7 @@ def _body(attempt: Attempt, base: str | None, against: Against, stored: bool) ->
 def _reference(task: Task) -> str:
     code = task.reference or ""
     return (
-        f'<section class="pane reference" aria-label="Reference"><header><h3>Reference</h3>{_copy(code)}'
+        f'<section class="pane reference" aria-label="Reference"><header><h4>Reference</h4>{_copy(code)}'
         '</header><p class="facts"><span>from the dataset</span></p>'
         f'<div class="body">{_pre(markup.python(code))}</div><div class="foot"></div></section>'
     )
@@ -210,7 +198,7 @@ def _pre(inner: str, kind: str = "code") -> str:
 
 
 def _copy(code: str) -> str:
-    return f'<button type="button" class="copy" data-copy="{escape(code)}">Copy code</button>'
+    return f'<button type="button" class="copy" data-copy="{escape(code)}">Copy</button>'
 
 
 def _facts(attempt: Attempt) -> str:
@@ -249,34 +237,3 @@ def _ending(completion: Completion) -> str:
 def _fact(text: str, title: str = "") -> str:
     hint = f' title="{escape(title)}"' if title else ""
     return f"<span{hint}>{escape(text)}</span>"
-
-
-def _scores(scores: Mapping[str, Score], best: Mapping[str, str], metrics: Sequence[str]) -> str:
-    """The same rows in the same order in every pane, so that they can be read across; some to open."""
-    if not scores:
-        return '<p class="note">Scores follow.</p>'
-    rows = {name: _row(name, scores.get(name), best) for name in metrics}
-    table = _table("".join(row for name, row in rows.items() if name not in _FOLDED), "Scores")
-    folded = "".join(row for name, row in rows.items() if name in _FOLDED)
-    if folded:
-        more = _table(folded, "Scores of the raw text")
-        table += f"<details><summary>Scores of the raw text</summary>{more}</details>"
-    return table + executed(scores.values()) + judged(scores.values())
-
-
-def _table(rows: str, caption: str) -> str:
-    return f'<table class="scores"><caption class="sr">{caption}</caption><tbody>{rows}</tbody></table>'
-
-
-def _row(metric: str, score: Score | None, best: Mapping[str, str]) -> str:
-    known = metric_of(metric)
-    better = "Higher" if known.higher_is_better else "Lower"
-    hint = f' title="{escape(f"{known.description} {better} is better.")}"' if known.description else ""
-    if score is None:
-        value = NONE
-    elif score.value is None:
-        value = f'<span class="unscored">not scored: {escape(score.reason or "no reason given")}</span>'
-    else:
-        value = numbers.score(score.value, known)
-    mark = ' class="best"' if value == best.get(metric) else ""
-    return f'<tr><th scope="row"{hint}>{escape(metric)}</th><td{mark}>{value}</td></tr>'

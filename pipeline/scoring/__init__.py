@@ -32,30 +32,34 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a reader needs to know of a metric: which way is better, its unit and range, what it means."""
+    """What a reader needs to know of a metric: which way is better, its unit and range, what it means.
+
+    Attributes:
+        is_repeat: whether it repeats another metric, rescaled or on the raw text.
+    """
 
     name: str
     higher_is_better: bool
     unit: str
     range: tuple[float, float]
     description: str
+    is_repeat: bool = False
 
 
-def _bert_metrics(kind: EncoderKind, raw_text: str) -> list[Metric]:
+def _similarity(kind: EncoderKind) -> Metric:
     encoder = f"the encoder {kind.model}, layer {kind.layer}"
     what = f"How similar the code's tokens are to the reference's in {encoder}"
+    return Metric(kind.metric(), True, "", (0.0, 1.0), f"{what}; the prompt's tokens are left out.")
+
+
+def _repeated(kind: EncoderKind, raw_text: str) -> list[Metric]:
     plain, rescaled, raw, raw_rescaled = kind.metrics
+    whole = f"of the whole answer as it was written; {raw_text}."
+    by_package = f"{plain}, rescaled as code-bert-score does it: 2·F1 − 1."
     return [
-        Metric(plain, True, "", (0.0, 1.0), f"{what}; the prompt's tokens are left out."),
-        Metric(rescaled, True, "", (-1.0, 1.0), "The same, rescaled as code-bert-score does it: 2·F1 − 1."),
-        Metric(raw, True, "", (0.0, 1.0), f"The same of the whole answer as it was written; {raw_text}."),
-        Metric(
-            raw_rescaled,
-            True,
-            "",
-            (-1.0, 1.0),
-            f"2·F1 − 1 of the whole answer as it was written; {raw_text}.",
-        ),
+        Metric(rescaled, True, "", (-1.0, 1.0), by_package, is_repeat=True),
+        Metric(raw, True, "", (0.0, 1.0), f"{plain} {whole}", is_repeat=True),
+        Metric(raw_rescaled, True, "", (-1.0, 1.0), f"2·F1 − 1 {whole}", is_repeat=True),
     ]
 
 
@@ -71,8 +75,15 @@ METRICS: dict[str, Metric] = {
             Metric(EXECUTION[suite], True, "", (0.0, 1.0), f"Whether the code {passes}. The mean is pass@1.")
             for suite, passes in _PASSES.items()
         ),
-        *_bert_metrics(CODEBERT, "as code-bert-score computes it, for comparison with published figures"),
-        *_bert_metrics(MINILM, "there are no published figures with this encoder"),
+        Metric(
+            BITS_PER_BYTE,
+            False,
+            "bits/byte",
+            (0.0, float("inf")),
+            "How surprised the model is by the reference: bits for each byte of it, given the prompt.",
+        ),
+        _similarity(CODEBERT),
+        _similarity(MINILM),
         Metric(
             CHRF,
             True,
@@ -95,20 +106,15 @@ METRICS: dict[str, Metric] = {
             (0.0, 1.0),
             "Whether the name and the parameters are those of the reference.",
         ),
-        Metric(
-            BITS_PER_BYTE,
-            False,
-            "bits/byte",
-            (0.0, float("inf")),
-            "How surprised the model is by the reference: bits for each byte of it, given the prompt.",
-        ),
+        *_repeated(CODEBERT, "as code-bert-score computes it, for comparison with published figures"),
+        *_repeated(MINILM, "there are no published figures with this encoder"),
     )
 }
-"""The metrics that need no judge, by name. A CodeJudge's metric is named after the judge, from 0 to 1."""
+"""The metrics that need no judge, by name, those that lead first. A CodeJudge's is named after the judge."""
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return metric names in the order of every table: execution, judges by name, then as in ``METRICS``."""
+    """Return metric names in the order of every page and table: execution, judges, then as in ``METRICS``."""
     known = list(METRICS)
 
     def rank(name: str) -> tuple[int, int, str]:

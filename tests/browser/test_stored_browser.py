@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.compare_page import pane, score
+
 WAIT = 30_000  # milliseconds, for what waits for the dataset
 BASELINE, LARGEST = "Baseline · augmented", "10,000 samples · augmented"
 
@@ -23,16 +25,12 @@ def heading(page: Page) -> Any:
     return page.locator(".answers-to h2")
 
 
-def pane(page: Page, name: str) -> Any:
-    return page.get_by_role("region", name=name, exact=True)
-
-
 def test_the_page_opens_on_stored_answers_that_get_better_with_more_data(page: Page) -> None:
     expect(heading(page)).to_have_text(re.compile("Stored answers to"))
     for name, verdict in ((BASELINE, "failed"), (LARGEST, "passed")):
         expect(pane(page, name)).to_have_attribute("data-origin", "stored")
         expect(pane(page, name)).to_contain_text(re.compile(r"Stored run qwen\S+ of \d{4}-\d\d-\d\d"))
-        expect(pane(page, name).get_by_role("row", name="execution")).to_contain_text(verdict)
+        expect(score(page, "execution", name)).to_contain_text(verdict)
     expect(page.locator(".status p")).to_contain_text("make code-model")
     expect(page.get_by_role("button", name="Write live")).to_be_enabled()
 
@@ -78,3 +76,17 @@ def test_the_dataset_tab_and_a_drill_down_show_stored_answers_and_lead_to_compar
     name = opened.inner_text(timeout=WAIT).rpartition("::")[2]
     page.get_by_role("button", name="Compare on this sample").locator("visible=true").click()
     expect(page.locator(".answers-to h2")).to_have_text(f"Stored answers to {name}", timeout=WAIT)
+
+
+def test_twelve_columns_scroll_inside_the_table_and_their_rows_keep_their_names(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("500 samples", "5,000 samples", "Regular"):
+        page.get_by_label(name, exact=True).check()
+    table = page.locator("#panes .scores")
+    expect(table.first.get_by_role("columnheader", name="Baseline")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    head = table.get_by_role("rowheader", name="chrF")
+    left = head.bounding_box()["x"]
+    table.evaluate("each => each.scrollLeft = 200")
+    assert head.bounding_box()["x"] == left
+    expect(page.get_by_role("heading", name="prompt")).to_have_text(["Regular prompt", "Augmented prompt"])

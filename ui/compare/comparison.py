@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -24,6 +24,7 @@ class Comparison:
     Attributes:
         view: what the form asked for.
         attempts: empty while it waits.
+        metrics: names of the scores that the attempts get.
         running: whether it waits, writes or scores.
         leaving: set by Stop, and by Leave.
         moved_on: what the form asks for now, where that is another view.
@@ -34,6 +35,7 @@ class Comparison:
     show_reference: bool = False
     against: Against = "nothing"
     attempts: tuple[Attempt, ...] = ()
+    metrics: Sequence[str] = ()
     running: bool = True
     leaving: Event = field(default_factory=Event)
     moved_on: View | None = None
@@ -51,7 +53,12 @@ class Comparison:
             f"<span>{escape(sampling_label(sampling))}</span></header>"
         )
         return heading + panes.grid(
-            self.attempts, self.show_reference, self.against, self.runs, stored=bool(self.runs)
+            self.attempts,
+            self.show_reference,
+            self.against,
+            self.runs,
+            stored=bool(self.runs),
+            awaited=self.metrics if self.running else (),
         )
 
     def follow(self, view: View) -> None:

@@ -200,7 +200,7 @@ def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterato
     asked = task.read_task(lab, view)
     for stage in _paced(lab.compare(visitor(), family, columns, asked, sampling, comparison.leaving)):
         if any(attempt.prompt or attempt.error for attempt in stage.attempts):
-            comparison.attempts = stage.attempts
+            comparison.attempts, comparison.metrics = stage.attempts, stage.metrics
         yield stage
 
 
