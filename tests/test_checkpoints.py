@@ -86,6 +86,14 @@ def break_name(folder: Path) -> None:
     folder.rename(folder.with_name("0-regular"))
 
 
+def spell_seed_out(folder: Path) -> None:
+    folder.rename(folder.with_name("200-regular-seed42"))  # the checkpoint 200-regular
+
+
+def pad_seed(folder: Path) -> None:
+    folder.rename(folder.with_name("200-regular-seed043"))
+
+
 def break_config(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{")
 
@@ -164,6 +172,8 @@ def rename_weights(folder: Path) -> None:
         (write_overflow, "too large"),
         (rename_weights, "cannot be used here: its weights are in adapter_model.bin"),
         (break_name, "0-regular is not a checkpoint name"),
+        (spell_seed_out, "another spelling of the checkpoint name 200-regular."),
+        (pad_seed, "another spelling of the checkpoint name 200-regular-seed43."),
         (break_config, "adapter_config.json is unreadable"),
         (break_encoding, "adapter_config.json is unreadable"),
         (empty_config, "adapter_config.json is unreadable"),
@@ -180,7 +190,7 @@ def test_a_bad_folder_is_listed_with_its_reason_and_all_others_work(
     good = copy_shipped(own, embedded, "400-regular").name
     found = listed(own, replace(embedded, published={"600-regular": "lab/model"}))
     (bad,) = (checkpoint for checkpoint in found.values() if checkpoint.problem)
-    assert bad.name in ("300-regular", "0-regular")
+    assert bad.name in ("300-regular", "0-regular", "200-regular-seed42", "200-regular-seed043")
     assert words in bad.problem
     assert not bad.is_baseline
     assert {good, "200-regular", "10000-augmented"} < set(found)

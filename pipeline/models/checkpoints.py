@@ -90,10 +90,16 @@ def _check_files(checkpoint: Checkpoint, family: Family) -> None:
     """
     name, folder = checkpoint.name, checkpoint.path
     assert folder is not None
-    if name.startswith("0"):
+    if not checkpoint.subset_size:
         raise LabError(
             f"{name} is not a checkpoint name: it starts with the number of training samples, which is at "
             f"least 1. Rename the folder {folder}."
+        )
+    assert checkpoint.variant and checkpoint.seed is not None
+    usual = checkpoint_name(checkpoint.subset_size, checkpoint.variant, checkpoint.seed)
+    if name != usual:  # two folders of one size, variant and seed would be columns that look the same
+        raise LabError(
+            f"{name} is another spelling of the checkpoint name {usual}. Rename the folder {folder}."
         )
     came_from = read_json_object(folder / PUBLISHED).get("hub_id") if (folder / PUBLISHED).exists() else None
     if came_from and came_from != family.published.get(name, came_from):
