@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
+from pipeline.files import open_scratch, scratch_dir
 from pipeline.network import prepare_environment
+from pipeline.schema import LabError
+from pipeline.settings import Settings, find_data_dir
 from ui.broken_settings import without_broken_settings
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 prepare_environment()  # gradio reads all of this as it is imported
+with suppress(LabError):  # main tells of it
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(scratch_dir(find_data_dir()) / "page"))
 with without_broken_settings():
     import gradio as gr
 
-from pipeline.schema import LabError
-from pipeline.settings import Settings
 from training.jobs import Runner, open_runner
 from training.sweep import VERBS
 from ui import about, dataset, theme
@@ -30,7 +34,7 @@ from ui.results import tab as results
 
 def build(lab: Lab, runner: Runner) -> gr.Blocks:
     """The page: one tab a module."""
-    with Page(title="Research Code Lab", fill_width=True) as page:
+    with Page(title="Research Code Lab", fill_width=True, delete_cache=(600, 3600)) as page:
         presenter = results.lazy_presenter(lab.stored)
         generation.add(lab, page)
         listings.add(lab, page)
@@ -57,9 +61,12 @@ def main() -> None:
     """Serve on ``HOST``:``PORT``; model and dataset load meanwhile, and the queue of jobs goes on."""
     try:
         settings = Settings.from_env()
+        with suppress(OSError):  # the page can be read on a full disk, too
+            open_scratch(settings.data_dir)
+        os.environ.setdefault("MPLCONFIGDIR", str(settings.data_dir / "matplotlib"))
         lab, runner = Lab(settings), open_runner(settings, VERBS)
         page = build(lab, runner)
-        looks = theme.launch()
+        looks = theme.launch(settings)
         with without_broken_settings():
             page.launch(
                 server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, **looks

@@ -1,14 +1,18 @@
-"""Write files and folders so that a reader never sees half of one."""
+"""Write files and folders so that a reader never sees half of one, and keep temporary ones together."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -68,3 +72,25 @@ def replace_folder(new: Path, target: Path) -> None:
             old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def scratch_dir(data_dir: Path) -> Path:
+    """Where this process keeps its temporary files."""
+    return data_dir / "scratch" / f"{socket.gethostname()}.{os.getpid()}"
+
+
+def open_scratch(data_dir: Path) -> None:
+    """Make the folder for all temporary files of this process; it goes when the process ends.
+
+    Folders of processes that were killed are deleted.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    scratch = scratch_dir(data_dir)
+    for old in scratch.parent.glob(f"{scratch.stem}.*"):
+        if not psutil.pid_exists(int(old.suffix[1:])):
+            shutil.rmtree(old, ignore_errors=True)
+    scratch.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = str(scratch)
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)

@@ -80,12 +80,8 @@ class Settings:
         if at_once and not (_is_number(at_once, 1_000) and int(at_once)):
             raise LabError(f"RCL_JOBS_AT_ONCE must be a number from 1 to 1,000, not {at_once!r}.")
         on_space = bool(env.get("SPACE_ID"))
-        # A Space's attached volume is mounted at /data; without one its disk is lost at each restart.
-        volume = Path("/data")
-        home = volume if on_space and os.access(volume, os.W_OK) else Path.home() / ".cache"
-        data_dir = _path(env, "RCL_DATA_DIR")
         return cls(
-            data_dir=data_dir.resolve() if data_dir else home / "research-code-lab",
+            data_dir=find_data_dir(env),
             host=env.get("HOST") or ("0.0.0.0" if on_space else "127.0.0.1"),
             port=int(port),
             shared=env.get("GRADIO_SHARE", "").lower() == "true",
@@ -110,6 +106,16 @@ class Settings:
     def private(self) -> bool:
         """Whether the app listens to this machine only; a proxy here can still let others reach it."""
         return not self.on_space and not self.shared and is_loopback_host(self.host)
+
+
+def find_data_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """The folder for everything written at run time; raises ``LabError`` if its name makes no sense."""
+    if given := _path(env, "RCL_DATA_DIR"):
+        return given.resolve()
+    # A Space's attached volume is mounted at /data; without one its disk is lost at each restart.
+    volume = Path("/data")
+    home = volume if env.get("SPACE_ID") and os.access(volume, os.W_OK) else Path.home() / ".cache"
+    return home / "research-code-lab"
 
 
 def _is_number(text: str, most: int) -> bool:

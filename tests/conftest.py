@@ -6,12 +6,14 @@ import gc
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "gradio"))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     # Threads of several processes that wait for each other on the same cores are slower than one each.
@@ -155,7 +157,7 @@ def serve(settings: Settings) -> Iterator[str]:
         port = free.getsockname()[1]
     lab, runner = Lab(settings), open_runner(settings, VERBS)
     page = app.build(lab, runner)
-    _, url, _ = page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **theme.launch())
+    _, url, _ = page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **theme.launch(settings))
     lab.start()
     runner.start()
     try:

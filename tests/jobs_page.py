@@ -35,7 +35,7 @@ def page_of(runner: Runner) -> Iterator[str]:
                 jobs.build(lab, runner, page, tab, navigation)
         navigation.connect(page)
     runner.start()
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(runner.settings))
     try:
         yield url
     finally:

@@ -33,7 +33,7 @@ def page_of(settings: Settings) -> Iterator[str]:
             with gr.Tab("Results", id="results") as tab:
                 results.build(presenter, tab, navigation)
         navigation.connect(page)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(settings))
     try:
         yield url
     finally:

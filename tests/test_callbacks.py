@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.evaluation.limits import check_number, check_text
 from pipeline.schema import FieldError, LabError
+from pipeline.settings import Settings
 from tests.jobs_kit import until
 from ui import callbacks, theme
 from ui.api.endpoint import endpoint, publish
@@ -57,7 +58,9 @@ def endless() -> Endless:
 
 
 @pytest.fixture(scope="module")
-def page(endless: Endless) -> Iterator[Page]:
+def page(endless: Endless, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    settings = Settings(tmp_path_factory.mktemp("callbacks"))
+
     def count() -> Iterator[int]:
         """Count."""
         yield from while_read(endless.count())
@@ -71,7 +74,7 @@ def page(endless: Endless) -> Iterator[Page]:
         button.click(lambda text: refuse(text), box, None, api_name="refused", **QUIET)
         button.click(fail, None, None, **QUIET)
         button.click(lambda value: "\ud83d" * int(value), number, box, api_name="halves", **QUIET)
-    page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
+    page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(settings))
     yield page
     page.close()
 

@@ -131,7 +131,7 @@ def app(short: Settings, family: Family, tmp_path_factory: pytest.TempPathFactor
     own = isolated(short, folder / "data")
     lab, runner = Lab(own), local_runner(folder / "jobs")
     page = whole.build(lab, runner)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch())
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(own))
     lab.start()
     # Hypothesis reads the list of modules, which must not change meanwhile: wait until all are imported.
     lab.dataset(family, "regular").result()

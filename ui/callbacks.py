@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -42,7 +43,22 @@ class Page(gr.Blocks):
 
     A ``LabError`` is shown to the visitor, or sent to the API client, as it is. Any other exception is
     logged, and a plain sentence takes its place: messages of Python or Gradio help nobody who uses the page.
+
+    Direct calls (``/run/NAME``) pass by Gradio's queue, but not by its limits on simultaneous calls.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """See ``gr.Blocks``."""
+        super().__init__(*args, **kwargs)
+        self._limits: dict[str, asyncio.Semaphore] = {}
+
+    def _place(self, function: BlockFunction) -> AbstractAsyncContextManager[Any]:
+        """A place among the calls of a function that run at the same time, as many as in the queue."""
+        limit = function.concurrency_limit
+        most = self._queue.default_concurrency_limit if limit == "default" else limit
+        if most is None:
+            return nullcontext()
+        return self._limits.setdefault(function.concurrency_id, asyncio.Semaphore(most))
 
     async def preprocess_data(self, block_fn: BlockFunction, inputs: list[Any], *more: Any) -> list[Any]:
         """Let the components read the inputs; those that do not fit are refused in words."""
@@ -64,7 +80,8 @@ class Page(gr.Blocks):
                 raise LabError(_DO_NOT_FIT)
             if not is_sendable([inputs, event and event._data]):
                 raise LabError(_NO_TEXT)
-            output = await super().process_api(function, inputs, *args, **kwargs)
+            async with self._place(function):
+                output = await super().process_api(function, inputs, *args, **kwargs)
         except LabError as error:
             mark_refused(kwargs.get("request"))
             raise _shown(str(error), function) from error

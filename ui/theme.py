@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from pipeline.settings import ASSETS
+from pipeline.settings import ASSETS, Settings
+from ui.gate import Gate
 from ui.refusals import Refusals
 
 CSS: list[Path] = [ASSETS / name for name in ("app.css", "jobs.css", "results.css")]
@@ -93,7 +94,7 @@ def masthead() -> str:
     )
 
 
-def launch() -> dict[str, Any]:
+def launch(settings: Settings) -> dict[str, Any]:
     """The arguments of ``Blocks.launch``."""
     return {
         "theme": theme(),
@@ -105,5 +106,5 @@ def launch() -> dict[str, Any]:
         "mcp_server": True,
         "max_threads": 200,  # each comparison that waits or runs needs one
         "state_session_capacity": 2_000,
-        "app_kwargs": {"middleware": [Middleware(Refusals)]},
+        "app_kwargs": {"middleware": [Middleware(Gate, settings=settings), Middleware(Refusals)]},
     }

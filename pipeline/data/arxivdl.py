@@ -28,7 +28,12 @@ LONGEST_FUNCTION, LONGEST_FILE = 1000, 5000
 """Characters; the second limit holds for the augmented prompt only."""
 
 
-def load_arxivdl(variant: PromptVariant, source: str = ARXIVDL, progress: Progress | None = None) -> Dataset:
+def load_arxivdl(
+    variant: PromptVariant,
+    source: str = ARXIVDL,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+) -> Dataset:
     """Load ArXivDLInstruct as the published checkpoints were evaluated: the same filter, split and order.
 
     Filter, split and shuffle are calls of ``datasets``, so the first 200 test samples are the published ones.
@@ -43,13 +48,14 @@ def load_arxivdl(variant: PromptVariant, source: str = ARXIVDL, progress: Progre
         variant: ``augmented`` leaves out long files, so the two variants have different splits.
         source: the dataset's id on the Hub, or a folder with the same columns.
         progress: is called when reading starts.
+        cache: where its table is kept, None for the cache of ``datasets``.
 
     Raises:
         LabError: the Hub cannot be reached, a column is missing or has another type, or the rows are too few.
     """
     if progress:
         progress(0.0, f"reading {source}")
-    rows = _read(source)
+    rows = _read(source, cache)
     _check_columns(rows, source)
     others = [name for name in rows.column_names if name != "row"]
     whole = rows.select_columns(others).add_column("row", np.arange(len(rows)))
@@ -70,11 +76,11 @@ def load_arxivdl(variant: PromptVariant, source: str = ARXIVDL, progress: Progre
     return Dataset("arxivdl", digest.hexdigest()[:12], train, test, tuple(filter(None, notes)))
 
 
-def _read(source: str) -> Any:
+def _read(source: str, cache: Path | None) -> Any:
     import datasets
 
     try:
-        return datasets.load_dataset(source, split="train")
+        return datasets.load_dataset(source, split="train", cache_dir=cache and str(cache))
     except Exception as error:  # errors of the hub, the network, the disk and the parsers have no common base
         if Path(source).exists():
             raise LabError(f"The dataset in {source} cannot be read: {error}") from error

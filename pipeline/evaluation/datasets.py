@@ -50,7 +50,9 @@ def load_dataset(
         return load_suite(settings, DATASETS[name]).dataset
     loaders: dict[str, Callable[[], Dataset]] = {
         "packages": lambda: split_corpus(load_corpus(settings, progress)),
-        "arxivdl": lambda: load_arxivdl(variant, progress=progress),
+        "arxivdl": lambda: load_arxivdl(
+            variant, progress=progress, cache=settings.data_dir / "datasets" / "arxivdl"
+        ),
     }
     if name not in loaders:
         raise LabError(f"There is no dataset {name!r}. There are: {', '.join([*loaders, *DATASETS])}.")

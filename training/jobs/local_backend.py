@@ -63,6 +63,7 @@ class LocalBackend:
         folder.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if name not in _KEEP_OUT}
         environment |= {**secrets, "RCL_DATA_DIR": str(self._settings.data_dir), "PYTHONUNBUFFERED": "1"}
+        environment["TMPDIR"] = str(folder)  # deleted with the job
         if job.slot and job.slot.startswith(_GPU):
             environment["CUDA_VISIBLE_DEVICES"] = job.slot.removeprefix(_GPU)
         supervisor = [sys.executable, "-m", _SUPERVISOR, str(self._records.root), job.id, str(job.attempt)]
