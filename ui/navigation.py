@@ -114,10 +114,11 @@ class Navigation:
             return self._show_or_warn(event.query, address)
 
         # The history selects tabs too, and then each tab has the event, but not the row of tabs. In the
-        # browser: answers of the server to two quick clicks can come in the wrong order.
+        # browser: answers of the server to two quick clicks can come in the wrong order. Not before the
+        # address is read: the page selects its first tab by itself, with the family that it was made with.
         for owner, timer in self._timers:
             for tab in cast(list[gr.Tab], self.tabs.children):
-                active = json.dumps(tab is owner)
+                active = "!!window.labViews?.opened" if tab is owner else "false"
                 tab.select(None, None, timer, js=f"() => ({{__type__: 'update', active: {active}}})", **QUIET)
         for event, view, inputs in self._links:
             opened = event(self._opener(view, address), inputs, outputs, **QUIET)
@@ -125,8 +126,8 @@ class Navigation:
         script.click(from_history, None, outputs, **QUIET)
         opened = page.load(from_address, None, outputs, **QUIET)
         for owner, timer in self._timers:
-            shown = f"labViews.shows({json.dumps(owner.id)})"
-            opened.then(None, None, timer, js=f"() => ({{__type__: 'update', active: {shown}}})", **QUIET)
+            shown = f"labViews.opened = true, labViews.shows({json.dumps(owner.id)})"
+            opened.then(None, None, timer, js=f"() => ({{__type__: 'update', active: ({shown})}})", **QUIET)
         for callback, inputs, changed in self._next:
             opened.then(callback, inputs, changed, **QUIET)
 

@@ -14,7 +14,8 @@ from pipeline.settings import Settings
 from tests.compare_page import WAIT, pane, score
 from tests.conftest import serve
 
-BASELINE, GOOD, DAMAGED = "Baseline · regular", "10,000 samples · regular", "100 samples · regular"
+BASELINE, SECOND = "Baseline · regular", "200 samples · regular"
+GOOD, DAMAGED = "10,000 samples · regular", "100 samples · regular"
 VERDICT = re.compile("yes|no")
 
 
@@ -69,7 +70,7 @@ def test_two_checkpoints_stream_side_by_side_on_a_sample_and_are_scored(page: Pa
         expect(score(page, "chrF", name)).to_have_text(re.compile(r"\d\.\d"))
     expect(pane(page, GOOD)).to_contain_text("adapter ")
     expect(pane(page, BASELINE)).to_contain_text("no adapter")
-    left, right = (pane(page, name).bounding_box() for name in (BASELINE, GOOD))
+    left, right = (pane(page, name).bounding_box() for name in (BASELINE, SECOND))
     assert left
     assert right
     assert left["y"] == right["y"]

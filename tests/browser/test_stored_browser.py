@@ -90,3 +90,20 @@ def test_twelve_columns_scroll_inside_the_table_and_their_rows_keep_their_names(
     table.evaluate("each => each.scrollLeft = 200")
     assert head.bounding_box()["x"] == left
     expect(page.get_by_role("heading", name="prompt")).to_have_text(["Regular prompt", "Augmented prompt"])
+
+
+def test_scores_and_the_tops_of_the_answers_are_on_the_first_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    scores = page.locator("#panes .scores").bounding_box()
+    assert scores["y"] + scores["height"] < 640
+    assert page.locator("#panes pre").first.bounding_box()["y"] < 760
+
+
+def test_the_status_never_names_another_family_than_the_address(tab: Page, app_url: str) -> None:
+    tab.add_init_script(
+        "window.said = new Set(); setInterval(() => "
+        "said.add(document.querySelector('.actions .status')?.innerText.trim()), 10)"
+    )
+    tab.goto(f"{app_url}?family=smollm2-135m")
+    expect(tab.locator(".status p")).to_contain_text("SmolLM2")
+    assert not [each for each in tab.evaluate("[...said]") if each and "make code-model" in each]

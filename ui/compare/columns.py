@@ -36,7 +36,7 @@ class ColumnPicker:
 
 def build(settings: Settings, view: View) -> ColumnPicker:
     """Family, checkpoints and prompt variants, and a sentence on how many answers they give."""
-    gr.HTML(pieces.step(1, "Choose checkpoints"))
+    gr.HTML(pieces.step(2, "Choose checkpoints"))
     families = load_families(settings)
     first = families[view.family]
     chosen, variants = _halves(view.columns, 0), _halves(view.columns, 1)

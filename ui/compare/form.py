@@ -39,7 +39,7 @@ _INFO = {
 
 @dataclass(frozen=True)
 class Form:
-    """The components of the upper half of the tab."""
+    """The components of the left side of the tab."""
 
     picker: ColumnPicker
     task: TaskForm
@@ -67,13 +67,13 @@ def first_view(settings: Settings) -> View:
 
 
 def build(lab: Lab, view: View) -> Form:
-    """Two cards side by side, set to a view of a sample."""
-    with gr.Row(equal_height=True):
-        with gr.Column(scale=2, min_width=320, elem_classes="card"):
-            picker = columns.build(lab.settings, view)
-            sampling = _sampling(lab.settings, picker.family)
-        with gr.Column(scale=3, min_width=320, elem_classes="card"):
-            return Form(picker, task.build(lab, picker, view), sampling)
+    """Two cards, set to a view of a sample: the task above, as the answers beside it are to that."""
+    task_card = gr.Column(elem_classes="card")
+    with gr.Column(elem_classes="card"):
+        picker = columns.build(lab.settings, view)
+        sampling = _sampling(lab.settings, picker.family)
+    with task_card:
+        return Form(picker, task.build(lab, picker, view), sampling)
 
 
 def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:

@@ -1,4 +1,4 @@
-"""The lower half of the Compare tab: Write live and Stop, the status, and the answers."""
+"""The right side of the Compare tab: Write live and Stop, the status, and the answers."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def build(lab: Lab, view: View) -> Output:
     with gr.Row(elem_classes="actions", equal_height=True):
         generate = gr.Button("Write live", variant="primary", scale=0, min_width=150, elem_id="write-live")
         stop = gr.Button("Stop", scale=0, min_width=90, interactive=False)
-        state = lab.status(get_family(lab.settings, view.family))
-        status = gr.HTML(pieces.status(*state), elem_classes="status", min_height=24)
+        # Empty until the address is read, which may name another family.
+        status = gr.HTML(elem_classes="status", min_height=38)
     notice = gr.HTML(visible=False)
     with gr.Row(elem_classes="view", equal_height=True, visible=first is not None) as controls:
         ways = panes.ways(first.attempts if first else ())
@@ -169,6 +169,13 @@ def follow(
     }
 
 
+def standing(lab: Lab, out: Output, family: str, comparison: Comparison | None) -> Updates:
+    """How a family's model stands; a running comparison says that itself."""
+    if comparison and comparison.running:
+        return {}
+    return {out.status: pieces.status(*lab.status(get_family(lab.settings, family)))}
+
+
 def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterator[Stage]:
     """Take a comparison from the click to the scores; keeps its attempts up to date.
 
@@ -244,8 +251,8 @@ def _ended(lab: Lab, out: Output, comparison: Comparison | None) -> Updates:
     }
     if comparison is None:
         return updates
-    state = lab.status(get_family(lab.settings, comparison.view.family))
-    return {**updates, **_controls(out, comparison), out.status: pieces.status(*state)}
+    family = comparison.view.family
+    return {**updates, **_controls(out, comparison), **standing(lab, out, family, comparison)}
 
 
 def moved(comparison: Comparison | None) -> gr.HTML:

@@ -24,7 +24,7 @@ from ui.navigation import Navigation, Updates
 from ui.views import to_query
 
 _GUIDE = (
-    '<p class="guide"><a href="#panes">Read below</a> how one model answers the same task before and after '
+    '<p class="guide"><a href="#panes">Read</a> how one model answers the same task before and after '
     "fine-tuning on more and more samples, try another example, or press <b>Write live</b> to have the "
     "answers written now.</p>"
 )
@@ -36,8 +36,11 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
     """The whole tab."""
     first = forms.first_view(lab.settings)
     gr.HTML(_GUIDE, padding=False)
-    form = forms.build(lab, first)
-    output = outputs.build(lab, first)
+    with gr.Row(elem_classes="compare"):
+        with gr.Column(scale=1, min_width=340, elem_classes="form-side"):
+            form = forms.build(lab, first)
+        with gr.Column(scale=2, min_width=400):
+            output = outputs.build(lab, first)
     outputs.wire(lab, form, output)
     _wire_form(lab, form, output, navigation)
     _wire_samples(lab, form, output)
@@ -72,7 +75,11 @@ def _wire_form(lab: Lab, form: Form, out: Output, navigation: Navigation) -> Non
     # these change in turn comes later, and could end the next notice.
     own_changes = [component.input for component in form.inputs if hasattr(component, "input")]
     gr.on(own_changes, None, None, out.notice, js="() => ({__type__: 'update', visible: false})", **QUIET)
-    navigation.after_opening(show, inputs, out.shown)
+
+    def show_first(*values: Any) -> Updates:
+        return {**show(*values), **outputs.standing(lab, out, values[0], values[len(form.inputs)])}
+
+    navigation.after_opening(show_first, inputs, [out.status, *out.shown])
 
     def list_choices(family: str) -> gr.CheckboxGroup:
         """A fine-tune may have added a checkpoint since the page was made."""
@@ -124,11 +131,12 @@ def _wire_clock(lab: Lab, form: Form, out: Output) -> gr.Timer:
     def tick(
         name: str, variants: list[str], place: task.SamplePlace, sample_id: str, comparison: Comparison | None
     ) -> Updates:
-        state, message = lab.status(get_family(lab.settings, name))
+        state, _ = lab.status(get_family(lab.settings, name))
         data = task.dataset(lab, name, variants)
-        updates: dict[Any, Any] = {clock: gr.Timer(_FAST if "loading" in (state, data.state) else _SLOW)}
-        if not (comparison and comparison.running):
-            updates[out.status] = pieces.status(state, message)
+        updates: dict[Any, Any] = {
+            clock: gr.Timer(_FAST if "loading" in (state, data.state) else _SLOW),
+            **outputs.standing(lab, out, name, comparison),
+        }
         if not sample_id or (place.sample and data.state == "ready"):
             shown = task.show_place(lab, name, variants, place)
             updates.update(zip(sample.sample_view, shown, strict=True))

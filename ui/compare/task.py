@@ -92,7 +92,7 @@ class TaskForm:
 def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
     """The two kinds of task, one shown at a time; the view's sample is the first."""
     with gr.Row(elem_classes="view"):
-        gr.HTML(pieces.step(2, "Choose a task"), padding=False)
+        gr.HTML(pieces.step(1, "Choose a task"), padding=False)
         source = gr.Radio([SAMPLE, OWN], value=SAMPLE, label="Task", show_label=False, container=False)
     with gr.Column(elem_classes="plain") as sample_part:
         with gr.Row(elem_classes="finder"):
