@@ -95,7 +95,8 @@ def _check_files(checkpoint: Checkpoint, family: Family) -> None:
             f"{name} is not a checkpoint name: it starts with the number of training samples, which is at "
             f"least 1. Rename the folder {folder}."
         )
-    assert checkpoint.variant and checkpoint.seed is not None
+    assert checkpoint.variant
+    assert checkpoint.seed is not None
     usual = checkpoint_name(checkpoint.subset_size, checkpoint.variant, checkpoint.seed)
     if name != usual:  # two folders of one size, variant and seed would be columns that look the same
         raise LabError(
