@@ -185,6 +185,13 @@ def test_an_export_does_not_write_over_another_visitors(presenter, setup):
     assert whole.read_text() == text
 
 
+def test_old_exports_are_deleted(presenter, setup, monkeypatch):
+    monkeypatch.setattr("ui.results.presenter.KEPT_EXPORTS", 2)
+    samples = setup.runs[0].config.sample_ids
+    files = [Path(presenter.export("CSV", setup.key, CHRF, samples[at])) for at in range(4)]
+    assert [file.exists() for file in files] == [False, False, True, True]
+
+
 # The README
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
@@ -39,6 +40,7 @@ from ui.results import against_tests, charts, drilldown, report, tables
 from ui.results.export import as_json
 from ui.views import View
 
+KEPT_EXPORTS = 20
 _MAX_THRESHOLD = 1_000
 _EMPTY = """
 <div class="empty"><h3>No results yet</h3>
@@ -279,6 +281,9 @@ class Presenter:
         name = re.sub(r"[^\w.-]", "-", setup.key)  # a family's name may hold what a file's may not
         file = folder / f"{name}.{suffix}"
         file.write_text(text, encoding="utf-8")
+        # Gradio serves a copy. Samples to leave out make any number of exports.
+        for old in sorted(folder.parent.iterdir(), key=lambda one: one.stat().st_mtime)[:-KEPT_EXPORTS]:
+            shutil.rmtree(old, ignore_errors=True)
         return str(file)
 
     def _absent(self, runs: Iterable[Run]) -> set[str]:
