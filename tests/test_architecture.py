@@ -85,6 +85,31 @@ def test_no_room_imports_one_above_it() -> None:
     assert not wrong
 
 
+def names_of(tree: ast.Module) -> set[str]:
+    """Every name that a module defines, assigns or imports."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def test_the_measurements_import_only_names_that_exist() -> None:
+    # No other test runs them, and the type checker does not read them.
+    missing = {
+        f"{file.name}: {node.module}.{alias.name}"
+        for file in (ROOT / "tests" / "bench").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in modules()
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in modules()
+        and alias.name not in names_of(modules()[node.module])
+    }
+    assert not missing
+
+
 def circle(imported: Mapping[str, set[str]]) -> str:
     """A circle of imports in words; empty if there is none."""
     try:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.scoring.bertscore import Matcher, Pair
+from pipeline.scoring.bertscore import Matcher, TextPair
 from pipeline.scoring.encoder import MINILM, Encoder
 from tests.programs import functions
 
@@ -63,7 +63,7 @@ def main() -> None:
     )
 
 
-def _pairs(fenced: bool) -> Iterator[Pair]:
+def _pairs(fenced: bool) -> Iterator[TextPair]:
     """Column after column, the same samples' references and other functions as candidates."""
     programs = functions(80, 1000)
     for column in range(COLUMNS):
@@ -75,14 +75,14 @@ def _pairs(fenced: bool) -> Iterator[Pair]:
                     f"Here is the function you asked for:\n\n```python\n{candidate}\n```\n\nIt does the rest."
                 )
             source = f"Write the function `{name}`. It takes what its callers give and returns what they ask."
-            yield Pair(candidate, reference, source, "package")
+            yield TextPair(candidate, reference, source, "package")
 
 
 def _gap(one: list[float], other: list[float]) -> float:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-def _by_package(folder: str, pairs: list[Pair], batch: int = BATCH, batch_size: int = 64) -> list[float]:
+def _by_package(folder: str, pairs: list[TextPair], batch: int = BATCH, batch_size: int = 64) -> list[float]:
     import code_bert_score
 
     found: list[float] = []
@@ -102,7 +102,7 @@ def _by_package(folder: str, pairs: list[Pair], batch: int = BATCH, batch_size: 
     return found
 
 
-def _by_us(folder: str, pairs: list[Pair]) -> list[float]:
+def _by_us(folder: str, pairs: list[TextPair]) -> list[float]:
     matcher = Matcher(Encoder.from_folder(MINILM, folder))
     return [2 * match.f1 - 1 for match in matcher.match(pairs) if not isinstance(match, str)]
 
