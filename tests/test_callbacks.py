@@ -95,6 +95,17 @@ def test_an_endpoint_fails_in_plain_text_and_a_callback_in_html(url: str) -> Non
         assert reply.json()["error"] == f"No {said} here."
 
 
+@pytest.mark.parametrize("route", ["run", "call"])
+def test_a_parameter_that_is_left_out_at_the_end_of_a_direct_call_has_its_default(
+    url: str, route: str
+) -> None:
+    reply = httpx.post(f"{url}gradio_api/{route}/refuse", json={"data": []}, timeout=60)
+    said = reply.text
+    if route == "call":
+        said = httpx.get(f"{url}gradio_api/call/refuse/{reply.json()['event_id']}", timeout=60).text
+    assert f"No {HOSTILE} here." in said
+
+
 def test_an_unexpected_error_is_logged_and_not_told(url: str, caplog: pytest.LogCaptureFixture) -> None:
     reply = call(url, "fail")
     assert reply.status_code == 400

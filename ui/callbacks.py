@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -63,7 +64,7 @@ class Page(gr.Blocks):
     async def preprocess_data(self, block_fn: BlockFunction, inputs: list[Any], *more: Any) -> list[Any]:
         """Let the components read the inputs; those that do not fit are refused in words."""
         try:
-            return await super().preprocess_data(block_fn, inputs, *more)
+            return await super().preprocess_data(block_fn, _with_defaults(block_fn, inputs), *more)
         except Exception as error:
             _log.info("refused the inputs of %s: %s", block_fn.name, error)
             raise LabError(_DO_NOT_FIT) from error
@@ -107,6 +108,17 @@ class Page(gr.Blocks):
         if session == event and not output.get("is_generating"):
             del sessions[session]
             self.state_holder.time_last_used.pop(session, None)
+
+
+def _with_defaults(function: BlockFunction, inputs: list[Any]) -> list[Any]:
+    """The inputs of an endpoint; those left out at the end have their defaults, as in Python.
+
+    So a call by its positions goes on working when an endpoint gets another parameter.
+    """
+    if function.api_visibility != "public":
+        return inputs
+    left_out = [one.default for one in [*signature(function.fn).parameters.values()][len(inputs) :]]
+    return inputs if Parameter.empty in left_out else [*inputs, *left_out]
 
 
 def _shown(message: str, function: BlockFunction) -> gr.Error:
