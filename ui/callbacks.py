@@ -115,7 +115,7 @@ def _with_defaults(function: BlockFunction, inputs: list[Any]) -> list[Any]:
 
     So a call by its positions goes on working when an endpoint gets another parameter.
     """
-    if function.api_visibility != "public":
+    if function.api_visibility != "public" or function.fn is None:
         return inputs
     left_out = [one.default for one in [*signature(function.fn).parameters.values()][len(inputs) :]]
     return inputs if Parameter.empty in left_out else [*inputs, *left_out]
