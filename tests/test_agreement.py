@@ -354,7 +354,7 @@ def test_a_set_up_without_execution_names_those_that_have_it(own):
     executed(own, 0, [1.0, 0.0], chrf=[1.0, 2.0])
     presenter = Presenter(StoredRuns(own))
     plain, suite = sorted(presenter.runs.setups(), key=lambda setup: setup.execution is not None)
-    html = presenter.show(plain.key, CHRF)["agreement"]
+    html = presenter.against(plain.key, CHRF)["agreement"]
     assert setup_label(suite) in html
     assert setup_label(plain) not in html
     assert "training.evaluate" not in html

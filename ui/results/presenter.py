@@ -71,9 +71,11 @@ class Presenter:
         kind: Kind = "all",
         search: str = "",
         threshold: float | None = None,
-        held: str | None = None,
     ) -> dict[str, Any]:
-        """Updates of the tab's parts by name; the first set-up or metric stands in for one that is gone."""
+        """Updates of the tab's parts by name; the first set-up or metric stands in for one that is gone.
+
+        Those of ``against`` are not among them: they take as long as all others together.
+        """
         runs, unreadable = self.runs.stored.runs(), self.runs.stored.problems()
         setups = self.runs.setups()
         if not setups:
@@ -92,9 +94,6 @@ class Presenter:
         if metric != was or threshold is None:
             threshold = by_sample.default_threshold(metric)
         matrix = by_sample.sample_matrix(setup, metric, threshold, excluded)
-        agreement = self.runs.agreement(setup, excluded)
-        held_to = [each.metric.name for each in agreement.metrics] if agreement and agreement.attempts else []
-        held = next((name for name in (held, metric, *held_to) if name in held_to), None)
         return {
             "setup": _picker(setups, setup.key),
             "metric": gr.Dropdown(metrics, value=metric),
@@ -116,11 +115,23 @@ class Presenter:
             "matrix": self.matrix(setup.key, metric, left_out, kind, search, threshold),
             "second": gr.Dropdown(metrics, value=second),
             "disagreement": self.disagreement(setup.key, metric, left_out, second),
+            "runs": tables.runs(runs, unreadable, self._absent(runs)),
+        }
+
+    def against(self, key: str, metric: str, left_out: str = "", held: str | None = None) -> dict[str, Any]:
+        """Updates of the parts that hold the other metrics against the tests, by name."""
+        setups = self.runs.setups()
+        if not setups:
+            return {}
+        setup = next((each for each in setups if each.key == key), setups[0])
+        agreement = self.runs.agreement(setup, self._excluded(setup, left_out))
+        held_to = [each.metric.name for each in agreement.metrics] if agreement and agreement.attempts else []
+        held = next((name for name in (held, metric, *held_to) if name in held_to), None)
+        return {
             "agreement": against_tests.agreement(setup, agreement, setups),
             "contradicted": gr.Column(visible=bool(held_to)),
             "held": gr.Dropdown(held_to, value=held),
             "cases": self.cases(setup.key, left_out, held),
-            "runs": tables.runs(runs, unreadable, self._absent(runs)),
         }
 
     def _on_the_judge(self, metric: str, setups: Sequence[Setup]) -> str:

@@ -279,30 +279,41 @@ def _wire(
     tab: gr.Tab,
     refresh: gr.Button,
 ) -> None:
-    names = [field.name for field in fields(parts)]
-    given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold, parts.held]
+    by_name = {field.name: getattr(parts, field.name) for field in fields(parts)}
 
-    def show(setup: str, metric: str, left_out: str, *more: Any) -> list[Any]:
+    def show(*given: Any) -> Updates:
         with form_words(_LABELS):
-            shown = presenter().show(setup, metric, left_out, *more)
-        return [shown.get(name, gr.skip()) for name in names]
+            shown = presenter().show(*given)
+        return {by_name[name]: update for name, update in shown.items()}
 
-    outputs = [getattr(parts, name) for name in names]
+    def hold_against(*given: Any) -> Updates:
+        return {by_name[name]: update for name, update in presenter().against(*given).items()}
+
+    given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold]
     shows: dict[str, Any] = {
         "fn": show,
         "inputs": given,
-        "outputs": outputs,
+        "outputs": list(by_name.values()),
         "show_progress": "minimal",
         "show_progress_on": parts.headline,
         "api_visibility": "private",
     }
+    against = [parts.agreement, parts.contradicted, parts.held, parts.cases]
+    then: dict[str, Any] = {
+        "fn": hold_against,
+        "inputs": [parts.setup, parts.metric, left_out, parts.held],
+        "outputs": against,
+        "trigger_mode": "always_last",
+    }
     for event in (tab.select, refresh.click, parts.setup.select, parts.metric.select, left_out.blur):
-        event(**shows)
+        event(**shows).then(**then, **QUIET)
 
     def find_contaminated(setup: str) -> str:
         return "\n".join(presenter().contaminated(setup))
 
-    find.click(find_contaminated, parts.setup, left_out, api_visibility="private").success(**shows)
+    find.click(find_contaminated, parts.setup, left_out, api_visibility="private").success(**shows).then(
+        **then, **QUIET
+    )
 
     def filter_samples(*given: Any) -> str:
         with form_words(_LABELS):
