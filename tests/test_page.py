@@ -18,8 +18,9 @@ def test_at_most_one_callback_of_an_event_waits_for_its_turn(settings: Settings)
     waiting = defaultdict(list)
     for call in page.config["dependencies"]:
         for target, event in call["targets"]:
-            # Those of "load" are sent one by one, and what runs in the browser alone never waits.
-            if call["backend_fn"] and call["trigger_mode"] == "always_last" and event != "load":
+            # What runs in the browser alone never waits; "load" and "then" send each callback by itself.
+            waits = call["backend_fn"] and call["trigger_mode"] == "always_last"
+            if waits and event not in ("load", "then"):
                 waiting[target, event].append(call["api_name"])
     assert {event: calls for event, calls in waiting.items() if len(calls) > 1} == {}
     assert waiting
