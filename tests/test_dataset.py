@@ -286,6 +286,12 @@ def test_a_column_that_is_called_as_our_own_is_in_nobodys_way(own):
     assert len({*dataset.train.ids, *dataset.test.ids}) == 12
 
 
+def test_an_empty_dataset_file_is_named_with_a_reason(tmp_path: Path):
+    (tmp_path / "train.jsonl").touch()
+    with pytest.raises(LabError, match=r"cannot be read: \w+"):
+        arxivdl("regular", str(tmp_path))
+
+
 def test_a_folder_that_cannot_be_read_is_not_blamed_on_the_network(tmp_path: Path):
     (tmp_path / "train.parquet").write_bytes(b"")
     with pytest.raises(LabError, match="cannot be read") as raised:

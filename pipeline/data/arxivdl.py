@@ -83,7 +83,8 @@ def _read(source: str, cache: Path | None) -> Any:
         return datasets.load_dataset(source, split="train", cache_dir=cache and str(cache))
     except Exception as error:  # errors of the hub, the network, the disk and the parsers have no common base
         if Path(source).exists():
-            raise LabError(f"The dataset in {source} cannot be read: {error}") from error
+            why = str(error) or "it has no rows, or another form than the name of its file says"
+            raise LabError(f"The dataset in {source} cannot be read: {why}.") from error
         why = with_settings(str(error).rstrip("."), HUB_URL)
         raise LabError(
             f"The dataset {source} cannot be read: {why}. It comes from the Hugging Face Hub; the embedded "
