@@ -186,7 +186,7 @@ def test_an_export_does_not_write_over_another_visitors(presenter, setup):
 
 
 def test_old_exports_are_deleted(presenter, setup, monkeypatch):
-    monkeypatch.setattr("ui.results.presenter.KEPT_EXPORTS", 2)
+    monkeypatch.setattr("ui.downloads.KEPT", 2)
     samples = setup.runs[0].config.sample_ids
     files = [Path(presenter.export("CSV", setup.key, CHRF, samples[at])) for at in range(4)]
     assert [file.exists() for file in files] == [False, False, True, True]
@@ -246,3 +246,13 @@ def test_the_first_set_up_is_shown_in_place_of_one_that_is_gone(presenter, setup
 def test_ids_that_are_no_samples_are_refused(presenter, setup):
     with pytest.raises(LabError, match="no samples here"):
         presenter.show(setup.key, CHRF, "nobody")
+
+
+def test_how_many_samples_are_left_out_is_said_above_all_tabs(tmp_path):
+    settings = bare_settings(tmp_path)
+    run = make_run(settings, 0)
+    presenter, samples = Presenter(StoredRuns(settings)), run.config.sample_ids
+    said = presenter.show("", CHRF, "\n".join(samples[:2]))["none_left_out"]
+    assert said.value == f"2 of {len(samples)} samples left out ✕"
+    assert said.visible
+    assert not presenter.show("", CHRF)["none_left_out"].visible

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,3 +108,13 @@ def test_the_status_never_names_another_family_than_the_address(tab: Page, app_u
     tab.goto(f"{app_url}?family=smollm2-135m")
     expect(tab.locator(".status p")).to_contain_text("SmolLM2")
     assert not [each for each in tab.evaluate("[...said]") if each and "make code-model" in each]
+
+
+@pytest.mark.parametrize("name", ["Markdown", "JSON", "HTML"])
+def test_a_comparison_downloads_with_its_texts(page: Page, name: str) -> None:
+    expect(page.locator(".status p")).to_be_visible()  # the address is read
+    with page.expect_download() as download:
+        page.locator("#panes").get_by_role("button", name=name).click()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    for part in ("_interpolation_search", "qwen2.5-coder-1.5b_10000-augmented_greedy", "chrF", "elif"):
+        assert part in text

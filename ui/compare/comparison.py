@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from pipeline.models.families import get_family
-from pipeline.schema import Attempt, Column
+from pipeline.schema import Attempt, Column, SamplingParams
 from ui import panes
 from ui.lab import Lab
 from ui.labels import sampling_label, task_label
@@ -15,6 +15,17 @@ from ui.markup import escape
 from ui.panes import Against
 from ui.stored_answers import find_stored
 from ui.views import View
+
+FORMATS = {"Markdown": "md", "JSON": "json", "HTML": "html"}
+"""What a comparison can be exported as: the button, and the ending of the file."""
+_EXPORT = (
+    '<span class="export" role="group" aria-label="Export">Export'
+    + "".join(
+        f'<button type="button" class="copy" data-format="{ending}">{name}</button>'
+        for name, ending in FORMATS.items()
+    )
+    + "</span>"
+)
 
 
 @dataclass
@@ -41,16 +52,20 @@ class Comparison:
     moved_on: View | None = None
     runs: Mapping[Column, str] = field(default_factory=dict)
 
+    def sampling(self, lab: Lab) -> SamplingParams:
+        """How the answers were written."""
+        return self.view.sampling or get_family(lab.settings, self.view.family).sampling
+
     def draw(self, lab: Lab) -> str:
         """The name of the task and all panes, as HTML; without attempts, what to do to get some."""
         if not self.attempts:
             return panes.EMPTY
         asked = self.attempts[0].task
-        sampling = self.view.sampling or get_family(lab.settings, self.view.family).sampling
+        how = sampling_label(self.sampling(lab))
         kind = "Stored" if self.runs else "Live"
         heading = (
             f'<header class="answers-to"><h2>{kind} answers to <code>{escape(task_label(asked))}</code></h2>'
-            f"<span>{escape(sampling_label(sampling))}</span></header>"
+            f"<span>{escape(how)}</span>{'' if self.running else _EXPORT}</header>"
         )
         return heading + panes.grid(
             self.attempts,

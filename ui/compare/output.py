@@ -16,9 +16,11 @@ from pipeline.schema import LabError
 from ui import panes, pieces
 from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor, while_read
 from ui.compare import task
-from ui.compare.comparison import Comparison, stored_comparison
+from ui.compare.comparison import FORMATS, Comparison, stored_comparison
+from ui.compare.export import write_file
 from ui.compare.form import LABELS, Form, read_view
 from ui.compare.task import OWN, SamplePlace
+from ui.downloads import Downloads, start_download
 from ui.lab import Lab, Stage
 from ui.markup import escape
 from ui.navigation import Updates
@@ -26,6 +28,12 @@ from ui.views import View
 
 # A screen reader says what changes in a region that was there before.
 _ANNOUNCE = 'element.setAttribute("role", "status");'
+_PICK_FORMAT = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-format]");
+  if (button) trigger("click", { ending: button.dataset.format });
+});
+"""
 _REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time that tokens need
 _YOUR_TURN = "The answers appear here when it is your turn."
 _SOON = "The answers appear here as soon as everything is loaded."
@@ -49,6 +57,7 @@ class Output:
     against: gr.Radio
     moved: gr.HTML
     grid: gr.HTML
+    file: gr.DownloadButton
     news: gr.HTML
     comparison: gr.State
 
@@ -78,10 +87,11 @@ def build(lab: Lab, view: View) -> Output:
         against = gr.Radio(ways, value="nothing", label="Show", container=False)
         show_reference = gr.Checkbox(label="Show the reference", container=False, scale=0, min_width=190)
     moved = gr.HTML(visible=False, elem_classes="moved-on")
-    grid = gr.HTML(_panes(lab, first), elem_id="panes")
+    grid = gr.HTML(_panes(lab, first), elem_id="panes", js_on_load=_PICK_FORMAT)
+    file = gr.DownloadButton(visible="hidden", elem_id="compare-file")
     news = gr.HTML(elem_classes="sr", elem_id="news", js_on_load=_ANNOUNCE, padding=False)
     return Output(
-        generate, stop, status, notice, controls, show_reference, against, moved, grid, news, gr.State()
+        generate, stop, status, notice, controls, show_reference, against, moved, grid, file, news, gr.State()
     )  # fmt: skip
 
 
@@ -129,6 +139,14 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
             comparison.show_reference, comparison.against = show_reference, against
         return _panes(lab, comparison)
 
+    downloads = Downloads()
+
+    def export(comparison: Comparison | None, event: gr.EventData) -> str:
+        if comparison is None or event.ending not in FORMATS.values():
+            raise LabError("There are no answers to export yet. Try again in a moment.")
+        return write_file(lab, downloads, comparison, event.ending)
+
+    out.grid.click(export, out.comparison, out.file, **QUIET).success(None, js=start_download("compare-file"))
     # Stop is then disabled, and a disabled button would lose the place of the keyboard.
     out.stop.click(stop, out.comparison, None, js=_FOCUS_WRITE, **QUIET)
     shown = [out.comparison, out.show_reference, out.against]

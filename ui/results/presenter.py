@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import shutil
-import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -32,6 +27,7 @@ from pipeline.scoring.likelihood import BITS_PER_BYTE
 from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
+from ui.downloads import Downloads
 from ui.labels import setup_label
 from ui.markup import escape
 from ui.numbers import correlation
@@ -40,7 +36,6 @@ from ui.results import against_tests, charts, drilldown, report, tables
 from ui.results.export import as_json
 from ui.views import View
 
-KEPT_EXPORTS = 20
 _MAX_THRESHOLD = 1_000
 _EMPTY = """
 <div class="empty"><h3>No results yet</h3>
@@ -60,7 +55,7 @@ class Presenter:
         self._settings = stored.settings
         self.runs = RunCache(stored)
         self.published = load_reported(stored.settings)
-        self._exports = tempfile.TemporaryDirectory(prefix="research-code-lab-")  # goes with the app
+        self._downloads = Downloads()
 
     def show(
         self,
@@ -97,6 +92,9 @@ class Presenter:
         return {
             "setup": _picker(setups, setup.key),
             "metric": gr.Dropdown(metrics, value=metric),
+            "none_left_out": gr.Button(
+                f"{len(excluded):,} of {setup.samples:,} samples left out ✕", visible=bool(excluded)
+            ),
             "empty": gr.HTML(visible=False),
             "body": gr.Column(visible=True),
             "headline": tables.answers(analysis),
@@ -286,16 +284,7 @@ class Presenter:
             suffix, text = "json", report.json_export(self.runs, setup, excluded)
         else:
             suffix, text = "html", report.html(self.runs, self.published, setup, metric, excluded)
-        # A folder for each content: two visitors may leave out different samples.
-        folder = Path(self._exports.name) / hashlib.sha256(text.encode()).hexdigest()[:12]
-        folder.mkdir(exist_ok=True)
-        name = re.sub(r"[^\w.-]", "-", setup.key)  # a family's name may hold what a file's may not
-        file = folder / f"{name}.{suffix}"
-        file.write_text(text, encoding="utf-8")
-        # Gradio serves a copy. Samples to leave out make any number of exports.
-        for old in sorted(folder.parent.iterdir(), key=lambda one: one.stat().st_mtime)[:-KEPT_EXPORTS]:
-            shutil.rmtree(old, ignore_errors=True)
-        return str(file)
+        return self._downloads.write(setup.key, suffix, text)
 
     def _absent(self, runs: Iterable[Run]) -> set[str]:
         """Ids of the runs whose checkpoint is neither on this machine nor on the hub."""

@@ -12,6 +12,7 @@ import gradio as gr
 from pipeline.evaluation.stored_runs import StoredRuns
 from ui import pieces
 from ui.callbacks import QUIET, form_words
+from ui.downloads import start_download
 from ui.navigation import Navigation, Updates
 from ui.panes import WAYS, Against
 from ui.views import View, to_query
@@ -40,7 +41,6 @@ element.addEventListener("click", (event) => {
 _SCROLL = (
     "() => setTimeout(() => document.getElementById('{id}')?.scrollIntoView({{behavior: 'smooth'}}), 200)"
 )
-_DOWNLOAD = "() => setTimeout(() => document.getElementById('results-file').click(), 200)"
 _LABELS = {"threshold": "Threshold"}
 _NOTES = {
     "kind": "Solved: correct or, where there is a threshold, better than the baseline. Flips change from one "
@@ -57,6 +57,7 @@ class Parts:
 
     setup: gr.Dropdown
     metric: gr.Dropdown
+    none_left_out: gr.Button
     empty: gr.HTML
     body: gr.Column
     headline: gr.HTML
@@ -98,26 +99,27 @@ def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigatio
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
     versions = _html(visible=False, elem_id="results-versions")
     empty = _html(value=pieces.waiting("Reading the stored runs…"))
-    with gr.Column(visible=False) as body, gr.Tabs(overflow_behavior="wrap"):
-        with gr.Tab("Curve"):
-            headline, curve, published, table, passes, explanation = _curve_tab()
-            left_out, find = _left_out()
-        with gr.Tab("Pairs"), gr.Column(elem_classes="card"):
-            pairs = _html()
-        with gr.Tab("Samples"):
-            kind, search, threshold, matrix, *sample = _samples_tab(presenter, setup, navigation)
-        with gr.Tab("Metrics against tests"):
-            agreement, contradicted, held, cases, *case = _against_tab(presenter, setup, navigation)
-        with gr.Tab("Disagreement"):
-            second = gr.Dropdown([], label="Compare with", min_width=220)
-            with gr.Column(elem_classes="card"):
-                disagreement = _html(js_on_load=_PICK, elem_id="results-disagreement")
-            other = _detail(presenter, setup, disagreement, "disagreement-detail", navigation)
-        with gr.Tab("Runs and export"):
-            runs = _runs_tab(presenter, setup, metric, left_out)
+    with gr.Column(visible=False) as body:
+        left_out, find, none_left_out = _left_out()
+        with gr.Tabs(overflow_behavior="wrap"):
+            with gr.Tab("Curve"):
+                headline, curve, published, table, passes, explanation = _curve_tab()
+            with gr.Tab("Pairs"), gr.Column(elem_classes="card"):
+                pairs = _html()
+            with gr.Tab("Samples"):
+                kind, search, threshold, matrix, *sample = _samples_tab(presenter, setup, navigation)
+            with gr.Tab("Metrics against tests"):
+                agreement, contradicted, held, cases, *case = _against_tab(presenter, setup, navigation)
+            with gr.Tab("Disagreement"):
+                second = gr.Dropdown([], label="Compare with", min_width=220)
+                with gr.Column(elem_classes="card"):
+                    disagreement = _html(js_on_load=_PICK, elem_id="results-disagreement")
+                other = _detail(presenter, setup, disagreement, "disagreement-detail", navigation)
+            with gr.Tab("Runs and export"):
+                runs = _runs_tab(presenter, setup, metric, left_out)
     parts = Parts(
-        setup, metric, empty, body, headline, curve, published, table, explanation, passes, pairs, threshold,
-        matrix, second, disagreement, agreement, contradicted, held, cases, runs,
+        setup, metric, none_left_out, empty, body, headline, curve, published, table, explanation, passes,
+        pairs, threshold, matrix, second, disagreement, agreement, contradicted, held, cases, runs,
     )  # fmt: skip
     _wire(presenter, parts, kind, search, left_out, find, tab, refresh)
 
@@ -167,13 +169,14 @@ def _curve_tab() -> tuple[Any, ...]:
     return headline, curve, published, table, passes, explanation
 
 
-def _left_out() -> tuple[gr.Textbox, gr.Button]:
+def _left_out() -> tuple[gr.Textbox, gr.Button, gr.Button]:
+    none_left_out = gr.Button(visible=False, size="sm", elem_classes="chip")
     with gr.Accordion("Leave samples out", open=False):
         left_out = gr.Textbox(
             "", label="Sample ids, one a line", info=_NOTES["left_out"], lines=3, max_lines=8
         )
         find = gr.Button("Find contaminated samples", size="sm")
-    return left_out, find
+    return left_out, find, none_left_out
 
 
 def _samples_tab(
@@ -256,7 +259,7 @@ def _runs_tab(
                 return presenter().export(name, setup, metric, left_out)
 
             done = button.click(export, [setup, metric, left_out], file, api_visibility="private")
-            done.success(None, js=_DOWNLOAD)
+            done.success(None, js=start_download("results-file"))
     gr.Markdown("**All runs**, of every set-up. Choose one to read its whole configuration.")
     with gr.Column(elem_classes="card"):
         runs = _html(js_on_load=_PICK, elem_id="results-runs")
@@ -314,6 +317,8 @@ def _wire(
     find.click(find_contaminated, parts.setup, left_out, api_visibility="private").success(**shows).then(
         **then, **QUIET
     )
+
+    parts.none_left_out.click(lambda: "", None, left_out, **QUIET).success(**shows)
 
     def filter_samples(*given: Any) -> str:
         with form_words(_LABELS):

@@ -43,6 +43,11 @@ def bullets(lines: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
+def folded(title: str, lines: Sequence[str]) -> str:
+    """Sentences as a list that opens by its title."""
+    return f"<details><summary>{escape(title)}</summary>{bullets(lines)}</details>"
+
+
 def opener(sample: str) -> str:
     """The first cell of a sample's row: a button, so that a keyboard reaches it."""
     name = sample.rpartition("::")[2] or sample

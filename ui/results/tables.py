@@ -51,11 +51,13 @@ def _answer(analysis: Analysis, variant: PromptVariant) -> str:
     )
     kind, sign = _outcome(effect.whole, analysis)
     change = mean_score(effect.whole.difference, analysis.metric, signed=True)
+    first, *more = effect_sentences(analysis, effect)
     return (
         f'<section class="answer {escape(variant)}">{title}'
         f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
-        f'<p class="headline">{escape(" ".join(effect_sentences(analysis, effect)))}</p>'
-        f'<p class="note">{escape(sentences.headline(analysis, variant))}</p></section>'
+        f'<p class="headline">{escape(first)}</p><details><summary>More on this prompt</summary>'
+        f"<p>{escape(' '.join(more))}</p>"
+        f'<p class="note">{escape(sentences.headline(analysis, variant))}</p></details></section>'
     )
 
 
@@ -69,12 +71,10 @@ def explanation(analysis: Analysis) -> str:
     for variant in analysis.trained_variants:
         steps = [sentences.step_sentence(pair, analysis.metric) for pair in analysis.steps(variant)]
         steps.append(sentences.fit_sentence(analysis, variant))
-        parts.append(
-            f"<h3>{escape(variant.capitalize())} prompt, step by step</h3>{table_html.bullets(steps)}"
-        )
+        parts.append(table_html.folded(f"{variant.capitalize()} prompt, step by step", steps))
     if analysis.noise:
-        noise = table_html.bullets(sentences.noise_sentences(analysis))
-        parts.append(f"<h3>Training noise and evaluation noise</h3>{noise}")
+        noise = sentences.noise_sentences(analysis)
+        parts.append(table_html.folded("Training noise and evaluation noise", noise))
     caveats = sentences.caveats(analysis)
     if caveats:
         parts.append(f"<h3>Notes on these figures</h3>{table_html.bullets(caveats)}")
