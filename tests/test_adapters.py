@@ -225,6 +225,7 @@ def test_what_is_not_plain_lora_is_refused_by_name_and_not_called_damaged(
         ({"a_field_of_tomorrow": 0.5}, "a_field_of_tomorrow: 0.5"),
         ({"init_lora_weights": "pissa_niter_2"}, "init_lora_weights: pissa_niter_2"),
         ({"init_lora_weights": "loftq"}, "init_lora_weights: loftq"),
+        ({"a_field_of_tomorrow": 0}, "a_field_of_tomorrow: 0"),
         ({"revision": "v2"}, "revision v2"),
         ({"base_model_name_or_path": "HuggingFaceTB/SmolLM2-360M-Instruct"}, "SmolLM2-360M-Instruct"),
         ({"base_model_name_or_path": "someone/SmolLM2-135M-Instruct"}, "someone/SmolLM2-135M-Instruct"),

@@ -16,7 +16,7 @@ from pipeline.settings import Settings
 from tests.jobs_kit import until
 from ui.choices import checkpoint_choices, first_columns
 from ui.compare.columns import column_keys, column_note
-from ui.compare.task import SamplePlace, show_place
+from ui.compare.task import SamplePlace, move, show_place
 from ui.lab import Lab
 
 
@@ -98,3 +98,23 @@ def test_a_dataset_that_cannot_be_had_says_so_until_it_is_asked_for_again(
         assert "RCL_CORPUS names" in card
         assert sample_id == ""
     assert lab.dataset(family, "regular", again=True) is not loading
+
+
+def test_next_and_random_lead_to_samples_with_stored_answers_first(
+    settings: Settings, family: Family
+) -> None:
+    lab, variants = Lab(settings), ["regular"]
+    loading = lab.dataset(family, "regular")
+    until(lambda: loading.state == "ready", 120)
+    data = loading.result()
+    answered = lab.stored.sample_ids(family.name)
+    there = [each for each in data.test.ids if each in answered]
+    _, place, first = show_place(lab, family.name, variants, SamplePlace(sample=there[0]))
+    assert (place.offset, first) == (0, there[0])
+    *_, second = show_place(lab, family.name, variants, move(lab, family.name, variants, place, "Next"))
+    assert second == there[1]
+    for _ in range(20):
+        *_, other = show_place(lab, family.name, variants, move(lab, family.name, variants, place, "Random"))
+        assert other in answered
+    *_, last = show_place(lab, family.name, variants, move(lab, family.name, variants, place, "Previous"))
+    assert last not in answered

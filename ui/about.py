@@ -39,13 +39,14 @@ _PROTOCOL = """
 * Test samples: for `arxivdl`, rows of at most 1,000 characters (augmented: files of at most 5,000), 80/20
   split with seed 42, 200 test samples. `packages` is harvested from the installed deep-learning packages and
   split in the same way. Training subsets are nested: each smaller subset is the beginning of each larger one.
-* Sampling: greedy for the embedded family, as in its stored runs; for Llama temperature 0.1, min-p 0.1 and
-  seed 42.
+* Sampling: greedy for SmolLM2 and Qwen2.5-Coder, as in their stored runs; for Llama temperature 0.1,
+  min-p 0.1 and seed 42.
 * Training: LoRA, 3 epochs, loss on the completion only.
 
 ## Licenses
-SmolLM2-135M-Instruct, the embedded model, is under the Apache License 2.0. Each test sample of `packages`
-keeps the license of the package that it comes from.
+SmolLM2-135M-Instruct and Qwen2.5-Coder-1.5B-Instruct are under the Apache License 2.0,
+Llama-3.1-8B-Instruct under the Llama 3.1 Community License. Each test sample of `packages` keeps the
+license of the package that it comes from.
 """
 
 

@@ -27,7 +27,8 @@ WAYS: list[tuple[str, Against]] = [
 """Ways to show attempts: as they are, or as differences."""
 EMPTY = (
     '<p class="empty">No answers are stored for this. Press <b>Write live</b>: every checkpoint that you '
-    "ticked gets the same task, and their answers appear here side by side, each with its scores.</p>"
+    "ticked gets the same task, and their answers appear here side by side, each with its scores. "
+    "Samples with stored answers come first in the list.</p>"
 )
 _NOT_STORED = (
     '<p class="note">No answer of this checkpoint is stored for this sample and these settings. '

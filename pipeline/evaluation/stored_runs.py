@@ -85,6 +85,17 @@ class StoredRuns:
                 return attempt.task
         return None
 
+    def sample_ids(self, family: str) -> set[str]:
+        """Return the ids of the samples to which runs of the family hold answers."""
+        with self._lock:
+            configs = [self._config(folder) for folder in self._folders(self._configs)]
+        return {
+            sample_id
+            for config in configs
+            if isinstance(config, RunConfig) and config.family == family
+            for sample_id in config.sample_ids
+        }
+
     def _with(self, sample_id: str) -> list[tuple[Path, RunConfig]]:
         """The runs that attempt a sample."""
         with self._lock:

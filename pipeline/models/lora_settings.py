@@ -183,6 +183,11 @@ def _modules(value: Any) -> str | list[str]:
     return [str(each) for each in value or []]
 
 
+def _is_unset(value: Any) -> bool:
+    """Whether a field that is not known here has no effect; Python takes 0 and 0.0 for False."""
+    return any(value == unset and type(value) is type(unset) for unset in _UNSET)
+
+
 def _unsupported(fields: Mapping[str, Any]) -> str:
     """Why the adapter is not plain LoRA; empty if it is."""
     if (kind := fields.get("peft_type")) != "LORA":
@@ -196,5 +201,5 @@ def _unsupported(fields: Mapping[str, Any]) -> str:
     if not fields.get("target_modules"):
         return "it names no modules (target_modules)"
     others = sorted(set(fields) - _APPLIED - _WITHOUT_EFFECT)
-    used = [f"{field}: {json.dumps(fields[field])[:60]}" for field in others if fields[field] not in _UNSET]
+    used = [f"{field}: {json.dumps(fields[field])[:60]}" for field in others if not _is_unset(fields[field])]
     return f"it is not a plain LoRA adapter ({', '.join(used)})" if used else ""

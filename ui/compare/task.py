@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 SAMPLE, OWN = "Dataset sample", "Own instruction"
 SampleView = tuple[str, "SamplePlace", str]
 """Values for ``TaskForm.sample_view``."""
-_MOVES: dict[str, Callable[[int], int]] = {
-    "Previous": lambda at: at - 1,
-    "Next": lambda at: at + 1,
-    "Random": lambda at: random.getrandbits(31),
+_MOVES: dict[str, Callable[[int, int], int]] = {
+    "Previous": lambda at, _: at - 1,
+    "Next": lambda at, _: at + 1,
+    "Random": lambda _, most: random.randrange(most),
 }
-"""Buttons that go to another sample: from a position to one that is brought into range."""
+"""Buttons that go to another sample: from a position to one that is brought into range.
+
+Random stays below the second number.
+"""
 _SHOW_PART = f"""(chosen) => [{json.dumps(SAMPLE)}, {json.dumps(OWN)}].map(
   (part) => ({{ __type__: "update", visible: chosen === part }})
 )"""
@@ -175,10 +178,21 @@ def dataset(lab: Lab, family: str, variants: Sequence[str], again: bool = False)
 
 
 def move(lab: Lab, family: str, variants: Sequence[str], place: SamplePlace, step: str) -> SamplePlace:
-    """The place that one of the buttons leads to."""
+    """The place that one of the buttons leads to; Random prefers samples with stored answers."""
     if place.sample:  # its position was not known before the dataset was loaded
         _, place, _ = show_place(lab, family, variants, place)
-    return SamplePlace(place.query, _MOVES[step](place.offset))
+    loading = dataset(lab, family, variants)
+    found, stored = (
+        _listed(lab, family, loading.result(), place.query) if loading.state == "ready" else ((), 0)
+    )
+    return SamplePlace(place.query, _MOVES[step](place.offset, stored or len(found) or 1))
+
+
+def _listed(lab: Lab, family: str, data: Dataset, query: str) -> tuple[list[int], int]:
+    """Indices of the samples that a search finds, those with stored answers first, and how many these are."""
+    ids, answered = data.test.ids, lab.stored.sample_ids(family)
+    found = sorted(data.matches(query), key=lambda index: ids[index] not in answered)
+    return found, sum(ids[index] in answered for index in found)
 
 
 def show_place(
@@ -195,10 +209,10 @@ def show_place(
         return pieces.waiting(loading.message), place, ""
     try:
         data = loading.result()
-        offset = data.test_place(place.sample) if place.sample else place.offset
+        found, _ = _listed(lab, family, data, place.query)
+        offset = found.index(data.test_place(place.sample)) if place.sample else place.offset
     except LabError as error:
         return pieces.problem(str(error)), SamplePlace(place.query, place.offset), ""
-    found = data.matches(place.query)
     if not found:
         return f'<p class="note">No test sample matches “{escape(place.query)}”.</p>', place, ""
     place = SamplePlace(place.query, offset % len(found))
