@@ -32,7 +32,19 @@ ROOMS = (
     "rcl",
 )
 """From the bottom up: a module imports its own room and those before it. Tests are above all."""
-HEAVY = ("torch", "transformers", "datasets", "peft", "trl", "sacrebleu", "openai", "ray", "scipy", "plotly")
+HEAVY = (
+    "torch",
+    "transformers",
+    "openvino",
+    "datasets",
+    "peft",
+    "trl",
+    "sacrebleu",
+    "openai",
+    "ray",
+    "scipy",
+    "plotly",
+)
 
 
 @cache

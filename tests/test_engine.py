@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from pipeline.generation import Request
 from pipeline.generation.adapters import read_adapter
-from pipeline.generation.caches import bucket_by_length
 from pipeline.generation.line import Turn
+from pipeline.generation.running_batch import bucket_by_length
 from pipeline.generation.sampling import sample_tokens, uniform_draws
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine

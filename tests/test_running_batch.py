@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pipeline.generation import Request, line, scheduler
+from pipeline.generation.decoders import TransformersDecoder
 from pipeline.generation.line import Line, Turn
 from pipeline.generation.running_batch import Row, RunningBatch
 from pipeline.generation.sampling import uniform_draws
@@ -70,7 +71,8 @@ def make_rows(
 
 
 def new_batch(engine: TorchEngine, piece_tokens: int = 256) -> RunningBatch:
-    return RunningBatch(engine.model, engine.stack, [engine.tokenizer.eos_token_id], piece_tokens)
+    decoder = TransformersDecoder(engine.model, engine.stack)
+    return RunningBatch(decoder, [engine.tokenizer.eos_token_id], piece_tokens)
 
 
 @torch.inference_mode()
@@ -157,7 +159,7 @@ LONG = replace(GREEDY, max_new_tokens=400)
 @pytest.fixture
 def batch(engine: TorchEngine) -> RunningBatch:
     """No token ends a row."""
-    return RunningBatch(engine.model, engine.stack, [], piece_tokens=256)
+    return RunningBatch(TransformersDecoder(engine.model, engine.stack), [], piece_tokens=256)
 
 
 def news(stream: Iterator[None], number: int) -> None:

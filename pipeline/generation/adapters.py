@@ -115,6 +115,16 @@ class AdapterStack:
         own = torch.tensor([self._places[adapter.fingerprint] if adapter else -1 for adapter in rows])
         self.routing.mask = (own[:, None] == self._owners).to(**self._kind)[:, None, :]
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The fingerprints of the adapters that are stacked, in their order."""
+        return tuple(self._places or ())
+
+    @property
+    def ranks(self) -> int:
+        """The sum of the ranks of the adapters that are stacked."""
+        return len(self._owners)
+
     def _stack(self, adapters: Sequence[Adapter]) -> None:
         ranks = sum(adapter.rank for adapter in adapters)
         for name, layer in self.layers.items():

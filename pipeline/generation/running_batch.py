@@ -7,15 +7,15 @@ row, so no row waits for another one's end.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipeline.generation.adapters import Adapter, AdapterStack
-from pipeline.generation.caches import bucket_by_length, join_caches, select_rows
+from pipeline.generation.adapters import Adapter
+from pipeline.generation.decoders import Decoder
 from pipeline.generation.sampling import sample_tokens
 from pipeline.schema import FinishReason, SamplingParams
 
@@ -77,18 +77,17 @@ class RunningBatch:
     its neighbors through the rounding of other shapes alone.
 
     Args:
-        model: a transformers causal language model.
-        stack: its adapters.
+        decoder: computes the logits.
         stop_ids: tokens that end a row.
         piece_tokens: how many tokens of prompts are read in a step, so that other rows go on meanwhile.
     """
 
-    def __init__(self, model: Any, stack: AdapterStack, stop_ids: Collection[int], piece_tokens: int) -> None:
-        self.model, self.stack = model, stack
+    def __init__(self, decoder: Decoder, stop_ids: Collection[int], piece_tokens: int) -> None:
+        self.decoder = decoder
         self.piece_tokens = piece_tokens
         self.rows: list[Row] = []  # being written, in the order of the cache
         self._stop_ids = frozenset(stop_ids)
-        self._cache: Any = None  # of each layer keys and values [rows, heads, length, head size]
+        self._cache: Any = None  # the decoder's
         self._reading: list[_Reading] = []
 
     @property
@@ -105,23 +104,30 @@ class RunningBatch:
             members = [rows[index] for index in group]
             longest = max(len(row.prompt) for row in members)
             ids = [[0] * (longest - len(row.prompt)) + row.prompt for row in members]
-            self._reading.append(_Reading(members, torch.tensor(ids, device=self.model.device)))
+            self._reading.append(_Reading(members, torch.tensor(ids)))
 
     def step(self) -> None:
         """Write one token of each row, and read the next piece of a prompt. Finished rows have left then."""
         self._drop_finished()
-        self.stack.load([row.adapter for row in (*self.rows, *(r for g in self._reading for r in g.rows))])
+        self.decoder.load([row.adapter for row in (*self.rows, *(r for g in self._reading for r in g.rows))])
         if self.rows:
             self._write()
         if self._reading:
             self._read(self._reading[0])
+
+    def go_on_with(self, decoder: Decoder, adopt: Callable[[Any], Any]) -> None:
+        """Let another decoder write from now on; ``adopt`` turns a cache of the present one into its own."""
+        self._cache = None if self._cache is None else adopt(self._cache)
+        for group in self._reading:
+            group.cache = None if group.cache is None else adopt(group.cache)
+        self.decoder = decoder
 
     def clear(self) -> None:
         """Drop all rows."""
         self.rows, self._cache, self._reading = [], None, []
 
     def _write(self) -> None:
-        ids = torch.tensor([row.tokens[-1:] for row in self.rows], device=self.model.device)  # [rows, 1]
+        ids = torch.tensor([row.tokens[-1:] for row in self.rows])  # [rows, 1]
         logits, self._cache = self._forward(self.rows, ids, max(row.length for row in self.rows), self._cache)
         self._take(self.rows, logits)
         self._drop_finished()
@@ -134,7 +140,7 @@ class RunningBatch:
         if end < group.ids.shape[1]:
             return
         self._reading.remove(group)
-        self._cache = join_caches(self._cache, group.cache) if self.rows else group.cache
+        self._cache = self.decoder.join(self._cache, group.cache) if self.rows else group.cache
         self.rows = [*self.rows, *group.rows]
         self._take(group.rows, logits)
         self._drop_finished()
@@ -145,18 +151,9 @@ class RunningBatch:
         The columns of a batch are those of its longest row; the other rows begin later.
         """
         longest = max(row.length for row in rows)
-        begins = torch.tensor([longest - row.length for row in rows], device=ids.device)
-        positions = torch.arange(end, device=ids.device) - begins[:, None]  # [rows, end]; padding is negative
-        self.stack.route([row.adapter for row in rows])
-        output = self.model(
-            input_ids=ids,
-            attention_mask=(positions >= 0).long(),
-            position_ids=positions.clamp(min=0)[:, end - ids.shape[1] :],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return output.logits[:, -1], output.past_key_values
+        begins = torch.tensor([longest - row.length for row in rows])
+        positions = torch.arange(end) - begins[:, None]  # [rows, end]; padding is negative
+        return self.decoder.forward([row.adapter for row in rows], ids, positions, cache)
 
     def _take(self, rows: Sequence[Row], logits: Tensor) -> None:
         """Sample each row's next token."""
@@ -178,7 +175,7 @@ class RunningBatch:
             self.rows = [self.rows[at] for at in kept]
             # The last token of a row is not in the cache before the next step.
             longest = max((row.length for row in self.rows), default=1) - 1
-            self._cache = select_rows(self._cache, kept, longest) if kept else None
+            self._cache = self.decoder.select(self._cache, kept, longest) if kept else None
         for group in self._reading:
             self._keep_unfinished(group)
         self._reading = [group for group in self._reading if group.rows]
@@ -191,4 +188,16 @@ class RunningBatch:
         longest = max((len(row.prompt) for row in group.rows), default=0)
         surplus = group.ids.shape[1] - longest  # columns that only the others had
         group.ids, group.done = group.ids[kept, surplus:], max(0, group.done - surplus)
-        group.cache = select_rows(group.cache, kept, group.done) if kept and group.done else None
+        group.cache = self.decoder.select(group.cache, kept, group.done) if kept and group.done else None
+
+
+def bucket_by_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Group rows so that padding at most doubles the length of any; the group of the longest comes first."""
+    groups: list[list[int]] = []
+    longest = 0
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if not groups or lengths[row] * 2 < longest:
+            groups.append([])
+            longest = lengths[row]
+        groups[-1].append(row)
+    return [sorted(rows) for rows in groups]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
 
 from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
+from pipeline.generation.decoders import TransformersDecoder, find_openvino_obstacle
 from pipeline.generation.engine import Request
 from pipeline.generation.line import Line, PlaceInLine, Turn
 from pipeline.generation.model_loading import explain_errors, load_model
@@ -65,7 +68,12 @@ def load_engine(
 
 
 class TorchEngine:
-    """Generates for many checkpoints in one batch, each row under its own adapter (see ``Engine``)."""
+    """Generates for many checkpoints in one batch, each row under its own adapter (see ``Engine``).
+
+    On a CPU, OpenVINO writes the tokens. Its graph takes seconds to compile. Meanwhile transformers writes
+    for those who watch, and others wait, so that their texts do not depend on the time. Transformers always
+    computes the bits per byte and the checks of an adapter.
+    """
 
     def __init__(self, family: Family, model: Any, tokenizer: Any, merged: bool = False) -> None:
         """Wrap a loaded model; ``merged`` says that it is a checkpoint itself and takes no adapters."""
@@ -77,14 +85,37 @@ class TorchEngine:
         self._adapters: dict[str, Adapter] = {}
         self._tokenizing = threading.Lock()  # the tokenizer keeps its settings between calls
         kind = self.device.type
-        batch = RunningBatch(model, self.stack, _stop_ids(model, tokenizer), _PIECE_TOKENS[kind])
+        decoder = TransformersDecoder(model, self.stack)
+        self._batch = RunningBatch(decoder, _stop_ids(model, tokenizer), _PIECE_TOKENS[kind])
         line = Line(ROWS[kind], _CACHE_BYTES[kind] / _bytes_per_token(model))
-        self._scheduler = Scheduler(batch, line)
+        self._scheduler = Scheduler(self._batch, line)
+        self._openvino: Future[None] | None = None  # None on a GPU, and where something prevents it
+        self._obstacle = find_openvino_obstacle(model, self.stack) if kind == "cpu" else None
+        if kind == "cpu" and self._obstacle is None:
+            threads = ThreadPoolExecutor(1, thread_name_prefix="openvino")
+            self._openvino = threads.submit(self._use_openvino)
+            threads.shutdown(wait=False)
 
     def describe(self) -> str:
-        """The model, its precision and its device."""
-        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
-        return f"{self.family.title.partition(' (')[0]} · {str(self.dtype).removeprefix('torch.')} · {device}"
+        """The model, its precision, its device, and on a CPU what writes the tokens."""
+        if self.device.type == "cuda":
+            place = torch.cuda.get_device_name(self.device)
+        elif self._obstacle:
+            place = f"CPU · transformers ({self._obstacle})"
+        else:
+            place = "CPU · OpenVINO"
+        return f"{self.family.title.partition(' (')[0]} · {str(self.dtype).removeprefix('torch.')} · {place}"
+
+    def _use_openvino(self) -> None:
+        """Compile the graph, and let the running batch go on with it."""
+        from pipeline.generation.openvino_decoder import OpenVinoDecoder
+
+        try:
+            decoder = OpenVinoDecoder(self.model, self.stack)
+            self._scheduler.compute(map(self._batch.go_on_with, [decoder], [decoder.adopt]))
+        except Exception as error:  # any part of another library can fail; transformers goes on
+            self._obstacle = f"OpenVINO failed: {error}"
+            logging.getLogger(__name__).warning("%s", self._obstacle)
 
     def render(
         self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams
@@ -117,6 +148,8 @@ class TorchEngine:
             for request, adapter in zip(requests, adapters, strict=True)
         ]
         turn = turn or Turn()
+        if self._openvino and turn.visitor is None:
+            wait([self._openvino])
         completions = [Completion(request.checkpoint.fingerprint, "", 0, None, 0.0) for request in requests]
         for _ in self._scheduler.stream(rows, turn):
             for index, row in enumerate(rows):

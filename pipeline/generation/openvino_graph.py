@@ -1,0 +1,203 @@
+"""The decoder of Llama and Qwen2 models as an OpenVINO graph, with the stacked adapters as inputs.
+
+The graph is written operation by operation and shares the memory of the model's weights: this takes a second,
+where tracing takes a quarter of a minute, so nothing has to be kept on the disk. The shapes of its attention,
+normalization and caches are those that OpenVINO's CPU plugin fuses; a cached key is not copied for the query
+heads that share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import torch
+from openvino import opset13 as ops
+from torch import Tensor
+
+TYPES = {
+    torch.float32: ov.Type.f32,
+    torch.bfloat16: ov.Type.bf16,
+    torch.int32: ov.Type.i32,
+    torch.int64: ov.Type.i64,
+}
+MASKED = -65504.0
+"""Added to a score that does not count; infinity would make a row of padding not a number."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Linear layers that read the same input, computed as one.
+
+    Attributes:
+        name: of its adapters' inputs, which end in ``.a`` [layers · R, in] and ``.b`` [out, layers · R].
+        layers: the names of the model's modules.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The graph, and what belongs to it.
+
+    Its inputs: ``ids`` [rows, columns], ``mask`` [rows, 1, columns, length], ``cos`` and ``sin``
+    [rows, 1, columns, head size], ``beam`` (of each row its place in the caches) [rows], ``ranks``
+    [rows · columns, R], and the matrices of each projection. Its output: the logits of each row's next token
+    [rows, vocabulary]. Its states: each layer's keys and values [rows, heads, length, head size].
+
+    Attributes:
+        weights: the memory that its constants share.
+    """
+
+    model: ov.Model
+    projections: tuple[Projection, ...]
+    weights: list[Any]
+
+
+def share_memory(values: Tensor) -> tuple[ov.Tensor, Tensor]:
+    """The tensor as OpenVINO's, and what has to be kept as long as it is used."""
+    values = values.detach().contiguous()
+    array = values.view(torch.uint16).numpy() if values.dtype == torch.bfloat16 else values.numpy()
+    return ov.Tensor(array, ov.Shape(list(values.shape)), TYPES[values.dtype]), values
+
+
+def state_name(layer: int, kind: str) -> str:
+    """The name of a layer's state; ``kind`` is ``keys`` or ``values``."""
+    return f"{layer}.{kind}"
+
+
+def build_graph(model: Any) -> Graph:
+    """Write the graph of a transformers model whose linear layers are stacked (``AdapterStack``)."""
+    return _Writer(model).write()
+
+
+def _ints(*values: int) -> Any:
+    return ops.constant(np.array(values, np.int64))
+
+
+@dataclass
+class _Writer:
+    """Writes the graph from the input to the output."""
+
+    model: Any
+    parameters: list[Any] = field(default_factory=list)
+    states: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=list)
+    projections: list[Projection] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        config = self.model.config
+        self.heads, self.cached_heads = config.num_attention_heads, config.num_key_value_heads
+        self.width = config.hidden_size
+        self.head_size = getattr(config, "head_dim", None) or self.width // self.heads
+        self.kind = TYPES[self.model.dtype]
+        self.ids = self._input("ids", [-1, -1], ov.Type.i64)
+        self.mask = self._input("mask", [-1, 1, -1, -1], ov.Type.f32)
+        self.cos, self.sin = (
+            self._input(name, [-1, 1, -1, self.head_size], ov.Type.f32) for name in ("cos", "sin")
+        )
+        self.beam = self._input("beam", [-1], ov.Type.i32)
+        ranks = self._float(self._input("ranks", [-1, -1], self.kind))
+        self.ranks = {number: ops.concat([ranks] * number, 1) for number in (1, 2, 3)}
+        shape = ops.shape_of(self.ids)
+        self.rows, self.columns = (ops.gather(shape, _ints(at), _ints(0)) for at in (0, 1))
+
+    def write(self) -> Graph:
+        """The whole graph."""
+        core = self.model.model
+        x = ops.gather(self._constant(core.embed_tokens.weight), self.ids, ops.constant(np.int64(0)))
+        x = ops.reshape(x, _ints(-1, self.width), False)  # [rows · columns, width]
+        for number, layer in enumerate(core.layers):
+            x = ops.add(x, self._attention(self._norm(x, layer.input_layernorm), layer.self_attn, number))
+            x = ops.add(x, self._mlp(self._norm(x, layer.post_attention_layernorm), layer.mlp, number))
+        x = ops.reshape(x, ops.concat([self.rows, self.columns, _ints(self.width)], 0), False)
+        x = ops.gather(x, ops.constant(np.int64(-1)), ops.constant(np.int64(1)))  # the last column
+        logits = ops.matmul(self._norm(x, core.norm), self._constant(self.model.lm_head.weight), False, True)
+        graph = ov.Model([ops.result(logits)], self.states, self.parameters, "decoder")
+        return Graph(graph, tuple(self.projections), self.weights)
+
+    def _input(self, name: str, shape: list[int], kind: Any) -> Any:
+        parameter = ops.parameter(shape, kind, name=name)
+        parameter.output(0).get_tensor().set_names({name})
+        self.parameters.append(parameter)
+        return parameter
+
+    def _float(self, values: Any) -> Any:
+        """The plugin computes in its own precision, and drops the conversion."""
+        return values if self.kind == ov.Type.f32 else ops.convert(values, "f32")
+
+    def _constant(self, values: Tensor) -> Any:
+        tensor, memory = share_memory(values)
+        self.weights += [tensor, memory]
+        constant = ov.op.Constant(tensor, shared_memory=True)
+        return constant if values.dtype == torch.float32 else ops.convert(constant, "f32")
+
+    def _norm(self, x: Any, module: Any) -> Any:
+        """Root mean square normalization."""
+        mean = ops.reduce_mean(ops.power(x, np.float32(2)), _ints(-1), True)
+        root = ops.sqrt(ops.add(mean, np.float32(module.variance_epsilon)))
+        x = ops.multiply(x, ops.divide(np.float32(1), root))
+        return ops.multiply(x, self._constant(module.weight.float()))
+
+    def _linear(self, x: Any, parent: Any, path: str, names: tuple[str, ...]) -> Any:
+        """Linear layers on one input, each with its stacked adapters (see ``adapters``)."""
+        bases = [getattr(parent, name).base for name in names]
+        weight = torch.cat([base.weight for base in bases])  # [out, in]
+        y = ops.matmul(x, self._constant(weight), False, True)
+        if bases[0].bias is not None:
+            y = ops.add(y, self._constant(torch.cat([base.bias for base in bases]).float()))
+        projection = Projection(f"{path}.{names[0]}", tuple(f"{path}.{name}" for name in names))
+        self.projections.append(projection)
+        a = self._input(f"{projection.name}.a", [-1, weight.shape[1]], self.kind)
+        b = self._input(f"{projection.name}.b", [weight.shape[0], -1], self.kind)
+        ranks = ops.multiply(ops.matmul(x, self._float(a), False, True), self.ranks[len(names)])
+        return ops.add(y, ops.matmul(ranks, self._float(b), False, True))
+
+    def _attention(self, x: Any, module: Any, number: int) -> Any:
+        path, size = f"model.layers.{number}.self_attn", self.head_size
+        x = self._linear(x, module, path, ("q_proj", "k_proj", "v_proj"))
+        query, keys, values = ops.variadic_split(
+            x, 1, _ints(self.heads * size, self.cached_heads * size, self.cached_heads * size)
+        ).outputs()
+        query = self._rotate(self._split_heads(query, self.heads))
+        keys = self._cached(self._rotate(self._split_heads(keys, self.cached_heads)), number, "keys")
+        values = self._cached(self._split_heads(values, self.cached_heads), number, "values")
+        x = ops.scaled_dot_product_attention(query, keys, values, self.mask, causal=False)
+        x = ops.reshape(ops.transpose(x, _ints(0, 2, 1, 3)), _ints(-1, self.heads * size), False)
+        return self._linear(x, module, path, ("o_proj",))
+
+    def _split_heads(self, x: Any, heads: int) -> Any:
+        """[rows · columns, heads · head size] to [rows, heads, columns, head size]."""
+        shape = ops.concat([self.rows, self.columns, _ints(heads, self.head_size)], 0)
+        return ops.transpose(ops.reshape(x, shape, False), _ints(0, 2, 1, 3))
+
+    def _rotate(self, x: Any) -> Any:
+        """Rotary position embedding."""
+        first, second = ops.variadic_split(x, -1, _ints(self.head_size // 2, self.head_size // 2)).outputs()
+        turned = ops.concat([ops.multiply(second, np.float32(-1)), first], -1)
+        return ops.add(ops.multiply(x, self.cos), ops.multiply(turned, self.sin))
+
+    def _cached(self, x: Any, number: int, kind: str) -> Any:
+        """Append to a state; returns all of it, each head as often as query heads share it."""
+        name, heads, size = state_name(number, kind), self.cached_heads, self.head_size
+        empty = ops.broadcast(np.float32(0), ops.concat([self.rows, _ints(heads, 0, size)], 0))
+        past = ops.read_value(empty, name, ov.Type.f32, ov.PartialShape([-1, heads, -1, size]))
+        whole = ops.concat([ops.gather(past, self.beam, ops.constant(np.int64(0))), x], -2)
+        self.states.append(ops.assign(whole, name))
+        if heads == self.heads:
+            return whole
+        length = ops.gather(ops.shape_of(whole), _ints(2), _ints(0))
+        shape = ops.concat([self.rows, _ints(heads, self.heads // heads), length, _ints(size)], 0)
+        shared = ops.broadcast(ops.unsqueeze(whole, _ints(2)), shape, broadcast_spec="BIDIRECTIONAL")
+        return ops.reshape(shared, _ints(0, self.heads, -1, size), True)
+
+    def _mlp(self, x: Any, module: Any, number: int) -> Any:
+        path = f"model.layers.{number}.mlp"
+        x = self._linear(x, module, path, ("gate_proj", "up_proj"))
+        width = self.model.config.intermediate_size
+        gate, up = ops.variadic_split(x, 1, _ints(width, width)).outputs()
+        return self._linear(ops.multiply(ops.swish(gate), up), module, path, ("down_proj",))
