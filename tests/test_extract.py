@@ -240,6 +240,7 @@ def test_line_ends_of_windows_change_nothing():
         "Sure.\n<think>\n```\nx = 1\n```\n</think>\n",
         "\n<THINKING>\n~~~\nx = 1\n~~~\n</THINKING>\n",
         "Maybe:\n```python\nx = 1\n```\nNo.\n</think>\n",  # the prompt's template opened the thinking
+        "Maybe: ```python\nx = 1\n```\nNo.\n</think>\n",
         "[THINK]```python\nx = 1\n```[/THINK]\n",
         "<|begin_of_thought|>\n```python\nx = 1\n```\n<|end_of_thought|>\n",
         "<|START_THINKING|>\n```python\nx = 1\n```\n<|END_THINKING|>",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.scoring.fences import Fence, parse_fence
+from pipeline.scoring.fences import Fence, parse_fence, parse_opening
 
 _NAMES = r"think|thinking|thought|reasoning|seed:think"
 _OPENING = re.compile(
@@ -44,10 +44,9 @@ def without_thinking(text: str) -> str:
         elif block is None and (closing := _CLOSING_ALONE.search(line)):
             answer.clear()
             line = line[closing.end() :]
-        fence = parse_fence(line)
         if block is None:
-            block = fence
-        elif fence and fence.closes(block):
+            block = parse_opening(line)
+        elif (fence := parse_fence(line)) and fence.closes(block):
             block = None
         answer.append(line)
     return "\n".join(answer)
