@@ -37,9 +37,11 @@ def settings_in(folder: Path, **changes: object) -> Settings:
     return dataclasses.replace(Settings(data_dir=folder), assets=assets, **changes)
 
 
-def local_runner(folder: Path, at_once: int | None = 2, grace: float = 1.0) -> Runner:
+def local_runner(
+    folder: Path, at_once: int | None = 2, grace: float = 1.0, token: str | None = None
+) -> Runner:
     """A runner with the tests' own verbs; it does nothing before ``start`` or ``tick``."""
-    settings = settings_in(folder, jobs_at_once=at_once)
+    settings = settings_in(folder, jobs_at_once=at_once, jobs_token=token)
     records = Records(folder / "jobs")
     return Runner(settings, records, LocalBackend(records, settings, grace), VERBS)
 

@@ -114,9 +114,9 @@ def test_lists_are_read_with_spaces_and_each_of_their_words_once() -> None:
 
 
 def test_an_endpoint_names_a_parameter_as_the_api_does_and_a_form_as_its_field(tmp_path: Path) -> None:
-    runner = local_runner(tmp_path)
+    runner = local_runner(tmp_path, token="secret")
     with pytest.raises(LabError, match=r"^subset_size must be a whole number"):
-        submission(runner, "finetune")(subset_size="many")
+        submission(runner, "finetune")(subset_size="many", token="secret")
     with pytest.raises(LabError, match=r"^Training samples must be a whole number"), labelled("finetune"):
         runner.submit("finetune", {"subset_size": "many"})
     with pytest.raises(LabError, match=r"^Checkpoint, by its training samples must"), labelled("evaluate"):
@@ -125,18 +125,19 @@ def test_an_endpoint_names_a_parameter_as_the_api_does_and_a_form_as_its_field(t
 
 
 def test_an_endpoint_takes_0_where_a_verb_takes_nothing(tmp_path: Path) -> None:
-    runner = local_runner(tmp_path)
-    row = submission(runner, "finetune")(300, max_steps=0, learning_rate=0.0, epochs="2")
+    runner = local_runner(tmp_path, token="secret")
+    submit = submission(runner, "finetune")
+    row = submit(300, max_steps=0, learning_rate=0.0, epochs="2", token="secret")
     assert (row["arguments"]["max_steps"], row["arguments"]["learning_rate"]) == (None, None)
     assert row["arguments"]["epochs"] == 2
     assert row["command"] == "python -m tests.verbs.finetune --subset-size=300 --epochs=2"
 
 
 def test_an_endpoint_takes_minus_1_where_0_is_a_value_of_its_own(tmp_path: Path) -> None:
-    runner = local_runner(tmp_path)
+    runner = local_runner(tmp_path, token="secret")
     submit = submission(Runner(runner.settings, runner.records, runner.backend, VERBS), "evaluate")
     for temperature, kept in ((-1, None), (0, 0.0), (0.5, 0.5)):
-        row = submit("baseline", samples=3, temperature=temperature)
+        row = submit("baseline", samples=3, temperature=temperature, token="secret")
         assert row["arguments"]["temperature"] == kept
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 from pipeline.generation.engine import Engine, Request
 from pipeline.models.families import Family
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
 __all__ = ["Engine", "Request", "check_can_run", "open_engine"]
+
+# Without this package openvino takes a stub for it. Else each import of openvino sends a report to a
+# statistics server, and leaves a file in the home folder.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 def check_can_run(settings: Settings, family: Family) -> None:

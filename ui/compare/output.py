@@ -141,12 +141,14 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
 
     downloads = Downloads()
 
-    def export(comparison: Comparison | None, event: gr.EventData) -> str:
+    def export_answers(comparison: Comparison | None, event: gr.EventData) -> str:
         if comparison is None or event.ending not in FORMATS.values():
             raise LabError("There are no answers to export yet. Try again in a moment.")
         return write_file(lab, downloads, comparison, event.ending)
 
-    out.grid.click(export, out.comparison, out.file, **QUIET).success(None, js=start_download("compare-file"))
+    out.grid.click(export_answers, out.comparison, out.file, **QUIET).success(
+        None, js=start_download("compare-file")
+    )
     # Stop is then disabled, and a disabled button would lose the place of the keyboard.
     out.stop.click(stop, out.comparison, None, js=_FOCUS_WRITE, **QUIET)
     shown = [out.comparison, out.show_reference, out.against]
