@@ -118,8 +118,8 @@ def test_a_post_whose_events_nobody_reads_is_closed(
 ) -> None:
     monkeypatch.setattr(callbacks, "UNREAD_SECONDS", 1.0)
     httpx.post(f"{url}gradio_api/call/count", json={"data": []})
-    until(lambda: endless.running)
-    until(lambda: not endless.running, 15)
+    assert until(lambda: endless.running)
+    assert until(lambda: not endless.running, 15)
 
 
 def test_a_reader_keeps_a_callback_running_and_one_who_hangs_up_closes_it(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, SamplingParams, Score, Task
+from ui.compare.answers_file import as_html, as_json, as_markdown
 from ui.compare.comparison import Comparison
-from ui.compare.export import as_html, as_json, as_markdown
 from ui.views import View
 
 COLUMN = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", fingerprint="abc123"), "regular")
@@ -31,10 +31,10 @@ def test_the_json_holds_instruction_sampling_fingerprints_texts_and_scores() -> 
         "abc123",
         FENCED,
     )
-    assert answer["scores"] == {
-        "chrF": {"value": 20.0, "reason": None},
-        "parses": {"value": None, "reason": "a | reason"},
-    }
+    assert answer["scores"] == [
+        {"metric": "chrF", "value": 20.0, "reason": None},
+        {"metric": "parses", "value": None, "reason": "a | reason"},
+    ]
 
 
 def test_the_markdown_s_fences_and_cells_hold_whatever_a_model_writes() -> None:

@@ -20,6 +20,7 @@ from pipeline.models.families import Family
 from pipeline.schema import Checkpoint, Column, SamplingParams
 from pipeline.settings import Settings
 from tests.attempts import request_for
+from tests.rows import run_rows, write_out
 
 pytest.importorskip("openvino")
 
@@ -88,14 +89,6 @@ def make_rows(both: Both, number: int, sampling: SamplingParams = GREEDY) -> lis
 
 
 @torch.inference_mode()
-def run(batch: RunningBatch, *rows: Row) -> list[list[int]]:
-    batch.add(rows)
-    while any(row.finish_reason is None for row in rows):
-        batch.step()
-    return [row.tokens for row in rows]
-
-
-@torch.inference_mode()
 def logits(decoder: Decoder, adapters: Sequence[Adapter | None]) -> torch.Tensor:
     """Of three pieces of a prompt, one of many tokens and two of one: [3, rows, vocabulary]."""
     ids = torch.randint(300, (len(adapters), 20), generator=torch.Generator().manual_seed(5))
@@ -126,8 +119,8 @@ def test_adapters_are_exchanged_without_compiling(both: Both, monkeypatch: pytes
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
 def test_rows_write_what_the_reference_writes(both: Both, sampling: SamplingParams) -> None:
-    expected = run(RunningBatch(both.reference, [], 256), *make_rows(both, 12, sampling))
-    assert run(RunningBatch(both.openvino, [], 16), *make_rows(both, 12, sampling)) == expected
+    expected = run_rows(RunningBatch(both.reference, [], 256), *make_rows(both, 12, sampling))
+    assert run_rows(RunningBatch(both.openvino, [], 16), *make_rows(both, 12, sampling)) == expected
     assert len({tuple(tokens) for tokens in expected}) > 6
 
 
@@ -139,40 +132,33 @@ def test_rows_that_join_late_and_leave_early_write_what_they_write_alone(both: B
             row.sampling = SamplingParams(temperature=0, max_new_tokens=3 + 4 * at % 11)
         return made
 
-    alone = [run(RunningBatch(both.openvino, [], 256), row)[0] for row in rows()]
+    alone = [run_rows(RunningBatch(both.openvino, [], 256), row)[0] for row in rows()]
     batch, together = RunningBatch(both.openvino, [], 8), rows()
     for row in together:
         batch.add([row])
         batch.step()
         batch.step()
-    while any(row.finish_reason is None for row in together):
-        batch.step()
-    assert [row.tokens for row in together] == alone
+    assert write_out(batch, together) == alone
 
 
 @torch.inference_mode()
 def test_rows_that_transformers_began_are_written_on(both: Both) -> None:
-    expected = run(RunningBatch(both.reference, [], 256), *make_rows(both, 6))
+    expected = run_rows(RunningBatch(both.reference, [], 256), *make_rows(both, 6))
     batch, rows = RunningBatch(both.reference, [], 16), make_rows(both, 6)
     batch.add(rows)
     for _ in range(6):
         batch.step()
     assert batch.rows
     batch.go_on_with(both.openvino, both.openvino.adopt)
-    while any(row.finish_reason is None for row in rows):
-        batch.step()
-    assert [row.tokens for row in rows] == expected
+    assert write_out(batch, rows) == expected
 
 
 @torch.inference_mode()
 def test_scoring_between_two_steps_leaves_the_text_as_it_is(both: Both) -> None:
-    expected = run(RunningBatch(both.reference, [], 256), *make_rows(both, 4))
+    expected = run_rows(RunningBatch(both.reference, [], 256), *make_rows(both, 4))
     batch, rows = RunningBatch(both.openvino, [], 256), make_rows(both, 4)
     batch.add(rows)
-    while any(row.finish_reason is None for row in rows):
-        batch.step()
-        both.stack.assign([both.adapters[5]])
-    assert [row.tokens for row in rows] == expected
+    assert write_out(batch, rows, lambda: both.stack.assign([both.adapters[5]])) == expected
 
 
 def test_a_model_that_the_graph_does_not_fit_is_refused_with_the_reason() -> None:
@@ -204,7 +190,7 @@ def test_the_embedded_model_writes_what_the_reference_writes(settings: Settings,
 
     reference = RunningBatch(TransformersDecoder(engine.model, engine.stack), [], 256)
     rows = [Row(encode_prompt(engine.tokenizer, request.prompt), None, sampling) for request in requests]
-    texts = [decode(engine.tokenizer, [tokens])[0] for tokens in run(reference, *rows)]
+    texts = [decode(engine.tokenizer, [tokens])[0] for tokens in run_rows(reference, *rows)]
     assert [completion.text for completion in written] == texts
 
 

@@ -78,9 +78,9 @@ def test_the_terminal_shows_checkpoints_side_by_side_and_gives_a_pipe_json(setti
         settings, "Add two numbers.", "--columns=baseline/regular,200/regular", "--max-new-tokens=4"
     )
     assert done.returncode == 0
-    attempts = json.loads(done.stdout)["attempts"]
-    assert [attempt["column"] for attempt in attempts] == ["baseline/regular", "200/regular"]
-    assert all(attempt["text"] and "parses" in attempt["scores"] for attempt in attempts)
+    answers = json.loads(done.stdout)["answers"]
+    assert [answer["column"] for answer in answers] == ["baseline/regular", "200/regular"]
+    assert all(answer["text"] and answer["scores"][0]["metric"] == "parses" for answer in answers)
     (heads,) = [line for line in done.stderr.splitlines() if "baseline/regular" in line and "╭" in line]
     assert "200/regular" in heads
 

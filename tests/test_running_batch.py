@@ -27,6 +27,7 @@ from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
 from tests.attempts import request_for
 from tests.jobs_kit import until
+from tests.rows import run_rows, write_out
 
 GREEDY = SamplingParams(temperature=0, max_new_tokens=12)
 WARM = SamplingParams(temperature=0.9, min_p=0.05, max_new_tokens=12, seed=7)
@@ -75,20 +76,12 @@ def new_batch(engine: TorchEngine, piece_tokens: int = 256) -> RunningBatch:
     return RunningBatch(decoder, [engine.tokenizer.eos_token_id], piece_tokens)
 
 
-@torch.inference_mode()
-def run(batch: RunningBatch, *rows: Row) -> list[list[int]]:
-    batch.add(rows)
-    while any(row.finish_reason is None for row in rows):
-        batch.step()
-    return [row.tokens for row in rows]
-
-
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
 def test_a_row_writes_the_same_alone_and_beside_eleven_others(
     engine: TorchEngine, columns: list[Column], sampling: SamplingParams
 ) -> None:
-    alone = [run(new_batch(engine), row)[0] for row in make_rows(engine, columns, sampling, 12)]
-    assert run(new_batch(engine), *make_rows(engine, columns, sampling, 12)) == alone
+    alone = [run_rows(new_batch(engine), row)[0] for row in make_rows(engine, columns, sampling, 12)]
+    assert run_rows(new_batch(engine), *make_rows(engine, columns, sampling, 12)) == alone
     assert len({tuple(tokens) for tokens in alone}) > 6
 
 
@@ -97,20 +90,18 @@ def test_a_row_writes_the_same_alone_and_beside_eleven_others(
 def test_a_row_that_joins_late_writes_what_it_writes_alone(
     engine: TorchEngine, columns: list[Column], sampling: SamplingParams
 ) -> None:
-    alone = [run(new_batch(engine), row)[0] for row in make_rows(engine, columns, sampling, 6)]
+    alone = [run_rows(new_batch(engine), row)[0] for row in make_rows(engine, columns, sampling, 6)]
     batch, rows = new_batch(engine, piece_tokens=16), make_rows(engine, columns, sampling, 6)
     for row in rows:  # long ones after short ones, and the other way round
         batch.add([row])
         for _ in range(3):
             batch.step()
-    while any(row.finish_reason is None for row in rows):
-        batch.step()
-    assert [row.tokens for row in rows] == alone
+    assert write_out(batch, rows) == alone
 
 
 def test_prompts_read_in_pieces_give_the_same_text(engine: TorchEngine, columns: list[Column]) -> None:
-    whole = run(new_batch(engine, piece_tokens=10_000), *make_rows(engine, columns, GREEDY, 6))
-    assert run(new_batch(engine, piece_tokens=1), *make_rows(engine, columns, GREEDY, 6)) == whole
+    whole = run_rows(new_batch(engine, piece_tokens=10_000), *make_rows(engine, columns, GREEDY, 6))
+    assert run_rows(new_batch(engine, piece_tokens=1), *make_rows(engine, columns, GREEDY, 6)) == whole
 
 
 @torch.inference_mode()
@@ -131,14 +122,13 @@ def test_rows_go_on_while_a_long_prompt_is_read(engine: TorchEngine, columns: li
 def test_a_row_that_is_ended_while_its_prompt_is_read_leaves_the_others_as_they_are(
     engine: TorchEngine, columns: list[Column]
 ) -> None:
-    alone = [run(new_batch(engine), row)[0] for row in make_rows(engine, columns, GREEDY, 4)]
+    alone = [run_rows(new_batch(engine), row)[0] for row in make_rows(engine, columns, GREEDY, 4)]
     batch, rows = new_batch(engine, piece_tokens=32), make_rows(engine, columns, GREEDY, 4)
     batch.add(rows)
     batch.step()
     longest = max(rows, key=lambda row: len(row.prompt))
     longest.finish_reason = "cancelled"
-    while any(row.finish_reason is None for row in rows):
-        batch.step()
+    write_out(batch, rows)
     assert not longest.tokens
     kept = [at for at, row in enumerate(rows) if row is not longest]
     assert [rows[at].tokens for at in kept] == [alone[at] for at in kept]
@@ -148,7 +138,7 @@ def test_each_row_has_its_own_limit_and_reason(engine: TorchEngine, columns: lis
     rows = make_rows(engine, columns, GREEDY, 3)
     rows[1].sampling = replace(GREEDY, max_new_tokens=1)
     rows[2].sampling = replace(GREEDY, max_new_tokens=5)
-    written = run(new_batch(engine), *rows)
+    written = run_rows(new_batch(engine), *rows)
     assert [len(tokens) for tokens in written][1:] == [1, 5]
     assert [row.finish_reason for row in rows][1:] == ["length", "length"]
 

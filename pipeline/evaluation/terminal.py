@@ -16,12 +16,13 @@ from rich.text import Text
 
 from pipeline.decimals import NONE, decimal
 from pipeline.evaluation import attempts as path
+from pipeline.evaluation.answers import as_answer
 from pipeline.evaluation.limits import check_sampling, choose_columns
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.generation import open_engine
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import Attempt, LabError, PromptVariant, SamplingParams, Task
-from pipeline.scoring import offline_scorers
+from pipeline.scoring import in_order, metric_of, offline_scorers
 from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
 
@@ -41,8 +42,8 @@ def compare(
 ) -> dict[str, Any]:
     """Let checkpoints write code for one task, side by side in the terminal.
 
-    The answers are drawn on stderr while they are written. If stdout is no terminal, the attempts are printed
-    there as JSON.
+    The answers are drawn on stderr while they are written. If stdout is no terminal, they are printed there
+    as JSON at the end.
 
     Args:
         instruction: what the code should do; or give a sample_id
@@ -79,7 +80,7 @@ def compare(
         for written in path.compare(engine, scorers, chosen_columns, task, sampling):
             live.update(_panes(written, console.width))
         live.update(Group(_panes(written, console.width), _scores(written)))
-    return {} if sys.stdout.isatty() else {"attempts": [_record(attempt) for attempt in written]}
+    return {} if sys.stdout.isatty() else {"answers": [as_answer(attempt) for attempt in written]}
 
 
 def _sample(settings: Settings, family: Family, variants: Sequence[PromptVariant], sample_id: str) -> Task:
@@ -110,10 +111,14 @@ def _pane(attempt: Attempt) -> Panel:
 
 
 def _scores(attempts: Sequence[Attempt]) -> Table:
-    """Metric by column; what is unscored has a dash, and its reason below."""
+    """Metric by column; what is unscored has a dash, and its reason below.
+
+    Without rescaled scores and those of the raw text, which the page folds away.
+    """
     table = Table("Metric", *(attempt.column.key for attempt in attempts))
-    names = dict.fromkeys(name for attempt in attempts for name in attempt.scores)
-    for name in names:
+    for name in in_order({name for attempt in attempts for name in attempt.scores}):
+        if metric_of(name).is_repeat:
+            continue
         scores = [attempt.scores.get(name) for attempt in attempts]
         values = [score.value if score else None for score in scores]
         table.add_row(name, *map(decimal, values))
@@ -122,14 +127,3 @@ def _scores(attempts: Sequence[Attempt]) -> Table:
     )
     table.caption = " ".join(f"{NONE} {reason}" for reason in reasons) or None
     return table
-
-
-def _record(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "column": attempt.column.key,
-        "fingerprint": attempt.column.checkpoint.fingerprint,
-        "text": attempt.completion.text if attempt.completion else "",
-        "code": attempt.code,
-        "error": attempt.error,
-        "scores": {name: score.value for name, score in attempt.scores.items()},
-    }

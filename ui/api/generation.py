@@ -7,10 +7,11 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any, TypedDict
+from typing import Any
 
 import gradio as gr
 
+from pipeline.evaluation.answers import Answer, ScoreRow, as_answer, as_score_row
 from pipeline.evaluation.attempts import extract_and_score
 from pipeline.evaluation.limits import (
     MAX_ANSWER,
@@ -30,7 +31,6 @@ from pipeline.schema import (
     FieldError,
     PromptVariant,
     SamplingParams,
-    Score,
     Task,
 )
 from ui.api.endpoint import endpoint, publish
@@ -38,30 +38,6 @@ from ui.callbacks import IN_LINE, visitor, while_read
 from ui.lab import Lab
 
 _DEFAULT = SamplingParams()
-
-
-class ScoreRow(TypedDict):
-    """A score; where ``value`` is null it is unscored, and ``reason`` says why."""
-
-    metric: str
-    value: float | None
-    reason: str | None
-
-
-class Answer(TypedDict):
-    """One column's answer so far; ``finish_reason`` is null while it is being written."""
-
-    column: str
-    fingerprint: str
-    text: str
-    code: str
-    tokens: int
-    seconds: float
-    finish_reason: str | None
-    trimmed: str
-    note: str
-    error: str
-    scores: list[ScoreRow]
 
 
 def one_column(compare: Callable[..., Iterator[list[Answer]]]) -> Callable[..., Iterator[Answer]]:
@@ -130,7 +106,7 @@ class GenerationApi:
         chosen_columns = choose_columns(self.lab.settings, chosen, columns)
         task = self._task(chosen, chosen_columns, instruction, sample_id, context)
         for stage in while_read(self.lab.compare(visitor(), chosen, chosen_columns, task, sampling)):
-            yield [_answer(attempt) for attempt in stage.attempts]
+            yield [as_answer(attempt) for attempt in stage.attempts]
 
     generate = endpoint(one_column(compare))
     compare = endpoint(compare)
@@ -157,7 +133,7 @@ class GenerationApi:
         )
         with self.lab.use_model(get_family(self.lab.settings, family)) as model:
             (scored,) = extract_and_score(model.scorers, [attempt])
-            return [_score_row(score) for score in scored.scores.values()]
+            return [as_score_row(score) for score in scored.scores.values()]
 
     def _task(
         self, family: Family, columns: list[Column], instruction: str, sample_id: str, context: str
@@ -181,24 +157,3 @@ def add(lab: Lab, page: gr.Blocks) -> None:
     for function in (api.generate, api.compare):
         publish(page, function, **IN_LINE)
     publish(page, api.score, concurrency_limit=2)  # it computes here, and waits in no line of an engine
-
-
-def _answer(attempt: Attempt) -> Answer:
-    completion = attempt.completion
-    return {
-        "column": attempt.column.key,
-        "fingerprint": attempt.column.checkpoint.fingerprint,
-        "text": completion.text if completion else "",
-        "code": attempt.code,
-        "tokens": completion.tokens if completion else 0,
-        "seconds": completion.seconds if completion else 0.0,
-        "finish_reason": completion.finish_reason if completion else None,
-        "trimmed": attempt.trimmed,
-        "note": completion.note if completion else "",
-        "error": attempt.error,
-        "scores": [_score_row(score) for score in attempt.scores.values()],
-    }
-
-
-def _score_row(score: Score) -> ScoreRow:
-    return {"metric": score.metric, "value": score.value, "reason": score.reason}

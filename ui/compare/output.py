@@ -16,8 +16,8 @@ from pipeline.schema import LabError
 from ui import panes, pieces
 from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor, while_read
 from ui.compare import task
+from ui.compare.answers_file import write_file
 from ui.compare.comparison import FORMATS, Comparison, stored_comparison
-from ui.compare.export import write_file
 from ui.compare.form import LABELS, Form, read_view
 from ui.compare.task import OWN, SamplePlace
 from ui.downloads import Downloads, start_download

@@ -181,11 +181,11 @@ def move(lab: Lab, family: str, variants: Sequence[str], place: SamplePlace, ste
     """The place that one of the buttons leads to; Random prefers samples with stored answers."""
     if place.sample:  # its position was not known before the dataset was loaded
         _, place, _ = show_place(lab, family, variants, place)
-    loading = dataset(lab, family, variants)
-    found, stored = (
-        _listed(lab, family, loading.result(), place.query) if loading.state == "ready" else ((), 0)
-    )
-    return SamplePlace(place.query, _MOVES[step](place.offset, stored or len(found) or 1))
+    loading, most = dataset(lab, family, variants), 0
+    if loading.state == "ready":
+        found, stored = _listed(lab, family, loading.result(), place.query)
+        most = stored or len(found)
+    return SamplePlace(place.query, _MOVES[step](place.offset, max(1, most)))
 
 
 def _listed(lab: Lab, family: str, data: Dataset, query: str) -> tuple[list[int], int]:

@@ -282,6 +282,7 @@ def _wire(
     tab: gr.Tab,
     refresh: gr.Button,
 ) -> None:
+    """Show all parts when the tab is opened or a choice changes, and single tables when theirs does."""
     by_name = {field.name: getattr(parts, field.name) for field in fields(parts)}
 
     def show(*given: Any) -> Updates:
@@ -292,34 +293,37 @@ def _wire(
     def hold_against(*given: Any) -> Updates:
         return {by_name[name]: update for name, update in presenter().against(*given).items()}
 
-    given = [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold]
-    shows: dict[str, Any] = {
-        "fn": show,
-        "inputs": given,
-        "outputs": list(by_name.values()),
-        "show_progress": "minimal",
-        "show_progress_on": parts.headline,
-        "api_visibility": "private",
-    }
-    against = [parts.agreement, parts.contradicted, parts.held, parts.cases]
-    then: dict[str, Any] = {
-        "fn": hold_against,
-        "inputs": [parts.setup, parts.metric, left_out, parts.held],
-        "outputs": against,
-        "trigger_mode": "always_last",
-    }
-    for event in (tab.select, refresh.click, parts.setup.select, parts.metric.select, left_out.blur):
-        event(**shows).then(**then, **QUIET)
-
     def find_contaminated(setup: str) -> str:
         return "\n".join(presenter().contaminated(setup))
 
-    find.click(find_contaminated, parts.setup, left_out, api_visibility="private").success(**shows).then(
-        **then, **QUIET
-    )
+    found = find.click(find_contaminated, parts.setup, left_out, api_visibility="private")
+    emptied = parts.none_left_out.click(lambda: "", None, left_out, **QUIET)
+    changes = (tab.select, refresh.click, parts.setup.select, parts.metric.select, left_out.blur)
+    for event in (*changes, found.success, emptied.success):
+        event(
+            show,
+            [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold],
+            list(by_name.values()),
+            show_progress="minimal",
+            show_progress_on=parts.headline,
+            api_visibility="private",
+        ).then(
+            hold_against,
+            [parts.setup, parts.metric, left_out, parts.held],
+            [parts.agreement, parts.contradicted, parts.held, parts.cases],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+    _wire_tables(presenter, parts, kind, search, left_out)
 
-    parts.none_left_out.click(lambda: "", None, left_out, **QUIET).success(**shows)
 
+def _wire_tables(
+    presenter: Callable[[], Presenter],
+    parts: Parts,
+    kind: gr.Radio,
+    search: gr.Textbox,
+    left_out: gr.Textbox,
+) -> None:
     def filter_samples(*given: Any) -> str:
         with form_words(_LABELS):
             return presenter().matrix(*given)
@@ -338,9 +342,8 @@ def _wire(
     def disagree(*given: Any) -> str:
         return presenter().disagreement(*given)
 
-    parts.second.select(
-        disagree, [parts.setup, parts.metric, left_out, parts.second], parts.disagreement, **QUIET
-    )
+    second = [parts.setup, parts.metric, left_out, parts.second]
+    parts.second.select(disagree, second, parts.disagreement, **QUIET)
 
     def contradict(*given: Any) -> str:
         return presenter().cases(*given)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from pipeline.evaluation.answers import as_answer
 from pipeline.schema import Attempt, SamplingParams
 from pipeline.scoring import in_order, metric_of
 from pipeline.sendable import MEASURED_DIGITS, sendable
@@ -30,34 +31,19 @@ def as_json(comparison: Comparison, sampling: SamplingParams) -> str:
     task = comparison.attempts[0].task
     whole = {
         "instruction": task.instruction,
-        "context": {"before": task.context.before, "after": task.context.after},
+        "context": asdict(task.context),
         "reference": task.reference,
         "sample_id": task.sample_id,
         "family": comparison.view.family,
-        "sampling": {name: getattr(sampling, name) for name in sampling.__dataclass_fields__},
+        "sampling": asdict(sampling),
         "answers": [_answer(comparison, attempt) for attempt in comparison.attempts],
     }
     return json.dumps(sendable(whole, MEASURED_DIGITS), indent=1, ensure_ascii=False)
 
 
-def _answer(comparison: Comparison, attempt: Attempt) -> Mapping[str, Any]:
-    done = attempt.completion
-    return {
-        "column": attempt.column.key,
-        "name": column_label(attempt.column),
-        "origin": comparison.runs.get(attempt.column, "live"),
-        "fingerprint": done.fingerprint if done else attempt.column.checkpoint.fingerprint,
-        "text": done.text if done else None,
-        "code": attempt.code,
-        "tokens": done.tokens if done else None,
-        "finish_reason": done.finish_reason if done else None,
-        "trimmed": attempt.trimmed,
-        "error": attempt.error,
-        "scores": {
-            name: {"value": attempt.scores[name].value, "reason": attempt.scores[name].reason}
-            for name in in_order(attempt.scores)
-        },
-    }
+def _answer(comparison: Comparison, attempt: Attempt) -> dict[str, Any]:
+    origin = comparison.runs.get(attempt.column, "live")
+    return {"name": column_label(attempt.column), "origin": origin, **as_answer(attempt)}
 
 
 def as_markdown(comparison: Comparison, sampling: SamplingParams) -> str:
