@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 from tests.jobs_kit import until
 from ui import gate, theme
 from ui.api.endpoint import publish
-from ui.callbacks import IN_LINE, Page
+from ui.callbacks import IN_LINE, Page, visitor
 
 STRANGER = {"X-Forwarded-For": "203.0.113.7"}
 OTHER = {"X-Forwarded-For": "203.0.113.8"}
@@ -55,10 +55,15 @@ def url(slow: Slow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         """Work, any number at a time."""
         return slow.work()
 
+    def who() -> str:
+        """Say who calls."""
+        return visitor()
+
     settings = Settings(tmp_path_factory.mktemp("gate"))
     with Page() as page:
         publish(page, two, concurrency_limit=2)
         publish(page, many, **IN_LINE)
+        publish(page, who)
         gr.Textbox()
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(settings))
     yield f"{url}gradio_api/"
@@ -137,3 +142,22 @@ def test_open_streams_are_bounded_by_visitor(url: str, monkeypatch: pytest.Monke
             assert first.status_code == second.status_code == 200
             assert client.get(f"{url}info").status_code == 429
         until(lambda: client.get(f"{url}info").status_code == 200)
+
+
+def call_tool(url: str, **more: Any) -> str:
+    """What the tool ``who`` answers an MCP client."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "who", "arguments": {}}}
+    with httpx.Client(timeout=60, **more) as client:
+        accept = {"accept": "application/json, text/event-stream"}
+        return client.post(f"{url}mcp/", json=body, headers=accept).text
+
+
+def test_each_mcp_client_is_a_visitor(url: str) -> None:
+    assert "203.0.113.7" in call_tool(url, headers=STRANGER)
+    assert "203.0.113.8" in call_tool(url, headers=OTHER)
+
+
+def test_an_mcp_client_cannot_make_up_its_address(url: str) -> None:
+    # Only a proxy at 127.0.0.1 is asked for the address; 127.0.0.2 is this machine, too.
+    answer = call_tool(url, headers=STRANGER, transport=httpx.HTTPTransport(local_address="127.0.0.2"))
+    assert ("127.0.0.2" in answer, "203.0.113.7" in answer) == (True, False)

@@ -130,11 +130,13 @@ def _shown(message: str, function: BlockFunction) -> gr.Error:
 def visitor() -> str:
     """Who the running callback works for: a session of the page or of an API client, else an address.
 
-    A call by a bare POST has a session of its own, which is named after the call.
+    A call by a bare POST has a session of its own, which is named after the call. All MCP clients share the
+    session of the server, which calls itself for them.
     """
     request = LocalContext.request.get(None)
     session = getattr(request, "session_hash", None)
-    if session == LocalContext.event_id.get(None):
+    by_mcp = request is not None and request.headers.get("x-gradio-user") == "mcp"
+    if by_mcp or session == LocalContext.event_id.get(None):
         session = None
     return str(session or getattr(getattr(request, "client", None), "host", ""))
 

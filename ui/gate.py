@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +22,8 @@ MAX_OPEN, MAX_OPEN_EACH = 1_000, 100
 """Requests that are open at the same time; an open page holds two, which wait for news."""
 _API = "/gradio_api/"
 _CALLS = tuple(_API + name for name in ("run/", "api/", "call/", "queue/join"))
-_POSTS = (*_CALLS, *(_API + name for name in ("cancel", "reset", "mcp")))
+_MCP = _API + "mcp"
+_POSTS = (*_CALLS, _MCP, *(_API + name for name in ("cancel", "reset")))
 _WRITES = (_API + "deep_link",)
 _NOT_USED = "This app does not take files, and has no such call. The API page, linked at its foot, lists all."
 
@@ -71,6 +73,9 @@ class Gate:
         if path.startswith(_WRITES) or not (reads or path.startswith(_POSTS)):
             raise _Refused(403, _NOT_USED)
         visitor = self._visitor(HTTPConnection(scope))
+        if visitor and path.startswith(_MCP):
+            # The server calls itself for an MCP client, with these headers: so the call is the client's.
+            MutableHeaders(scope=scope)["x-forwarded-for"] = visitor
         counters = [self._open]
         _check(self._open, visitor, MAX_OPEN_EACH, MAX_OPEN, "requests")
         if not reads and path.startswith(_CALLS):
