@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, SamplingParams, Score, Task
 from ui.compare.answers_file import as_html, as_json, as_markdown
 from ui.compare.comparison import Comparison
+from ui.downloads import Downloads
 from ui.views import View
 
 COLUMN = Column(Checkpoint("smollm2-135m", "200-regular", 200, "regular", fingerprint="abc123"), "regular")
@@ -51,3 +53,9 @@ def test_the_html_page_needs_nothing_else_and_no_text_becomes_markup() -> None:
     assert "http" not in html.replace("<!doctype html>", "")
     assert "200 samples" in html
     assert "adapter abc123" in html
+
+
+def test_half_of_a_character_does_not_keep_an_export_from_being_written() -> None:
+    downloads = Downloads()
+    file = Path(downloads.write("answers", "md", as_markdown(comparison("half \ud83d"), SAMPLING)))
+    assert "half \N{REPLACEMENT CHARACTER}" in file.read_text(encoding="utf-8")

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from pipeline.sendable import sendable_text
+
 KEPT = 20
 """Exports that stay in the folder of a tab: Gradio serves a copy, and a visitor can make any number."""
 
@@ -20,6 +22,7 @@ class Downloads:
 
     def write(self, name: str, suffix: str, text: str) -> str:
         """Write a file and return its path; each content has a folder, as two visitors may want one name."""
+        text = sendable_text(text)
         folder = Path(self._folder.name) / hashlib.sha256(text.encode()).hexdigest()[:12]
         folder.mkdir(exist_ok=True)
         safe = re.sub(r"[^\w.-]", "-", name)[:80]  # a name may hold what a file's may not
