@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -200,3 +201,14 @@ def test_without_openvino_transformers_writes_and_the_engine_says_why(
     monkeypatch.setattr(decoders, "find_spec", lambda name: None)
     engine = load_engine(short, family)
     assert engine.describe().endswith("CPU · transformers (openvino is not installed)")
+
+
+def test_where_openvino_cannot_be_imported_transformers_writes_and_the_engine_says_why(
+    short: Settings, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pipeline.generation.openvino_decoder", None)
+    engine = load_engine(short, family)
+    request = request_for(Column(Checkpoint(family.name, "baseline"), "regular"), "Add two numbers.")
+    *_, (answer,) = engine.stream([request], GREEDY)
+    assert answer.tokens
+    assert "CPU · transformers (OpenVINO failed: " in engine.describe()

@@ -108,9 +108,9 @@ class TorchEngine:
 
     def _use_openvino(self) -> None:
         """Compile the graph, and let the running batch go on with it."""
-        from pipeline.generation.openvino_decoder import OpenVinoDecoder
-
         try:
+            from pipeline.generation.openvino_decoder import OpenVinoDecoder
+
             decoder = OpenVinoDecoder(self.model, self.stack)
             self._scheduler.compute(map(self._batch.go_on_with, [decoder], [decoder.adopt]))
         except Exception as error:  # any part of another library can fail; transformers goes on
