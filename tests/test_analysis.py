@@ -264,6 +264,24 @@ def test_the_answer_says_what_it_helps_and_how_much_data_that_takes(own):
     assert "From 500 on, no further change can be distinguished from noise." in said
 
 
+def test_no_further_change_is_said_only_where_no_two_later_sizes_differ(own):
+    # 500 cannot be distinguished from 2,000, but from 1,000 between them.
+    steps = {0: 0.2, 200: 0.4, 500: 0.6, 1000: 0.7, 2000: 0.65}
+    rng = np.random.default_rng(0)
+    base = rng.normal(0, 5, 60)
+    noise = {size: 20 if size == 2000 else 1 for size in steps}
+    runs = [
+        make_run(own, size, repos=60, values={CHRF: list(100 * mean + base + rng.normal(0, noise[size], 60))})
+        for size, mean in steps.items()
+    ]
+    analysis = analyze(only(runs), CHRF)
+    pairs = {(pair.first.size, pair.second.size): pair.distinguishable for pair in analysis.pairs}
+    assert (pairs[500, 1000], pairs[500, 2000], pairs[1000, 2000]) == (True, False, False)
+    found = effect_of(analysis, "regular")
+    assert found.enough == 1000
+    assert "still makes a difference" not in " ".join(effect_sentences(analysis, found))
+
+
 @pytest.mark.parametrize(("gain", "said"), [(30, "that much can be format"), (0, "chat template instead of")])
 def test_the_answer_says_how_much_of_a_gain_can_be_format(own, gain, said):
     rng = np.random.default_rng(0)

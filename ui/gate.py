@@ -16,9 +16,10 @@ from ui.callers import address, is_local
 
 MAX_BODY = 4_000_000
 """Bytes of one request: more than the largest text that any call takes."""
-MAX_CALLS, MAX_CALLS_EACH = 400, 40
-"""Calls that wait or run at the same time: of all visitors, and of one. Opening the page makes about 15."""
-MAX_OPEN, MAX_OPEN_EACH = 1_000, 100
+MAX_CALLS, MAX_CALLS_EACH = 400, 100
+"""Calls that wait or run at the same time: of all visitors, and of one address, which a class can share.
+Opening the page makes about 15."""
+MAX_OPEN, MAX_OPEN_EACH = 1_000, 300
 """Requests that are open at the same time; an open page holds two, which wait for news."""
 _API = "/gradio_api/"
 _CALLS = tuple(_API + name for name in ("run/", "api/", "call/", "queue/join"))

@@ -23,7 +23,7 @@ class Effect:
         whole: that pair.
         share: the smallest training set and its share of the difference; None without a distinguishable
             difference, and with a single size.
-        enough: the smallest size from which on no size is distinguishable from the largest.
+        enough: the smallest size from which on no two sizes are distinguishable.
         last: the last step, None with a single one.
     """
 
@@ -52,11 +52,11 @@ def effect_of(analysis: Analysis, variant: PromptVariant) -> Effect | None:
     gained = whole.distinguishable and start is not None and len(points) > 2
     share = (points[1].size, start.difference / whole.difference) if gained and start else None
     enough = largest
-    for point in reversed(points[:-1]):
-        pair = pairs.get((point.size, largest.size))
-        if pair is None or pair.distinguishable:
+    for at in reversed(range(len(points) - 1)):
+        later = [pairs.get((points[at].size, point.size)) for point in points[at + 1 :]]
+        if any(pair is None or pair.distinguishable for pair in later):
             break
-        enough = point
+        enough = points[at]
     last = pairs.get((points[-2].size, largest.size)) if len(points) > 2 else None
     return Effect(variant, first, largest, whole, share, enough.size, last)
 
@@ -103,7 +103,7 @@ def _data(analysis: Analysis, effect: Effect) -> list[str]:
     ):
         enough = size_label(effect.enough)
         sentences.append(f"From {enough} on, no further change can be distinguished from noise.")
-    elif effect.whole.distinguishable and effect.last and effect.enough == effect.largest.size:
+    elif effect.whole.distinguishable and effect.last and effect.last.distinguishable:
         step = mean_score(effect.last.difference, analysis.metric, signed=True)
         sentences.append(f"The last step, {step_label(effect.last)}, still makes a difference ({step}).")
     return sentences
