@@ -305,7 +305,7 @@ def _wire(
             [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold],
             list(by_name.values()),
             show_progress="minimal",
-            show_progress_on=parts.headline,
+            show_progress_on=[parts.headline, parts.curve, parts.table],
             api_visibility="private",
         ).then(
             hold_against,

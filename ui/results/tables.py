@@ -83,7 +83,9 @@ def explanation(analysis: Analysis) -> str:
 
 def curve(analysis: Analysis) -> str:
     """The points as a table, and what its columns mean."""
-    table = table_html.frame(curve_table(analysis), "Score by training-set size", row_headers=2)
+    table = table_html.frame(
+        curve_table(analysis), f"{analysis.metric.name} by training-set size", row_headers=2
+    )
     return f'{table}<p class="note">{escape(_COLUMNS)}</p>'
 
 
