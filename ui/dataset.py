@@ -22,6 +22,9 @@ from ui.stored_answers import find_stored
 from ui.views import View, to_query
 
 _PAGE = 10
+# One at a time, so that the list is that of the last event: a search that is typed while the tab opens its
+# first sample would lose its answer to the list of before.
+_IN_TURN: dict[str, Any] = {**QUIET, "concurrency_id": "dataset-list", "concurrency_limit": 1}
 _AROUND = 15  # lines of the file shown on each side of the function
 _CLOSED = '<p class="note">Open a sample to read it.</p>'
 _PICK = """
@@ -156,12 +159,12 @@ def _wire_list(lab: Lab, tab: gr.Tab, parts: _Parts) -> None:
     changed = gr.on([parts.family.input, parts.variant.input], close, None, parts.sample, **QUIET)
     for begin in (tab.select, changed.then):
         waited = begin(wait, parts.where[:2], parts.rows, **QUIET)
-        filled = waited.then(list_first, parts.where, listed, **QUIET)
-        filled.then(open_first, parts.where, parts.sample, **QUIET)
+        filled = waited.then(list_first, parts.where, listed, **_IN_TURN)
+        filled.then(open_first, parts.where, parts.sample, **_IN_TURN)
     for event, by in ((parts.back.click, -1), (parts.onward.click, 1)):
-        event(partial(list_page, lab, by), parts.where, listed, **QUIET)
-    parts.query.change(list_first, parts.where[:3], listed, trigger_mode="always_last", **QUIET)
-    parts.rows.click(open_row, parts.where[:4], parts.sample, **QUIET)
+        event(partial(list_page, lab, by), parts.where, listed, **_IN_TURN)
+    parts.query.change(list_first, parts.where[:3], listed, trigger_mode="always_last", **_IN_TURN)
+    parts.rows.click(open_row, parts.where[:4], parts.sample, **_IN_TURN)
 
 
 def list_page(

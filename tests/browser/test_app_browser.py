@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
+from threading import Event
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from pipeline.generation import torch_engine
+from pipeline.schema import Sample
 from pipeline.settings import Settings
 from tests.compare_page import WAIT, pane, score
 from tests.conftest import serve
+from ui import dataset
 
 BASELINE, SECOND = "Baseline · regular", "200 samples · regular"
 GOOD, DAMAGED = "10,000 samples · regular", "100 samples · regular"
@@ -224,6 +228,25 @@ def test_a_family_that_this_machine_cannot_run_says_what_it_needs_before_the_cli
     expect(status(page)).to_have_class("failed")
     page.get_by_role("button", name="Write live").click()
     expect(page.get_by_role("alert").filter(has_text="needs a CUDA GPU")).to_be_visible()
+
+
+def test_a_search_that_is_typed_while_the_dataset_tab_opens_keeps_its_list(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, show = Event(), dataset.show_sample
+
+    def show_late(sample: Sample) -> str:
+        begun.set()
+        time.sleep(3)
+        return show(sample)
+
+    monkeypatch.setattr(dataset, "show_sample", show_late)
+    page.get_by_role("tab", name="Dataset").click()
+    assert begun.wait(WAIT / 1000)
+    page.get_by_placeholder("Name, instruction or repository").fill("attention")
+    expect(page.locator("#open-sample pre.code").first).to_be_visible(timeout=WAIT)
+    page.wait_for_timeout(1_000)
+    expect(page.locator(".rows button").nth(2)).to_contain_text("PagedAttentionArgs")
 
 
 def test_a_sample_of_the_dataset_tab_goes_to_compare(page: Page) -> None:
