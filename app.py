@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
+
+from pipeline.settings import on_zero_gpu
+
+if on_zero_gpu():
+    import pipeline.generation.zero_gpu  # noqa: F401  # before torch, and before the app is served
 
 from pipeline.files import open_scratch, scratch_dir
 from pipeline.network import prepare_environment
@@ -20,12 +26,14 @@ with without_broken_settings():
 
 from training.jobs import Runner, open_runner
 from training.sweep import VERBS
-from ui import about, dataset, theme
+from ui import about, theme
 from ui.api import generation, listings
 from ui.api import jobs as jobs_api
 from ui.api import results as results_api
 from ui.callbacks import Page
+from ui.checkpoints import tab as checkpoints
 from ui.compare import tab as compare
+from ui.dataset import tab as dataset
 from ui.jobs import tab as jobs
 from ui.lab import Lab
 from ui.navigation import Navigation
@@ -34,21 +42,25 @@ from ui.results import tab as results
 
 def build(lab: Lab, runner: Runner) -> gr.Blocks:
     """The page: one tab a module."""
-    with Page(title="Research Code Lab", fill_width=True, delete_cache=(600, 3600)) as page:
+    with Page(lab.settings, title="Research Code Lab", fill_width=True, delete_cache=(600, 3600)) as page:
         presenter = results.lazy_presenter(lab.stored)
         generation.add(lab, page)
         listings.add(lab, page)
         results_api.add(presenter, page)
         jobs_api.add(runner, page)
         gr.HTML(theme.masthead())
+        # The secret hides nothing: it lets the browser's number outlive the server, whose own is random.
+        voter = gr.BrowserState("", storage_key="rcl-voter", secret="research-code-lab")
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             navigation = Navigation(tabs)
             with gr.Tab("Compare", id="compare") as tab:
-                compare.build(lab, tab, navigation)
+                compare.build(lab, tab, navigation, voter)
             with gr.Tab("Results", id="results") as tab:
-                results.build(presenter, tab, navigation)
+                results.build(lab, presenter, tab, navigation, voter)
             with gr.Tab("Dataset", id="dataset") as tab:
                 dataset.build(lab, tab, navigation)
+            with gr.Tab("Checkpoints", id="checkpoints") as tab:
+                checkpoints.build(lab, runner, tab, navigation)
             with gr.Tab("Jobs", id="jobs") as tab:
                 jobs.build(lab, runner, page, tab, navigation)
             with gr.Tab("About", id="about") as tab:
@@ -57,12 +69,27 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
     return page.queue(default_concurrency_limit=8)
 
 
+def _open_data_dir(settings: Settings) -> None:
+    """Make the folder for temporary files; on a full disk there is none, and the page can be read without.
+
+    Raises:
+        LabError: nothing can be written in the data folder.
+    """
+    try:
+        open_scratch(settings.data_dir)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise LabError(
+                f"nothing can be written in the data folder, {settings.data_dir} ({error.strerror}). Choose "
+                "another one with RCL_DATA_DIR."
+            ) from error
+
+
 def main() -> None:
     """Serve on ``HOST``:``PORT``; model and dataset load meanwhile, and the queue of jobs goes on."""
     try:
         settings = Settings.from_env()
-        with suppress(OSError):  # the page can be read on a full disk, too
-            open_scratch(settings.data_dir)
+        _open_data_dir(settings)
         os.environ.setdefault("MPLCONFIGDIR", str(settings.data_dir / "matplotlib"))
         lab, runner = Lab(settings), open_runner(settings, VERBS)
         page = build(lab, runner)
@@ -75,6 +102,10 @@ def main() -> None:
         raise SystemExit(f"Research Code Lab cannot start: {error}") from error
     lab.start()
     runner.start()
+    with suppress(ImportError, OSError):
+        import matplotlib  # Gradio does so in each call; if the disk is read-only by then, it fails
+
+        matplotlib.use("agg")
     page.block_thread()
     lab.close()
 

@@ -26,6 +26,7 @@ from pipeline.command_line.verbs import run_verb
 from pipeline.settings import ASSETS
 from pipeline.stats.association import associate, auc, auc_difference, count_pairs
 from pipeline.stats.intervals import (
+    MIN_RESAMPLED,
     Codes,
     Floats,
     Interval,
@@ -40,6 +41,8 @@ from pipeline.stats.paired_tests import ALPHA, holm, mcnemar, sign_flip, smalles
 
 BOUNDS = (0.93, 0.97)
 SIZES = (50, 200)
+FEW = (3, 5, 7, 8, 12)
+"""Samples of small experiments, around ``MIN_RESAMPLED``."""
 RATES = tuple(np.round(np.arange(0.05, 0.951, 0.05), 2))
 # Samples and repositories of the clustered experiments; the sizes of the repositories are unequal.
 CLUSTERED = ((50, 40), (200, 60), (200, 100))
@@ -92,6 +95,7 @@ def study(experiments: int, coverage: int, seed: int = 0) -> dict[str, Any]:
         "A/A": [*aa_independent(rng, experiments), *aa_clustered(rng, experiments)],
         "A/A, six checkpoints, any of 15 pairs after Holm": aa_family(rng, experiments // 10),
         "power at the smallest detectable difference": power(rng, experiments // 10),
+        "means, few samples": [means(np.random.default_rng([seed, 2, n]), n, coverage) for n in FEW],
         **against_tests(np.random.default_rng([seed, 1]), coverage // 8),
     }
 
@@ -159,7 +163,8 @@ def means(rng: np.random.Generator, n: int, runs: int) -> dict[str, Any]:
     covered = [
         _covers(mean_interval(rng.beta(5 * p, 5 * (1 - p), (runs, n)), np.arange(n), 1_999), p) for p in RATES
     ]
-    return {"n": n, "method": "BCa, expanded", **_summary(RATES, covered)}
+    method = "Student's t" if n < MIN_RESAMPLED else "BCa, expanded"
+    return {"n": n, "method": method, **_summary(RATES, covered)}
 
 
 def clustered_means(

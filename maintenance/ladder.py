@@ -69,7 +69,7 @@ def ladder(
     engine = open_engine(settings, chosen)
     all_columns = columns(settings, chosen).values()
     stored: list[Run] = []
-    for temperature in (0.0, SamplingParams().temperature):
+    for temperature in (0.0, 0.1):
         for variant in VARIANTS:
             sampling = SamplingParams(temperature, max_new_tokens=chosen.max_new_tokens)
             evaluation = EvaluationPlan(samples, sampling, None, resume=True, root=runs_dir(settings))

@@ -17,15 +17,15 @@ from pipeline.analysis.run_cache import RunCache
 from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.models.families import Family, get_family
-from pipeline.schema import TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant
+from pipeline.schema import TRAINED_VARIANTS, VARIANTS, LabError, PromptVariant, listed
 from pipeline.scoring import metric_of
 from pipeline.scoring.execution.suites.suite import DATASETS
 from pipeline.settings import ASSETS, Settings
-from ui.labels import setup_label, size_label
+from ui.labels import place_name, setup_label, size_label
 from ui.numbers import mean_score
 from ui.results import charts
-from ui.results.findings import effect_of, effect_paragraph, effect_sentences, short_name
-from ui.results.sentences import listed
+from ui.results.findings import data_sentences, effect_of, effect_paragraph, effect_sentences, short_name
+from ui.results.sentences import ON_HOLM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,6 +106,7 @@ def section(family: Family, analyses: Sequence[Analysis], executed: Sequence[Ana
     setup = analyses[0].setup
     parts = [
         f"### {family.title.partition(' (')[0]}",
+        *(in_short(analysis) for analysis in executed[:1]),
         f"![Scores of {family.name} by the number of training samples](assets/results-{family.name}.svg)",
         f"`{setup.family}`{setup_label(setup).removeprefix(setup.family)}. Mean and 95% interval.",
     ]
@@ -114,11 +115,27 @@ def section(family: Family, analyses: Sequence[Analysis], executed: Sequence[Ana
         if not shown:
             continue
         parts += [f"**{variant.capitalize()} prompt**", table(shown, variant)]
-        parts += filter(None, (_left_out(shown, variant), effect_paragraph(shown, variant)))
+        notes = (_left_out(shown, variant), _seeds(shown, variant), effect_paragraph(shown, variant))
+        parts += filter(None, notes)
     if executed:
         parts += ["**Answers that pass their tests (pass@1)**", executed_table(executed)]
+        parts += filter(None, [_seeds(executed)])
         parts += [_folded("What fine-tuning changes here, and how much of it is format", executed)]
     return "\n\n".join(parts)
+
+
+def in_short(executed: Analysis) -> str:
+    """What fine-tuning changes in the share of answers that pass their tests, under each prompt variant."""
+    sentences = []
+    for effect in filter(None, (effect_of(executed, variant) for variant in TRAINED_VARIANTS)):
+        first, last = (mean_score(each.value, executed.metric) for each in (effect.first, effect.largest))
+        noise = "" if effect.whole.distinguishable else ", which cannot be distinguished from noise"
+        sentences.append(
+            f"With the {effect.variant} prompt, the share of answers that pass their tests goes from {first} "
+            f"({place_name(effect.first)}) to {last} ({place_name(effect.largest)} training samples){noise}."
+        )
+        sentences += data_sentences(executed, effect)
+    return f"**In short:** {' '.join(sentences)} ({executed.metric.name}, {executed.setup.samples} samples.)"
 
 
 def _folded(title: str, executed: Sequence[Analysis]) -> str:
@@ -129,7 +146,7 @@ def _folded(title: str, executed: Sequence[Analysis]) -> str:
         for analysis in executed
         if (effect := effect_of(analysis, variant))
     ]
-    return "\n\n".join([f"<details><summary>{title}</summary>", "\n".join(items), "</details>"])
+    return "\n\n".join([f"<details><summary>{title}</summary>", "\n".join(items), ON_HOLM, "</details>"])
 
 
 def executed_table(executed: Sequence[Analysis]) -> str:
@@ -137,10 +154,10 @@ def executed_table(executed: Sequence[Analysis]) -> str:
     heads = [f"{each.metric.name}, {each.setup.samples} samples" for each in executed]
     lines = [f"| prompt | training samples | {' | '.join(heads)} |", "|---" * (len(executed) + 2) + "|"]
     for variant, size in sorted(
-        {(point.variant, point.size) for each in executed for point in each.points},
+        {(point.variant, int(point.x)) for each in executed for point in each.points},
         key=lambda row: (VARIANTS.index(row[0]), row[1]),
     ):
-        points = [next((p for p in a.curve(variant) if p.size == size), None) for a in executed]
+        points = [next((p for p in a.curve(variant) if p.x == size), None) for a in executed]
         cells = [_cell(analysis, point) for analysis, point in zip(executed, points, strict=True)]
         lines.append(f"| {variant} | {size_label(size)} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -152,8 +169,8 @@ def table(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
         "| training samples | " + " | ".join(f"{a.metric.name} {_arrow(a)}" for a in analyses) + " |",
         "|---" * (len(analyses) + 1) + "|",
     ]
-    for size in dict.fromkeys(point.size for a in analyses for point in a.curve(variant)):
-        points = [next((p for p in a.curve(variant) if p.size == size), None) for a in analyses]
+    for size in dict.fromkeys(int(point.x) for a in analyses for point in a.curve(variant)):
+        points = [next((p for p in a.curve(variant) if p.x == size), None) for a in analyses]
         cells = [_cell(analysis, point) for analysis, point in zip(analyses, points, strict=True)]
         lines.append(f"| {size_label(size)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -174,10 +191,22 @@ def _left_out(analyses: Sequence[Analysis], variant: PromptVariant) -> str:
     """The meaning of the table's stars; empty if it has none."""
     notes = []
     for analysis in analyses:
-        outputs = [f"{p.unscored:,} of {size_label(p.size)}" for p in analysis.curve(variant) if p.unscored]
+        outputs = [f"{p.unscored:,} of {place_name(p)}" for p in analysis.curve(variant) if p.unscored]
         if outputs:
             notes.append(f"{short_name(analysis)} without {listed(outputs)}")
     return f"\\* Outputs that could not be scored are left out: {'; '.join(notes)}." if notes else ""
+
+
+def _seeds(analyses: Sequence[Analysis], variant: PromptVariant | None = None) -> str:
+    """Which rows are means of several training seeds; empty if none is."""
+    seeds: dict[str, set[int]] = {}
+    for point in (point for each in analyses for point in each.points):
+        if variant in (None, point.variant):
+            row = size_label(int(point.x)) if variant else f"{point.variant} {size_label(int(point.x))}"
+            seeds.setdefault(row, set()).add(len(point.by_seed))
+    found = [f"{row} ({max(n)} seeds)" for row, n in seeds.items() if min(n) == max(n) > 1]
+    found += [f"{row} ({min(n)} to {max(n)} seeds)" for row, n in seeds.items() if min(n) != max(n)]
+    return f"Means of several training seeds: {listed(found)}." if found else ""
 
 
 def draw(analyses: Sequence[Analysis], file: Path) -> None:
@@ -188,12 +217,12 @@ def draw(analyses: Sequence[Analysis], file: Path) -> None:
 
 
 def _panel(panel: Axes, analysis: Analysis) -> None:
-    axis = charts.Axis([point.size for point in analysis.points])
+    axis = charts.axis_of(analysis)
     for variant in analysis.variants:
         color, _, dash = charts.LOOK[variant]
         points = [point for point in analysis.curve(variant) if point.n]
         panel.errorbar(
-            [axis.place(point.size) * charts.SIDE_BY_SIDE[variant] for point in points],
+            [axis.place(point.x, variant) for point in points],
             [point.value for point in points],
             yerr=[[p.value - p.low for p in points], [p.high - p.value for p in points]],
             color=color,

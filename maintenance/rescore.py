@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.command_line.progress import ProgressBar
 from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.attempts import extract_and_score, with_code
 from pipeline.evaluation.runs import Run
@@ -39,21 +41,29 @@ def rescore(runs: Path | None = None, samples: tuple[str, ...] = ()) -> dict[str
     settings = Settings.from_env()
     root = runs or settings.assets / "results"
     counts: dict[str, int] = {}
-    for folder in sorted(each for each in root.iterdir() if each.is_dir()):
-        run = load_run(folder)
-        changed = with_other_code(run)
-        others = {each.task.sample_id for each in changed}
-        named = [
-            run.attempts[sample]
-            for sample in samples
-            if sample in run.attempts and run.attempts[sample].written and sample not in others
-        ]
-        if again := [_with_reference(run, attempt) for attempt in (*changed, *named)]:
-            scorers = [*offline_scorers(), *executions(settings, run.config.dataset)]
-            append_attempts(folder, score_again(run, again, scorers))
-            pack_run(folder, root)
-            counts[folder.name] = len(again)
+    folders = sorted(each for each in root.iterdir() if each.is_dir())
+    with closing(ProgressBar()) as progress:
+        for number, folder in enumerate(folders):
+            progress(number / len(folders), f"reading run {number + 1} of {len(folders)}", folder.name)
+            run = load_run(folder)
+            if again := _to_score(run, samples):
+                progress(number / len(folders), f"scoring {len(again)} answers", folder.name)
+                scorers = [*offline_scorers(), *executions(settings, run.config.dataset)]
+                append_attempts(folder, score_again(run, again, scorers))
+                pack_run(folder, root)
+                counts[folder.name] = len(again)
     return {"changed": counts}
+
+
+def _to_score(run: Run, samples: Sequence[str]) -> list[Attempt]:
+    changed = with_other_code(run)
+    others = {each.task.sample_id for each in changed}
+    named = [
+        run.attempts[sample]
+        for sample in samples
+        if sample in run.attempts and run.attempts[sample].written and sample not in others
+    ]
+    return [_with_reference(run, attempt) for attempt in (*changed, *named)]
 
 
 def with_other_code(run: Run) -> list[Attempt]:

@@ -1,11 +1,13 @@
-"""How a measured number is written: one way for every page, export, figure and progress line."""
+"""How numbers are written: measured ones on every page and export, and those that users give as text."""
 
 from __future__ import annotations
 
 import math
+import re
 
 NONE = "–"
 """Stands where there is no number."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def decimal(value: float | None, places: int = 3, signed: bool = False) -> str:
@@ -17,3 +19,11 @@ def decimal(value: float | None, places: int = 3, signed: bool = False) -> str:
     if places > 1 and abs(value) < 1:
         text = text.replace("0.", ".", 1)
     return text.replace("-", "−")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as people write it: ``8``, ``-0.5``, ``1e-4``.
+
+    Spaces around it are a paste's. Python also reads ``1_0``, other scripts' digits and ``nan``.
+    """
+    return _NUMBER.fullmatch(text.strip(" ")) is not None

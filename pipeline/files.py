@@ -14,6 +14,26 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.schema import FieldError, quoted
+
+
+def given_path(field: str, text: str) -> Path:
+    """The path that a user wrote in a field; ``~`` is the home folder.
+
+    Raises:
+        FieldError: the path cannot be looked at.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except RuntimeError as error:
+        raise FieldError(field, f"names a user that this machine does not have: {quoted(text)}.") from error
+    except OSError as error:  # the name is too long, or a folder may not be read
+        raise FieldError(
+            field, f"names a path that cannot be read ({error.strerror}): {quoted(text)}."
+        ) from error
+    return path
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write beside the path, flush to the disk, then rename; an older file stays until then.

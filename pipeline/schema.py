@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,7 +15,14 @@ TrainedVariant = Literal["regular", "augmented"]
 TRAINED_VARIANTS: tuple[TrainedVariant, ...] = get_args(TrainedVariant)
 """The variants that adapters are trained with; ``chat`` is for the base model alone."""
 FinishReason = Literal["stop", "length", "cancelled"]
+Schedule = Literal["linear", "cosine", "constant"]
+Origin = Literal["base", "shipped", "trained", "published", "imported"]
 DEFAULT_SEED = 42
+BASELINE = "baseline"
+SIZE_NAME = re.compile(
+    r"(?P<size>[1-9]\d*)-(?P<variant>regular|augmented)(?P<end>-seed(?P<seed>0|[1-9]\d*))?\Z", re.ASCII
+)
+"""The names that checkpoints get by themselves if they follow the family's recipe."""
 
 
 class LabError(Exception):
@@ -51,6 +59,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One dataset row.
@@ -73,36 +86,69 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How an adapter is trained, apart from its samples and its seed.
+
+    Attributes:
+        learning_rate: the peak.
+        batch_size: samples in an optimizer step, or rows of the family's ``sequence_length`` tokens where it
+            packs.
+        packing: whether rows are filled with whole samples, which do not attend to each other.
+        epochs: passes over the samples.
+        max_steps: optimizer steps after which the training stops; None for all epochs.
+        scheduler: how the learning rate goes on after the warm-up: it falls to 0, or stays.
+        warmup: steps over which the learning rate rises; None for ten, and at most a tenth of all steps.
+    """
+
+    learning_rate: float
+    batch_size: int
+    lora_r: int
+    lora_alpha: int
+    packing: bool = False
+    epochs: int = 3
+    max_steps: int | None = None
+    scheduler: Schedule = "linear"
+    warmup: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A family's base model (``baseline``) or a LoRA adapter on it.
 
+    Its name is its identity; size, variant, seed and recipe are attributes, which several can share.
+
     Attributes:
         family: the family's name.
-        name: unique in the family: ``baseline``, ``1000-regular``, ``1000-regular-seed43``.
-        subset_size: training samples, 0 for the baseline.
-        variant: the prompt variant that it was trained with, None for the baseline, which takes all.
+        name: unique in the family: ``baseline``, ``1000-regular-seed43``, ``my-adapter``.
+        subset_size: training samples, 0 for the baseline, None if unknown.
+        variant: the prompt variant that it was trained with. None for the baseline and if unknown: all can be
+            tried.
         seed: its training seed, None for the baseline and if unknown.
         path: its folder on this machine, None for the baseline and before a download.
         hub_id: where it is published, if it is.
         fingerprint: hash of its adapter files, or a merged model's commit on the hub; empty for the baseline
             and before a download.
         problem: why its files cannot be used, in words; empty if they can.
+        origin: where it comes from.
+        recipe: what is known of how it was trained: the fields of ``Recipe`` by name, and ``dataset``.
     """
 
     family: str
     name: str
-    subset_size: int = 0
+    subset_size: int | None = 0
     variant: TrainedVariant | None = None
     seed: int | None = None
     path: Path | None = None
     hub_id: str | None = None
     fingerprint: str = ""
     problem: str = ""
+    origin: Origin = "base"
+    recipe: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def is_baseline(self) -> bool:
         """Whether this is the base model without an adapter."""
-        return self.name == "baseline"
+        return self.name == BASELINE
 
     @property
     def is_merged(self) -> bool:
@@ -119,15 +165,25 @@ class Column:
 
     @property
     def key(self) -> str:
-        """Its name in the API and in stored runs: ``baseline/regular``, ``1000-seed43/augmented``."""
-        return f"{self.checkpoint.name.replace('-' + self.variant, '', 1)}/{self.variant}"
+        """Its name in the API and in stored runs: ``baseline/regular``, ``my-adapter/augmented``.
+
+        Names such as ``1000-regular-seed43`` tell the variant; it is not repeated: ``1000-seed43/regular``.
+        """
+        known = SIZE_NAME.match(self.checkpoint.name)
+        if known and known["variant"] == self.variant:
+            return f"{known['size']}{known['end'] or ''}/{self.variant}"
+        return f"{self.checkpoint.name}/{self.variant}"
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to sample tokens. ``temperature`` 0 is greedy; ``seed`` fixes each row's draws independently."""
+    """How to sample tokens. ``temperature`` 0 is greedy; ``seed`` fixes each row's draws independently.
 
-    temperature: float = 0.1
+    A family has its own temperature and number of tokens (``Family.sampling``): they decide unless others are
+    asked for.
+    """
+
+    temperature: float = 0.0
     min_p: float = 0.1
     max_new_tokens: int = 256
     seed: int = DEFAULT_SEED
@@ -136,6 +192,21 @@ class SamplingParams:
     def effective(self) -> SamplingParams:
         """Itself without what has no effect: greedy decoding uses neither min-p nor the seed."""
         return SamplingParams(0.0, 0.0, self.max_new_tokens) if self.temperature == 0 else self
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChoice:
+    """One token of a completion, and what the model could have written in its place.
+
+    Attributes:
+        text: of the token; a part of a character is the replacement character.
+        probability: of the token by the model itself: at temperature 1, before min-p.
+        others: the most likely other tokens with theirs, the most likely first.
+    """
+
+    text: str
+    probability: float
+    others: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +220,7 @@ class Completion:
         seconds: from the start of the batch to this row's end.
         seconds_to_first: from the start of the batch to the first token.
         note: a sentence for the reader on how it was generated; empty if there is nothing to say.
+        choices: of each token, once a local model has written the whole for a person; else empty. Not stored.
     """
 
     fingerprint: str
@@ -158,6 +230,7 @@ class Completion:
     seconds: float
     seconds_to_first: float = 0.0
     note: str = ""
+    choices: tuple[TokenChoice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +311,25 @@ class Attempt:
     def written(self) -> bool:
         """Whether the completion has ended: by itself, at the token limit, or by cancelling."""
         return self.completion is not None and self.completion.finish_reason is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs on a paid server, in US dollars for a million tokens.
+
+    Attributes:
+        input: for tokens that it reads.
+        output: for tokens that it writes.
+        source: where the price is from: the date of the list, ISO 8601, or the variable that sets it.
+    """
+
+    input: float
+    output: float
+    source: str = "RCL_PRICES"
+
+    def usd(self, tokens_read: int, tokens_written: int) -> float:
+        """US dollars for these tokens."""
+        return (tokens_read * self.input + tokens_written * self.output) / 1e6
 
 
 Progress = Callable[[float, str], None]

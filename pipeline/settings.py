@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
+from pipeline.decimals import is_number
 from pipeline.network import is_loopback_host
-from pipeline.schema import LabError
+from pipeline.schema import LabError, Price
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder of the packages and ``assets/``; jobs run in it."""
@@ -28,6 +31,9 @@ class Settings:
         port: its port (``PORT``).
         shared: whether Gradio makes a public link to the app (``GRADIO_SHARE``).
         on_space: whether this is a Hugging Face Space (``SPACE_ID`` is set).
+        space_owner: the user of the Hugging Face Hub who owns this Space (``SPACE_AUTHOR_NAME``), if visitors
+            can sign in (``OAUTH_CLIENT_ID``); else empty.
+        space_hosts: names under which the Space is served (``SPACE_HOST``, with commas between them).
         trusted_hosts: names under which a reverse proxy of this machine serves the app to people who may do
             all that its owner may (``RCL_TRUSTED_HOSTS``, with commas between them).
         jobs_token: the password for jobs on a public address (``RCL_JOBS_TOKEN``).
@@ -45,6 +51,11 @@ class Settings:
         progress_file: the file in which a job's process reports its progress (``RCL_PROGRESS_FILE``).
         judge_url: server of the CodeJudge (``OPENAI_BASE_URL``), None for OpenAI's own.
         judge_key: its key (``OPENAI_API_KEY``).
+        budget: US dollars that judge and engine may cost in a calendar month (``RCL_JUDGE_BUDGET``); None for
+            no ceiling.
+        run_budget: US dollars that they may cost in one run (``RCL_RUN_BUDGET``).
+        prices: of models by name, where the list of OpenAI's prices has none (``RCL_PRICES``, such as
+            ``gpt-9=2.50/10,own-model=0/0``); ``*`` stands for every other model.
         unsafe_execution: whether code that a model wrote is executed where the system cannot confine it
             (``RCL_UNSAFE_EXECUTION=1``). Such code can do what any program of the user can.
     """
@@ -55,6 +66,8 @@ class Settings:
     port: int = 7860
     shared: bool = False
     on_space: bool = False
+    space_owner: str = ""
+    space_hosts: frozenset[str] = frozenset()
     trusted_hosts: frozenset[str] = frozenset()
     jobs_token: str | None = None
     public_jobs: bool = False
@@ -68,6 +81,9 @@ class Settings:
     progress_file: Path | None = None
     judge_url: str | None = None
     judge_key: str = field(default="", repr=False)
+    budget: float | None = None
+    run_budget: float | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict)
     unsafe_execution: bool = False
 
     @classmethod
@@ -86,6 +102,8 @@ class Settings:
             port=int(port),
             shared=env.get("GRADIO_SHARE", "").lower() == "true",
             on_space=on_space,
+            space_owner=env.get("SPACE_AUTHOR_NAME", "") if on_space and env.get("OAUTH_CLIENT_ID") else "",
+            space_hosts=_names(env.get("SPACE_HOST", "")),
             trusted_hosts=_names(env.get("RCL_TRUSTED_HOSTS", "")),
             jobs_token=env.get("RCL_JOBS_TOKEN") or None,
             public_jobs=env.get("RCL_PUBLIC_JOBS") == "1",
@@ -99,13 +117,26 @@ class Settings:
             progress_file=_path(env, PROGRESS_FILE),
             judge_url=env.get("OPENAI_BASE_URL") or None,
             judge_key=env.get("OPENAI_API_KEY", ""),
+            budget=_dollars(env, "RCL_JUDGE_BUDGET"),
+            run_budget=_dollars(env, "RCL_RUN_BUDGET"),
+            prices=_prices(env.get("RCL_PRICES", "")),
             unsafe_execution=env.get("RCL_UNSAFE_EXECUTION") == "1",
         )
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether calls to paid servers are counted."""
+        return self.budget is not None or self.run_budget is not None
 
     @property
     def private(self) -> bool:
         """Whether the app listens to this machine only; a proxy here can still let others reach it."""
         return not self.on_space and not self.shared and is_loopback_host(self.host)
+
+
+def on_zero_gpu(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is a ZeroGPU Space: a GPU is there only inside calls that ``spaces.GPU`` decorates."""
+    return env.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true") and bool(find_spec("spaces"))
 
 
 def find_data_dir(env: Mapping[str, str] = os.environ) -> Path:
@@ -121,6 +152,39 @@ def find_data_dir(env: Mapping[str, str] = os.environ) -> Path:
 def _is_number(text: str, most: int) -> bool:
     # isdigit alone also takes digits such as ², which int does not read.
     return text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
+
+
+def _dollars(env: Mapping[str, str], name: str) -> float | None:
+    """An amount of US dollars, None if it is not set."""
+    text = env.get(name)
+    if not text:
+        return None
+    amount = _amount(text)
+    if amount is None:
+        raise LabError(f"{name} must be an amount in US dollars, such as 20 or 2.50, not {text!r}.")
+    return amount
+
+
+def _prices(text: str) -> dict[str, Price]:
+    """The prices in ``gpt-9=2.50/10,own-model=0/0``; raises ``LabError`` if one cannot be read."""
+    prices = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        model, _, price = part.rpartition("=")
+        read, _, written = price.partition("/")
+        for_input, for_output = _amount(read), _amount(written)
+        if not model or for_input is None or for_output is None:
+            raise LabError(
+                "RCL_PRICES must have models with what a million tokens cost in US dollars, read/written, "
+                f"such as gpt-9=2.50/10,own-model=0/0; {part!r} cannot be read."
+            )
+        prices[model.strip()] = Price(for_input, for_output)
+    return prices
+
+
+def _amount(text: str) -> float | None:
+    """A number from 0 up, None if the text is none."""
+    amount = float(text) if is_number(text) else -1.0
+    return amount if 0 <= amount < math.inf else None
 
 
 def _gpus(text: str | None) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from training.backends import TARGETS
+from pipeline.models.families import TARGETS
 
 
 def write_random_adapters(
@@ -20,7 +20,7 @@ def write_random_adapters(
     ``options`` are further fields of PEFT's ``LoraConfig``.
     """
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    fields = {"lora_alpha": 2 * rank, "target_modules": TARGETS, "task_type": "CAUSAL_LM", **options}
+    fields = {"lora_alpha": 2 * rank, "target_modules": list(TARGETS), "task_type": "CAUSAL_LM", **options}
     peft_model = get_peft_model(model, LoraConfig(r=rank, **fields))
     for seed, folder in enumerate(folders):
         generator = torch.Generator().manual_seed(seed)

@@ -114,10 +114,12 @@ def fresh_short(short: Settings, tmp_path: Path) -> Settings:
 
 def isolated(settings: Settings, data_dir: Path) -> Settings:
     """Settings for a new data folder, in which the shared models and datasets are linked."""
-    data_dir.mkdir()
     for name in ("models", "datasets"):
         (settings.data_dir / name).mkdir(exist_ok=True)
-        (data_dir / name).symlink_to(settings.data_dir / name)
+    (data_dir / "datasets").mkdir(parents=True)  # its own, so that a test can add a dataset
+    (data_dir / "models").symlink_to(settings.data_dir / "models")
+    for dataset in (settings.data_dir / "datasets").iterdir():
+        (data_dir / "datasets" / dataset.name).symlink_to(dataset)
     return Settings(data_dir=data_dir)
 
 
@@ -175,6 +177,7 @@ def app_settings(settings: Settings, family: Family, tmp_path_factory: pytest.Te
     own = isolated(settings, tmp_path_factory.mktemp("app") / "data")
     damaged = checkpoints_dir(own, family) / "100-regular"
     shutil.copytree(own.assets / "checkpoints" / family.name / "200-regular", damaged)
+    (damaged / "checkpoint.json").unlink()  # it says 200 samples
     (damaged / "adapter_model.safetensors").write_bytes(b"not a tensor in sight")
     return own
 

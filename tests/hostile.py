@@ -51,7 +51,12 @@ def hostile_run(run: Run, text: str = HOSTILE) -> Run:
         if isinstance(getattr(config, field.name), str) and field.name != "variant"
     }
     ids = {sample: f"{sample}{TAG}" for sample in config.sample_ids}
-    others = {"id": f"{config.id}{TAG}", "column": f"{config.column}{TAG}", "judges": {text: {text: text}}}
+    others: dict[str, Any] = {
+        "id": f"{config.id}{TAG}",
+        "column": f"{config.column}{TAG}",
+        "judges": {text: {text: text}},
+    }
+    others["recipe"] = {"epochs": 3, text: text}  # without epochs the recipe is unknown
     config = replace(config, **{**texts, **others, "sample_ids": tuple(ids.values())})
     attempts = {ids[key]: hostile_attempt(attempt, ids[key], text) for key, attempt in run.attempts.items()}
     return Run(config, attempts, run.path)

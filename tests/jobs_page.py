@@ -23,14 +23,15 @@ from ui.results import tab as results
 def page_of(runner: Runner) -> Iterator[str]:
     """The tab behind two others; gives the page's URL."""
     lab = Lab(runner.settings)
-    with Page(fill_width=True) as page:
+    with Page(runner.settings, fill_width=True) as page:
+        voter = gr.BrowserState("")
         jobs_api.add(runner, page)
         with gr.Tabs() as tabs:
             navigation = Navigation(tabs)
             with gr.Tab("Compare", id="compare") as tab:
-                compare.build(lab, tab, navigation)
+                compare.build(lab, tab, navigation, voter)
             with gr.Tab("Results", id="results") as tab:
-                results.build(results.lazy_presenter(lab.stored), tab, navigation)
+                results.build(lab, results.lazy_presenter(lab.stored), tab, navigation, voter)
             with gr.Tab("Jobs", id="jobs") as tab:
                 jobs.build(lab, runner, page, tab, navigation)
         navigation.connect(page)

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.evaluation.store import append_attempts, create_run, load_run, runs_dir
 from pipeline.models.checkpoints import checkpoint_name
-from pipeline.schema import Attempt, Completion, PromptVariant, SamplingParams, Score, Task
+from pipeline.schema import (
+    Attempt,
+    Checkpoint,
+    Column,
+    Completion,
+    PromptVariant,
+    SamplingParams,
+    Score,
+    Task,
+)
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.settings import ASSETS, Settings
 
@@ -46,20 +56,24 @@ def make_run(
     created: str = "2026-01-02T03:04:05+00:00",
     dataset: str = "packages",
     values: Mapping[str, Sequence[float | None]] | None = None,
+    name: str = "",
+    recipe: Mapping[str, Any] | None = None,
 ) -> Run:
     """One run. Its scores are ``values``, or rise with the size and vary with sample and seed.
 
-    ``items`` of its ``samples`` are there, all of them for None.
+    ``items`` of its ``samples`` are there, all of them for None. ``name`` is the checkpoint's, if it does not
+    tell its size.
     """
     samples = len(next(iter(values.values()))) if values else samples
     ids = tuple(f"pkg{i // per_file % repos}/module_{i // per_file}.py::function_{i}" for i in range(samples))
-    key = f"{size or 'baseline'}{f'-seed{seed}' if seed != 42 else ''}/{variant}"
+    checkpoint = name or (checkpoint_name(size, variant, seed) if size else "baseline")
+    key = Column(Checkpoint("", checkpoint), variant).key
     how = f"{dataset}_{fingerprint}_{decoding.max_new_tokens}_{decoding.seed}"
-    name = f"made-up_{key.replace('/', '-')}_{samples}_{how}_{created[:10]}"
+    run_id = f"made-up_{key.replace('/', '-')}_{samples}_{how}_{created[:10]}"
     config = RunConfig(
-        id=name,
+        id=run_id,
         family="smollm2-135m",
-        checkpoint=checkpoint_name(size, variant, seed) if size else "baseline",
+        checkpoint=checkpoint,
         column=key,
         fingerprint="abc123" if size else "",
         subset_size=size,
@@ -69,6 +83,7 @@ def make_run(
         dataset_fingerprint=fingerprint,
         sample_ids=ids,
         decoding=decoding,
+        recipe=recipe or {},
         judges={JUDGE: asdict(JudgeConfig())},
         versions={"torch": "2.13.0"},
         engine="made up for a test",

@@ -9,12 +9,12 @@ import gradio as gr
 import pytest
 
 from pipeline.analysis import Setup
-from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.settings import Settings
 from tests.made_up_runs import bare_settings, make_ladder
 from ui import theme
 from ui.api import results as results_api
 from ui.callbacks import Page
+from ui.lab import Lab
 from ui.navigation import Navigation
 from ui.results import tab as results
 from ui.results.presenter import Presenter
@@ -23,15 +23,16 @@ from ui.results.presenter import Presenter
 @contextmanager
 def page_of(settings: Settings) -> Iterator[str]:
     """The tab behind another; gives the page's URL."""
-    with Page(fill_width=True) as page:
-        presenter = results.lazy_presenter(StoredRuns(settings))
+    with Page(settings, fill_width=True) as page:
+        lab, voter = Lab(settings), gr.BrowserState("")
+        presenter = results.lazy_presenter(lab.stored)
         results_api.add(presenter, page)
         with gr.Tabs() as tabs:
             navigation = Navigation(tabs)
             with gr.Tab("About", id="about") as tab:
                 navigation.add_tab("about")
             with gr.Tab("Results", id="results") as tab:
-                results.build(presenter, tab, navigation)
+                results.build(lab, presenter, tab, navigation, voter)
         navigation.connect(page)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(settings))
     try:
@@ -50,7 +51,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def presenter(own: Settings) -> Presenter:
-    return Presenter(StoredRuns(own))
+    return Presenter(Lab(own).stored)
 
 
 @pytest.fixture(scope="module")

@@ -166,9 +166,9 @@ def test_modules_are_chosen_as_peft_chooses_them(family: Family, fields: dict[st
     theirs = SimpleNamespace(
         **{"exclude_modules": None, "layers_to_transform": None, "layers_pattern": None, **fields}
     )
-    for name in NAMES:
-        chosen = check_target_module_exists(theirs, name)
-        assert settings.targets(name) == (bool(chosen) and type(chosen).__name__ != "_ExcludedModule"), name
+    chosen = {name: check_target_module_exists(theirs, name) for name in NAMES}
+    expected = [name for name in NAMES if chosen[name] and type(chosen[name]).__name__ != "_ExcludedModule"]
+    assert settings.targets(NAMES) == expected
 
 
 @pytest.mark.parametrize("patterns", [("q_proj",), ("^model.layers.1", r"1\.mlp.up_proj", r"layers\.1.*")])
@@ -184,8 +184,28 @@ def test_patterns_of_rank_and_alpha_match_as_they_do_in_peft(
         "rank_pattern": ranks,
     }
     settings = parse_lora_settings("200-regular", json.dumps(config).encode(), family)
-    for name in NAMES:
-        assert settings.rank(name) == ranks.get(get_pattern_key(patterns, name), 8)
+    assert settings.ranks(NAMES) == {name: ranks.get(get_pattern_key(patterns, name), 8) for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["([a-z0-9_.]+)+x", "(m|m)(o|o)(d|.)*" * 30 + "x", ".?" * 450 + "x", "((.*)*)*x"]
+)
+@pytest.mark.parametrize("field", ["target_modules", "exclude_modules", "rank_pattern", "alpha_pattern"])
+def test_no_pattern_takes_long(family: Family, field: str, pattern: str) -> None:
+    """With Python's regular expressions each of them takes years."""
+    fields: dict[str, Any] = {"target_modules": ["q_proj"]}
+    fields[field] = {pattern: 3} if field.endswith("_pattern") else pattern
+    settings = settings_of(family, **fields)
+    assert len(settings.scalings(settings.targets(NAMES))) in (0, 4)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(?=q)q_proj", "(?i)q_proj", "(.{9}){9}", "q{10}", "q{,3}", r"(q)\1", "é|o", "a" * 1_001]
+)
+def test_a_pattern_that_is_not_supported_is_refused_in_words(family: Family, pattern: str) -> None:
+    for fields in ({"alpha_pattern": {pattern: 3}}, {"layers_pattern": pattern}):
+        with pytest.raises(LabError, match=r"cannot be used here: its (layers_)?pattern"):
+            settings_of(family, **{"target_modules": ["q_proj"], **fields})
 
 
 @pytest.mark.parametrize(
@@ -264,14 +284,18 @@ def test_the_base_is_known_under_its_names(
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda folder: set_fields(folder, r="8"), "a rank of '8'"),
-        (lambda folder: set_fields(folder, lora_alpha=float("nan")), "a lora_alpha of nan"),
+        (lambda folder: set_fields(folder, r="8"), 'a rank of "8"'),
+        (
+            lambda folder: set_fields(folder, lora_alpha=float("nan")),
+            "a lora_alpha of NaN, which must be above 0 and at most 100,000",
+        ),
+        (lambda folder: set_fields(folder, lora_alpha=-1e30), "a lora_alpha of -1e+30"),
+        (lambda folder: set_fields(folder, alpha_pattern={".*": 1e9}), "a lora_alpha of 1000000000.0"),
         (lambda folder: set_fields(folder, lora_alpha=10**400), "adapter_config.json"),
         (lambda folder: set_fields(folder, alpha_pattern={"q_proj": 10**400}), "adapter_config.json"),
-        (lambda folder: set_fields(folder, alpha_pattern={"q{99999999999}": 1}), "adapter_config.json"),
-        (lambda folder: set_fields(folder, layers_to_transform=[float("inf")]), "a layer of inf"),
+        (lambda folder: set_fields(folder, layers_to_transform=[float("inf")]), "a layer of Infinity"),
         (lambda folder: set_fields(folder, layers_to_transform=[1.5]), "a layer of 1.5"),
-        (lambda folder: set_fields(folder, alpha_pattern={"q_proj(": 3}), "unterminated"),
+        (lambda folder: set_fields(folder, alpha_pattern={"q_proj(": 3}), "is not a regular expression"),
         (lambda folder: set_fields(folder, rank_pattern=["q_proj"]), "adapter_config.json"),
     ],
 )

@@ -345,8 +345,8 @@ def test_a_metric_without_a_figure_says_why_in_its_row(own, rng):
 
 def test_a_set_up_without_execution_says_which_command_makes_it(own):
     html = shown([make_run(own, 0), make_run(own, 200, "augmented", seed=43)])
-    assert "--subset-size=baseline --prompt=regular --suite=humaneval" in html
-    assert "--subset-size=200 --prompt=augmented --training-seed=43 --suite=humaneval" in html
+    assert "--prompt=regular --subset-size=baseline --suite=humaneval" in html
+    assert "--prompt=augmented --subset-size=200 --training-seed=43 --suite=humaneval" in html
 
 
 def test_a_set_up_without_execution_names_those_that_have_it(own):
@@ -429,7 +429,7 @@ def test_exports_hold_agreement_and_pass_at_k(own, rng):
     assert found["against_tests"]["metrics"][0]["metric"] == CHRF
     assert found["against_tests"]["metrics"][0]["within"]["auc"]["value"] > 0.5
     assert list(found["pass_at_k"][0]["pass_at"]) == ["1", "2"]
-    page = report.html(presenter.runs, presenter.published, setup, EXECUTION)
+    page = report.html(presenter.runs, setup, EXECUTION)
     assert "<h2>Metrics against tests</h2>" in page
     assert page.index(f"<h2>{EXECUTION}") < page.index(f"<h2>{CHRF}")
 

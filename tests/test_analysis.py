@@ -19,6 +19,7 @@ from pipeline.evaluation.store import append_attempts, load_run
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.schema import LabError, Sample, SamplingParams
 from pipeline.scoring import metric_of
+from pipeline.settings import Settings
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
 from ui import numbers
 from ui.labels import condition_label, setup_label
@@ -69,9 +70,7 @@ def test_runs_of_several_versions_of_a_dataset_are_compared_on_the_samples_that_
     assert [len(first.runs), len(second.runs), len(matched.runs)] == [2, 1, 3]
     assert [setup.matched for setup in (first, second, matched)] == [False, False, True]
     assert [setup.samples for setup in (first, second, matched)] == [60, 60, 50]
-    assert setup_label(matched).startswith(
-        "smollm2-135m · packages 0123456789ab and feedc0ffee00 · 50 samples"
-    )
+    assert setup_label(matched).startswith("smollm2-135m · dataset packages · 50 samples · greedy")
     scored = runs[2].attempts[matched.runs[0].config.sample_ids[0]].scores[CHRF].value
     assert scored in [score.value for score in matched.runs[2].scores(CHRF)]
     assert len(analyze(matched, CHRF).pairs) == 3
@@ -257,7 +256,7 @@ def test_the_answer_says_what_it_helps_and_how_much_data_that_takes(own):
     ]
     analysis = analyze(only(runs), CHRF)
     found = effect_of(analysis, "regular")
-    assert (found.enough, found.share[0], round(found.share[1], 1)) == (500, 200, 0.8)
+    assert (found.enough.x, found.share[0].x, round(found.share[1], 1)) == (500, 200, 0.8)
     said = " ".join(effect_sentences(analysis, found))
     assert said.startswith("1,000 training samples improve the score: +")
     assert "The first 200 bring 80% of this change." in said
@@ -278,7 +277,7 @@ def test_no_further_change_is_said_only_where_no_two_later_sizes_differ(own):
     pairs = {(pair.first.size, pair.second.size): pair.distinguishable for pair in analysis.pairs}
     assert (pairs[500, 1000], pairs[500, 2000], pairs[1000, 2000]) == (True, False, False)
     found = effect_of(analysis, "regular")
-    assert found.enough == 1000
+    assert found.enough.x == 1000
     assert "still makes a difference" not in " ".join(effect_sentences(analysis, found))
 
 
@@ -407,7 +406,7 @@ def test_identical_outputs_are_said_to_be_identical(own):
 
 
 def test_a_single_size_has_no_step(own):
-    assert "only one training-set size" in sentences.headlines(analyze(only([make_run(own, 0)]), CHRF))[0]
+    assert "Evaluate the baseline" in sentences.headlines(analyze(only([make_run(own, 0)]), CHRF))[0]
 
 
 def test_the_next_doubling_is_marked_as_evaluation_noise_only_with_one_seed_a_size(own):
@@ -618,3 +617,58 @@ def test_another_dataset_than_the_runs_own_is_not_searched(own, monkeypatch):
     monkeypatch.setattr("pipeline.analysis.contamination.load_dataset", lambda *_: made)
     with pytest.raises(LabError, match="the runs were made from feedc0ffee00"):
         find_contaminated(own, setup)
+
+
+USUAL = {"learning_rate": 2e-3, "lora_r": 8, "epochs": 3, "dataset": "packages"}
+
+
+def test_checkpoints_that_differ_in_more_than_the_seed_are_never_averaged(own):
+    low = {**USUAL, "learning_rate": 1e-4}
+    runs = [
+        make_run(own, 0),
+        make_run(own, 200, recipe=USUAL),
+        make_run(own, 200, seed=43, recipe=USUAL),
+        make_run(own, 200, seed=44, name="200-regular-seed44-lr1e-4", recipe=low),
+        make_run(own, 200, seed=42, name="same-seed", recipe=USUAL),
+        make_run(own, 200, seed=45, name="unknown", recipe={"lora_r": 8}),
+        make_run(own, 1000, recipe=USUAL),
+    ]
+    along = only(runs).along("subset_size")
+    found = {(each.checkpoint, each.x, len(each.runs)) for each in along.conditions}
+    assert found == {("baseline", 0, 1), ("200-regular", 200, 2), ("1000-regular", 1000, 1)}
+    assert set(along.left_out) == {"200-regular-seed44-lr1e-4", "same-seed", "unknown"}
+    analysis = analyze(only(runs), CHRF)
+    point = next(point for point in analysis.points if point.x == 200)
+    assert [seed for seed, _ in point.by_seed] == [42, 43]
+    assert "200-regular-seed44-lr1e-4" in " ".join(sentences.caveats(analysis))
+    listed = only(runs).along("checkpoint")
+    assert len(listed.conditions) == 6
+    assert listed.left_out == ()
+
+
+def test_a_curve_runs_along_the_attribute_that_differs(own):
+    rates = (1e-4, 5e-4, 2e-3)
+    recipes = [{**USUAL, "learning_rate": rate} for rate in rates]
+    runs = [make_run(own, size, recipe=recipes[-1] if size else None) for size in (0, 200, 1000)]
+    runs += [
+        make_run(own, 1000, name=f"lr{rate}", recipe=each)
+        for rate, each in zip(rates[:2], recipes[:2], strict=True)
+    ]
+    setup = only(runs)
+    assert setup.axes == ["subset_size", "learning_rate", "checkpoint"]
+    analysis = analyze(setup, CHRF, axis="learning_rate")
+    assert [(point.x, point.size) for point in analysis.curve("regular")] == [
+        (0, 0), (1e-4, 1000), (5e-4, 1000), (2e-3, 1000),
+    ]  # fmt: skip
+    assert analysis.left_out == ("200-regular",)
+    assert analysis.fits == {}
+    said = " ".join(sentences.headlines(analysis))
+    assert "1e-4 to 5e-4" in said
+    [sentence] = effect_sentences(analysis, effect_of(analysis, "regular"))
+    assert sentence.startswith("From learning rate 1e-4 to learning rate 0.002 ")
+
+
+def test_shipped_seeds_are_still_averaged_though_their_runs_store_no_recipe(tmp_path):
+    for setup in find_setups(StoredRuns(Settings(data_dir=tmp_path)).runs()):
+        assert setup.along("subset_size").left_out == ()
+        assert setup.axes == ["subset_size"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+
+from pipeline.schema import FieldError
+from ui.api.endpoint import convert
 
 BASELINE, GOOD, DAMAGED = "baseline/regular", "5000/regular", "100/regular"
 SHORT: dict[str, Any] = {"max_new_tokens": 12, "temperature": 0}
@@ -91,7 +94,7 @@ def test_samples_are_found_by_their_words_and_paged(client: Client) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"columns": ["123/regular"]}, "no checkpoint '123/regular'"),
+        ({"columns": ["123/regular"]}, 'no checkpoint "123/regular"'),
         ({"columns": []}, "columns must name from 1 to 12 columns, not 0"),
         (
             {"columns": [f"{size}/regular" for size in range(13)]},
@@ -106,20 +109,23 @@ def test_samples_are_found_by_their_words_and_paged(client: Client) -> None:
         ({"context": "x\0"}, "context contains a NUL character"),
         ({"sample_id": "nothing"}, "instruction is given beside a sample_id"),
         ({"instruction": "", "sample_id": "nothing", "context": "x"}, "context must be empty"),
-        ({"instruction": "", "sample_id": "nothing"}, "no sample 'nothing'"),
-        ({"family": "gpt-9"}, "no model family 'gpt-9'"),
+        ({"instruction": "", "sample_id": "nothing"}, 'no sample "nothing"'),
+        ({"family": "gpt-9"}, 'no model family "gpt-9"'),
         ({"temperature": -1}, "temperature must be a number from 0 to 2, not -1"),
-        ({"temperature": "hot"}, 'temperature must be a number, not "hot"'),
-        ({"temperature": True}, "temperature must be a number, not true"),
-        ({"temperature": "nan"}, 'temperature must be a number, not "nan"'),
-        ({"temperature": "inf"}, 'temperature must be a number, not "inf"'),
-        ({"temperature": None}, "temperature must be a number, not null"),
+        ({"temperature": "hot"}, 'temperature must be a number or "default", not "hot"'),
+        ({"temperature": True}, 'temperature must be a number or "default", not true'),
+        ({"temperature": "nan"}, 'temperature must be a number or "default", not "nan"'),
+        ({"temperature": "inf"}, 'temperature must be a number or "default", not "inf"'),
+        ({"temperature": None}, 'temperature must be a number or "default", not null'),
         ({"min_p": 1.5}, "min_p must be a number from 0 to 1, not 1.5"),
         ({"max_new_tokens": 0}, "max_new_tokens must be a whole number from 1 to 4,096, not 0"),
-        ({"max_new_tokens": 8.5}, "max_new_tokens must be a whole number, not 8.5"),
-        ({"max_new_tokens": True}, "max_new_tokens must be a whole number, not true"),
-        ({"max_new_tokens": None}, "max_new_tokens must be a whole number, not null"),
-        ({"max_new_tokens": 10**30}, "max_new_tokens must be a whole number, not 1000"),
+        ({"max_new_tokens": 8.5}, 'max_new_tokens must be a whole number or "default", not 8.5'),
+        ({"max_new_tokens": True}, 'max_new_tokens must be a whole number or "default", not true'),
+        ({"max_new_tokens": None}, 'max_new_tokens must be a whole number or "default", not null'),
+        (
+            {"max_new_tokens": 10**30},
+            "max_new_tokens is out of range: 1000",
+        ),
         ({"seed": -1}, "seed must be a whole number from 0 to 2,147,483,647, not -1"),
         ({"max_new_tokens": 4000}, "new tokens fit this model"),
     ],
@@ -156,6 +162,9 @@ def test_a_number_is_used_as_its_parameters_type(client: Client, number: Any) ->
     [
         ({"limit": 0}, "limit must be a whole number from 1 to 200, not 0"),
         ({"limit": True}, "limit must be a whole number, not true"),
+        ({"limit": 10**20}, "limit is out of range: 1000"),
+        ({"limit": "1_0"}, 'limit must be a whole number, not "1_0"'),
+        ({"limit": "１０"}, 'limit must be a whole number, not "１０"'),
         ({"offset": -1}, "offset must be 0 or more"),
         ({"variant": "talk"}, 'variant must be one of "regular", "augmented", "chat", not "talk"'),
         ({"query": ["a"]}, 'query must be a text, not ["a"]'),
@@ -166,6 +175,12 @@ def test_bad_input_to_samples_gets_a_clear_message(
 ) -> None:
     with pytest.raises(AppError, match=re.escape(message)):
         client.predict(**arguments, api_name="/samples")
+
+
+def test_the_choices_of_a_parameter_are_listed_once_and_a_long_value_is_cut() -> None:
+    with pytest.raises(FieldError) as caught:
+        convert("state", "no" * 9_000, Literal["queued", "failed"] | Literal[""])
+    assert str(caught.value) == f'state must be one of "queued", "failed", "", not "{"no" * 29}n….'
 
 
 def test_generate_is_compare_with_one_column(client: Client) -> None:
@@ -180,8 +195,10 @@ def test_generate_is_compare_with_one_column(client: Client) -> None:
 
 def test_a_cancelled_request_frees_the_model_at_once(client: Client) -> None:
     start = time.perf_counter()
-    job = client.submit([BASELINE, GOOD], TASK, max_new_tokens=900, api_name="/compare")
+    long = {"max_new_tokens": 900, "temperature": 0.1}  # the greedy answer ends too soon
+    job = client.submit([BASELINE, GOOD], TASK, **long, api_name="/compare")
     while not (job.outputs() and job.outputs()[-1][0]["tokens"] >= 20):
+        assert not job.done()
         time.sleep(0.05)
     step = (time.perf_counter() - start) / 20
     job.cancel()

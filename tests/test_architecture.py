@@ -21,6 +21,7 @@ ROOMS = (
     "pipeline.generation",
     "pipeline.scoring",
     "pipeline.evaluation",
+    "pipeline.exchange",
     "pipeline.stats",
     "pipeline.analysis",
     "pipeline.corpus",
@@ -182,7 +183,7 @@ def test_settings_alone_reads_the_environment() -> None:
         "training.jobs.ray_entrypoint",
         "training.jobs.supervisor",
     }
-    for_a_package = {"app", "pipeline", "training.evaluate", "training.finetune"}
+    for_a_package = {"app", "pipeline", "training.evaluate", "training.finetune", "training.jobs.tracking"}
     of_http_clients = {"pipeline.network", "ui.broken_settings"}
     users = {
         name

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import gradio as gr
 import httpx
+import pandas as pd
 import pytest
 
 from pipeline.evaluation.limits import check_number, check_text
@@ -65,7 +67,7 @@ def page(endless: Endless, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         """Count."""
         yield from while_read(endless.count())
 
-    with Page() as page:
+    with Page(settings) as page:
         publish(page, refuse)
         publish(page, count, concurrency_limit=None)
         box = gr.Textbox(HOSTILE)
@@ -73,7 +75,14 @@ def page(endless: Endless, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         button = gr.Button()
         button.click(lambda text: refuse(text), box, None, api_name="refused", **QUIET)
         button.click(fail, None, None, **QUIET)
+        button.click(lambda: {}, None, [box, number], api_name="change_nothing", **QUIET)
+        table = gr.Dataframe(headers=["size"])
+        button.click(lambda: pd.DataFrame({"size": [200]}), None, table, api_name="show_table", **QUIET)
         button.click(lambda value: "\ud83d" * int(value), number, box, api_name="halves", **QUIET)
+        boxes = gr.CheckboxGroup(["old", "both"])
+        change = partial(gr.CheckboxGroup, ["both", "new"], value=["both"])
+        button.click(lambda: change(), None, boxes, api_name="change_choices", **QUIET)
+        button.click(lambda ticked: ",".join(ticked), boxes, box, api_name="show_ticked", **QUIET)
     page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(settings))
     yield page
     page.close()
@@ -93,6 +102,23 @@ def test_an_endpoint_fails_in_plain_text_and_a_callback_in_html(url: str) -> Non
         reply = call(url, name, HOSTILE)
         assert reply.status_code == 400
         assert reply.json()["error"] == f"No {said} here."
+
+
+def test_a_call_from_before_the_choices_changed_is_answered_for_those_that_are_still_offered(
+    url: str,
+) -> None:
+    session = {"session_hash": "one-visitor"}
+    for name, ticked in (("change_choices", []), ("show_ticked", [["old", "both"]])):
+        reply = httpx.post(f"{url}gradio_api/run/{name}", json={"data": ticked, **session}, timeout=60)
+    assert reply.json()["data"] == ["both"]
+
+
+def test_a_callback_that_updates_no_component_leaves_all_as_they_are(url: str) -> None:
+    assert call(url, "change_nothing").json()["data"] == [{"__type__": "update"}] * 2
+
+
+def test_a_callback_shows_a_table(url: str) -> None:
+    assert call(url, "show_table").json()["data"][0]["data"] == [[200]]
 
 
 @pytest.mark.parametrize("route", ["run", "call"])
@@ -194,3 +220,13 @@ def test_a_whole_number_is_returned_as_an_integer() -> None:
 def test_a_text_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(FieldError, match=r"instruction contains .* at position "):
         check_text("instruction", text)
+
+
+def test_a_call_of_an_mcp_client_that_hangs_up_is_stopped(url: str, endless: Endless) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "count", "arguments": {}}}
+    accept = {"accept": "application/json, text/event-stream"}
+    with httpx.stream("POST", f"{url}gradio_api/mcp/", json=body, headers=accept, timeout=60):
+        until(lambda: endless.running)
+        time.sleep(0.3)
+        assert endless.running
+    until(lambda: not endless.running, 5)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio.oauth
 import httpx
 import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from itsdangerous import TimestampSigner
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
@@ -16,7 +24,7 @@ from tests.jobs_kit import local_runner, settings_in
 from tests.jobs_page import page_of
 from training.jobs import Runner
 from ui.about import describe_installation
-from ui.callers import address, is_local
+from ui.callers import address, is_local, is_signed_in
 from ui.lab import Lab
 
 TRUSTED = {"RCL_TRUSTED_HOSTS": "Lab.example, intern.example"}
@@ -63,6 +71,40 @@ def test_pages_of_other_sites_and_visitors_of_a_proxy_are_strangers(headers: dic
 @pytest.mark.parametrize("env", [{"HOST": "0.0.0.0"}, {"SPACE_ID": "a/b"}, {"GRADIO_SHARE": "true"}], ids=str)
 def test_an_app_that_others_reach_has_strangers_only(env: dict[str, str]) -> None:
     assert not is_local(Settings.from_env({**TRUSTED, **env}), Headers({"host": "localhost:7860"}))
+
+
+SPACE = {
+    "SPACE_ID": "Ada/lab",
+    "SPACE_AUTHOR_NAME": "Ada",
+    "SPACE_HOST": "ada-lab.hf.space",
+    "OAUTH_CLIENT_ID": "x",
+}
+OF_THE_SPACE = {"origin": "https://ada-lab.hf.space"}
+
+
+def login(name: str, seconds: float = 86_400) -> dict[str, Any]:
+    """A session as Gradio's sign-in leaves it."""
+    return {"oauth_info": {"userinfo": {"preferred_username": name}, "expires_at": time.time() + seconds}}
+
+
+@pytest.mark.parametrize(
+    ("session", "headers", "env", "owner"),
+    [
+        (login("ada"), OF_THE_SPACE, SPACE, True),
+        (login("eve"), OF_THE_SPACE, SPACE, False),
+        (login("ada", -1), OF_THE_SPACE, SPACE, False),
+        ({}, OF_THE_SPACE, SPACE, False),
+        (login("ada"), {"origin": "https://evil.example"}, SPACE, False),
+        (login("ada"), {}, SPACE, False),
+        (login(""), OF_THE_SPACE, {**SPACE, "SPACE_AUTHOR_NAME": ""}, False),
+        (login("ada"), OF_THE_SPACE, {**SPACE, "OAUTH_CLIENT_ID": ""}, False),
+        (login("ada"), OF_THE_SPACE, {**SPACE, "SPACE_ID": ""}, False),
+    ],
+)
+def test_the_owner_of_a_space_is_who_signed_in_under_that_name_on_a_page_of_it(
+    session: dict[str, Any], headers: dict[str, str], env: dict[str, str], owner: bool
+) -> None:
+    assert is_signed_in(Settings.from_env(env), Headers(headers), session) == owner
 
 
 def test_a_visitor_of_a_space_has_the_address_that_the_proxy_appended() -> None:
@@ -119,6 +161,34 @@ def test_jobs_are_shown_with_the_token_or_if_the_owner_makes_them_public(tmp_pat
         assert job.id in call(url, "jobs", ["", 100, ""])[1]
 
 
+def test_the_owner_of_a_space_launches_jobs_after_signing_in(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub, where one signs in, is not here: the cookie is made as Gradio makes it afterwards."""
+    for name in ("CLIENT_ID", "CLIENT_SECRET", "SCOPES"):
+        monkeypatch.setattr(gradio.oauth, f"OAUTH_{name}", "secret")
+    monkeypatch.setattr(gradio.oauth, "OPENID_PROVIDER_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(gradio.oauth, "get_space", lambda: "Ada/lab")
+    hosts = frozenset({"ada-lab.hf.space"})
+    runner.settings = replace(runner.settings, on_space=True, space_owner="Ada", space_hosts=hosts)
+    signer = TimestampSigner(hashlib.sha256(b"secret-v4").hexdigest())
+    ada, eve = (
+        f"session={signer.sign(base64.b64encode(json.dumps(login(name)).encode())).decode()}"
+        for name in ("ada", "eve")
+    )
+    with page_of(runner) as url:
+        assert "Sign in with Hugging Face" in httpx.get(f"{url}config").text
+        for headers in (
+            {},
+            {"Cookie": eve},
+            {"Cookie": ada, "Origin": "http://evil.example"},
+            {"Cookie": ada[:-1]},
+        ):
+            status, said = call(url, "submit_finetune", FINETUNE, **{**OF_THE_SPACE, **headers})
+            assert (status, "sign in as Ada in Jobs" in said) == (400, True)
+        assert call(url, "submit_finetune", FINETUNE, **OF_THE_SPACE, Cookie=ada)[0] == 200
+
+
 def test_a_job_keeps_no_address(runner: Runner) -> None:
     runner.settings = replace(runner.settings, jobs_token="the-token")
     with page_of(runner) as url:
@@ -136,3 +206,19 @@ def test_a_job_keeps_no_address(runner: Runner) -> None:
 def test_strangers_do_not_read_the_machines_folders_in_about(fresh: Settings) -> None:
     """Outside of a call nobody is known, so this is what a stranger gets."""
     assert str(fresh.data_dir) not in describe_installation(Lab(fresh))
+
+
+def test_strangers_are_sent_no_folders_of_the_machine(app_url: str, app_settings: Settings) -> None:
+    """One checkpoint of this app is damaged, and what is wrong with it names its folder."""
+    stranger = {"X-Forwarded-For": "203.0.113.7"}
+
+    def said(headers: dict[str, str]) -> list[str]:
+        client = Client(app_url, headers=headers, verbose=False)
+        with pytest.raises(AppError) as refused:
+            client.predict(["100/regular"], "Write double.", api_name="/compare")
+        return [str(refused.value), str(client.predict(api_name="/checkpoints"))]
+
+    assert all(str(app_settings.data_dir) in text for text in said({}))
+    for text in [*said(stranger), httpx.get(app_url, headers=stranger).text]:
+        assert str(app_settings.data_dir) not in text
+    assert all("…/checkpoints/smollm2-135m/100-regular" in text for text in said(stranger))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from maintenance.cards import card, draw_curve
+from maintenance.cards import draw_curve
+from pipeline.evaluation.model_card import model_card
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import list_runs, load_run
-from pipeline.models.checkpoints import SIZES
+from pipeline.models.checkpoints import SIZES, read_checkpoint
 from pipeline.models.families import Family, get_family
-from pipeline.models.fingerprints import fingerprint
 from pipeline.schema import VARIANTS
 from pipeline.settings import Settings
 
@@ -51,8 +51,9 @@ def test_each_card_and_curve_is_what_the_record_and_the_stored_runs_make(
 ) -> None:
     for folder in shipped:
         record = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
-        mark = fingerprint(folder)
-        evaluated = [run for run in runs if run.config.fingerprint == mark]
-        assert (folder / "README.md").read_text(encoding="utf-8") == card(own, record, mark, evaluated)
+        checkpoint = read_checkpoint(own, folder, "shipped")
+        evaluated = [run for run in runs if run.config.fingerprint == checkpoint.fingerprint]
+        written = (folder / "README.md").read_text(encoding="utf-8")
+        assert written == model_card(own, checkpoint, record, evaluated)
         draw_curve(record, tmp_path / "loss.svg")
         assert (folder / "loss.svg").read_text() == (tmp_path / "loss.svg").read_text()

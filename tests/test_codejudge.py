@@ -18,8 +18,10 @@ from judge_server import JudgeServer, Reply, honest
 from pipeline.schema import LabError
 from pipeline.scoring.judge.client import JudgeClient
 from pipeline.scoring.judge.codejudge import CodeJudge, Vote, combine, estimate_cost, flip_rate
-from pipeline.scoring.judge.config import METHODS, OPENAI_URL, JudgeConfig, price, self_judging_warning
+from pipeline.scoring.judge.config import METHODS, OPENAI_URL, JudgeConfig, self_judging_warning
 from pipeline.scoring.judge.prompts import fence, first_prompt
+from pipeline.settings import Settings
+from pipeline.spending import price_of
 from tests.attempts import attempt
 
 KEY = "sk-secret-0123456789abcdef"
@@ -727,20 +729,24 @@ def test_the_estimate_is_exact_on_calls(serve, tmp_path, method, votes):
     items = [candidate(), candidate(WRONG), candidate(), candidate(reference=None)]
     scorer = judge(server, tmp_path, method=method, votes=votes)
     scorer.score(items)
-    estimated = estimate_cost(scorer.config, [(item.task, item.code) for item in items])
+    estimated = estimate_cost(scorer.config, [(item.task, item.code) for item in items], None)
     assert estimated.calls == len(server.requests) == 2 * votes * (2 if method == "analyze" else 1)
 
 
-def test_the_estimate_names_money_for_known_prices_and_none_for_others():
+def test_the_estimate_names_money_for_known_prices_and_none_for_others(tmp_path):
+    def estimate(model, url=OPENAI_URL):
+        price = price_of(Settings(tmp_path), model, url)
+        return estimate_cost(JudgeConfig(model=model, base_url=url), items, price)
+
     items = [(candidate(number=n).task, RIGHT) for n in range(200)]
-    known = estimate_cost(JudgeConfig(model="gpt-4o"), items)
+    known = estimate("gpt-4o")
     assert known.output_tokens == 200 * 512
     assert known.usd == pytest.approx((known.prompt_tokens * 2.5 + 102_400 * 10) / 1e6)
     assert "at most $" in str(known)
-    elsewhere = estimate_cost(JudgeConfig(model="gpt-4o", base_url="http://127.0.0.1/v1"), items)
+    elsewhere = estimate("gpt-4o", "http://127.0.0.1/v1")
     assert elsewhere.usd is None
     assert "not known" in str(elsewhere)
-    assert price(JudgeConfig(model="gpt-99", base_url=OPENAI_URL), 1, 1)[0] is None
+    assert estimate("gpt-99").usd is None
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
+from pipeline.data.own.store import keep
 from pipeline.evaluation.attempts import compare
 from pipeline.evaluation.tasks import task_from_instruction
 from pipeline.generation.remote_engine import RemoteEngine
@@ -14,10 +16,14 @@ from pipeline.models.families import Family, get_family
 from pipeline.schema import LabError, SamplingParams
 from pipeline.settings import Settings
 from tests.jobs_kit import until
+from tests.own_data import prepared, rows, write_csv
 from ui.choices import checkpoint_choices, first_columns
+from ui.compare import form as forms
 from ui.compare.columns import column_keys, column_note
-from ui.compare.task import SamplePlace, move, show_place
+from ui.compare.sample_place import SamplePlace, move, show_place
+from ui.compare.task import open_task
 from ui.lab import Lab
+from ui.views import View
 
 
 def test_columns_stand_in_the_order_of_size_however_they_were_ticked(
@@ -94,7 +100,7 @@ def test_a_dataset_that_cannot_be_had_says_so_until_it_is_asked_for_again(
     loading = lab.dataset(family, "regular")
     until(lambda: loading.state == "failed", 5)
     for _ in range(2):  # at every tick of the page's clock
-        card, _, sample_id = show_place(lab, family.name, ["regular"], SamplePlace())
+        card, _, sample_id = show_place(lab, family.name, "", ["regular"], SamplePlace())
         assert "RCL_CORPUS names" in card
         assert sample_id == ""
     assert lab.dataset(family, "regular", again=True) is not loading
@@ -109,12 +115,23 @@ def test_next_and_random_lead_to_samples_with_stored_answers_first(
     data = loading.result()
     answered = lab.stored.sample_ids(family.name)
     there = [each for each in data.test.ids if each in answered]
-    _, place, first = show_place(lab, family.name, variants, SamplePlace(sample=there[0]))
+    where = (lab, family.name, "", variants)
+    _, place, first = show_place(*where, SamplePlace(sample=there[0]))
     assert (place.offset, first) == (0, there[0])
-    *_, second = show_place(lab, family.name, variants, move(lab, family.name, variants, place, "Next"))
+    *_, second = show_place(*where, move(*where, place, "Next"))
     assert second == there[1]
     for _ in range(20):
-        *_, other = show_place(lab, family.name, variants, move(lab, family.name, variants, place, "Random"))
+        *_, other = show_place(*where, move(*where, place, "Random"))
         assert other in answered
-    *_, last = show_place(lab, family.name, variants, move(lab, family.name, variants, place, "Previous"))
+    *_, last = show_place(*where, move(*where, place, "Previous"))
     assert last not in answered
+
+
+def test_a_view_of_a_dataset_without_a_sample_begins_with_the_first_one(tmp_path: Path) -> None:
+    lab = Lab(Settings(tmp_path))
+    keep(lab.settings, prepared(write_csv(tmp_path / "rows.csv", rows(40))))
+    with gr.Blocks():
+        form = forms.build(lab, forms.first_view(lab.settings)).task
+    data = lab.dataset(get_family(lab.settings, "smollm2-135m", "mine"), "regular").result()
+    updates = open_task(lab, View("compare", "smollm2-135m", "mine"), form)
+    assert updates[form.sample_id] == data.test.ids[0]

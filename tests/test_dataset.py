@@ -19,7 +19,7 @@ from pipeline.models.checkpoints import SIZES
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, Sample
 from pipeline.settings import Settings
-from ui.dataset import list_page
+from ui.dataset.tab import list_page
 from ui.lab import Lab
 
 
@@ -354,7 +354,7 @@ def test_the_dataset_tab_shows_the_notes(own, tmp_path: Path, monkeypatch: pytes
     lab = Lab(Settings(data_dir=tmp_path))
     for _ in lab.dataset(get_family(lab.settings, "llama-3.1-8b"), "regular").wait():
         pass
-    page, _ = list_page(lab, 0, "llama-3.1-8b", "regular", "")
+    page, _ = list_page(lab, 0, "arxivdl", "llama-3.1-8b", "regular", "")
     assert "Left out before the split: 1 row without" in page
 
 

@@ -164,6 +164,19 @@ def test_another_seed_draws_another_text(engine: TorchEngine, requests_: list[Re
     assert last(engine, requests_[:1], hot) != last(engine, requests_[:1], replace(hot, seed=1))
 
 
+def test_what_is_written_for_a_person_has_the_probability_of_each_token(
+    engine: TorchEngine, requests_: list[Request]
+) -> None:
+    *_, written = engine.stream(requests_[:2], GREEDY, Turn("somebody"))
+    for completion in written:
+        choices = completion.choices
+        assert "".join(choice.text for choice in choices) == completion.text
+        assert all(choice.probability >= choice.others[0][1] for choice in choices)  # it is greedy
+        assert all(len(choice.others) == 4 for choice in choices)
+    *_, unwatched = engine.stream(requests_[:2], GREEDY)
+    assert [completion.choices for completion in unwatched] == [(), ()]
+
+
 def test_cancelling_ends_the_batch_and_says_so(engine: TorchEngine, requests_: list[Request]) -> None:
     turn = Turn("ann")
     stream = engine.stream(requests_, SamplingParams(temperature=0, max_new_tokens=200), turn)

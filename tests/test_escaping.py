@@ -13,7 +13,8 @@ from pipeline.analysis.reported import Reported
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, Context, Sample, Score, Task
 from tests.hostile import HOSTILE, hostile_job, hostile_run, is_text
 from tests.made_up_runs import bare_settings, make_run
-from ui import dataset, markup, panes, pieces
+from ui import markup, panes, pieces
+from ui.dataset import tab as dataset_tab
 from ui.jobs import job_html, sweep_grid
 from ui.jobs.curve import curve_of
 from ui.results import charts, drilldown, report, tables
@@ -68,7 +69,7 @@ def test_no_small_piece_lets_text_become_markup() -> None:
     sample = Sample(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 3, HOSTILE, HOSTILE)
     parts = [pieces.sample_card(sample, HOSTILE), pieces.listing(HOSTILE, HOSTILE), pieces.step(1, HOSTILE)]
     parts += [make(HOSTILE) for make in (pieces.note, pieces.waiting, pieces.problem)]
-    parts += [pieces.status(HOSTILE, HOSTILE), dataset.show_sample(sample)]
+    parts += [pieces.status(HOSTILE, HOSTILE), dataset_tab.show_sample(sample)]
     assert all(map(is_text, parts))
 
 
@@ -156,5 +157,5 @@ def test_no_field_of_a_run_becomes_markup_in_the_exported_report(setup: Setup, m
         def analysis(self, setup: Setup, metric: str, excluded: Any) -> Any:
             return analyze(setup, metric)
 
-    page = report.html(Library(), [], setup, setup.metrics[0])  # type: ignore[arg-type]
+    page = report.html(Library(), setup, setup.metrics[0])  # type: ignore[arg-type]
     assert is_text(page)

@@ -146,7 +146,7 @@ def test_the_original_projects_spelling_is_read(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     ("arguments", "words", "code"),
     [
-        (("--subset-size", "1,500"), "There is no checkpoint '1500/regular'", 1),
+        (("--subset-size", "1,500"), 'There is no checkpoint "1500/regular"', 1),
         (("--subset-size", "many"), "'baseline' or a number", 2),
         (("--subset-size", "baseline", "--prompt", "other"), "invalid choice", 2),
         (("--subset-size", "baseline", "--family", "gpt-9"), "There is no model family", 1),
@@ -171,7 +171,7 @@ def test_prompts_that_do_not_fit_are_counted_at_the_start_and_the_others_are_sco
     tasks = [task_from_sample(sample) for sample in load_dataset(short, family.dataset).evaluation(3)]
     prompts = [engine.render(task.instruction, "regular", task.context, sampling) for task in tasks]
     lengths = sorted(engine.count_tokens(prompt.text) for prompt in prompts)
-    engine.family = replace(family, sequence_length=lengths[1] + sampling.max_new_tokens)
+    engine = open_engine(short, replace(family, sequence_length=lengths[1] + sampling.max_new_tokens))
     plan = EvaluationPlan(3, sampling, judge=None, resume=False, root=tmp_path)
     said: list[str] = []
     (run,) = evaluate_columns(short, family, [column], plan, lambda _, words: said.append(words), engine)
@@ -195,7 +195,7 @@ def test_a_prompt_that_does_not_fit_gets_an_unscored_verdict_so_that_the_run_cou
     tasks = [task_from_sample(sample) for sample in load_dataset(short, family.dataset).evaluation(3)]
     prompts = [engine.render(task.instruction, "regular", task.context, sampling) for task in tasks]
     lengths = sorted(engine.count_tokens(prompt.text) for prompt in prompts)
-    engine.family = replace(family, sequence_length=lengths[1] + sampling.max_new_tokens)
+    engine = open_engine(short, replace(family, sequence_length=lengths[1] + sampling.max_new_tokens))
     with JudgeServer() as server:
         judge = JudgeConfig("naive", "judge", server.url)
         plan = EvaluationPlan(3, sampling, judge, resume=False, root=short.data_dir / "runs")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.evaluation.limits import choose_sampling
 from pipeline.models.families import load_families
 from pipeline.schema import LabError
 from pipeline.settings import ASSETS, Settings
@@ -38,3 +40,10 @@ def test_a_family_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, w
 
 def test_a_byte_order_mark_before_the_families_does_no_harm(tmp_path: Path) -> None:
     assert read(tmp_path, b"\xef\xbb\xbf" + KNOWN) == read(tmp_path, KNOWN)
+
+
+def test_sampling_that_is_not_asked_for_is_the_familys_own(tmp_path: Path) -> None:
+    for family in load_families(Settings(tmp_path)).values():
+        assert choose_sampling(family, temperature=None, max_new_tokens=None) == family.sampling
+        warm = choose_sampling(family, temperature=0.5, max_new_tokens=None)
+        assert warm == replace(family.sampling, temperature=0.5)

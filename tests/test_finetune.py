@@ -15,15 +15,16 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from pipeline.command_line.signature import validate
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.generation.prompts import context_around
 from pipeline.generation.tokenization import encode_prompt
 from pipeline.generation.torch_engine import TorchEngine, load_engine
-from pipeline.models.checkpoints import columns
-from pipeline.models.families import Family
+from pipeline.models.checkpoints import RECORD, columns
+from pipeline.models.families import Family, get_family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import base_model_dir
-from pipeline.schema import TRAINED_VARIANTS, LabError, PromptVariant, Sample, SamplingParams
+from pipeline.schema import TRAINED_VARIANTS, FieldError, LabError, PromptVariant, Sample, SamplingParams
 from pipeline.settings import Settings
 from tests.attempts import request_for
 from tests.jobs_kit import ended, until
@@ -32,7 +33,7 @@ from training.encoding import IGNORED, encode
 from training.finetune import finetune
 from training.jobs import open_runner, processes
 from training.jobs.progress import Reporter
-from training.jobs.recipe import RECORD, SCHEMA, read_recipe
+from training.jobs.recipe import SCHEMA, read_settings, trained_name
 from training.loop import train
 from training.sweep import VERBS
 from training.trainer import build_trainer, train_with_trl
@@ -86,10 +87,10 @@ def test_packed_samples_do_not_attend_to_each_other(
 ) -> None:
     """With the very batches that a packing family trains on."""
     packs = replace(engine.family, packing=True, batch_size=2, sequence_length=512)
-    model, tokenizer = load(short, packs, "peft", 42, lambda fraction, message: None)
+    model, tokenizer = load(short, packs, packs.recipe, "peft", 42, lambda fraction, message: None)
     model = model.float().eval()
     rows = [encode(sample, "regular", packs, tokenizer) for sample in samples[:5]]
-    trainer = build_trainer(model, tokenizer, rows, packs, tmp_path, 1, 42, None, Reporter())
+    trainer = build_trainer(model, tokenizer, rows, packs, packs.recipe, 42, tmp_path, Reporter())
     assert len(trainer.train_dataset) < len(rows)
     found = 0
     for batch in trainer.get_train_dataloader():
@@ -118,9 +119,9 @@ def test_a_cpu_trains_in_bf16_only_where_it_computes_that_fast(
     dtype: torch.dtype,
 ) -> None:
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: fast)
-    model, _ = load(short, family, "peft", 42, lambda fraction, message: None)
+    model, _ = load(short, family, family.recipe, "peft", 42, lambda fraction, message: None)
     row = {"input_ids": [1, 2], "labels": [-100, 2]}
-    train(model, [row], [], family, tmp_path, 1, 42, None, Reporter(), False)
+    train(model, [row], [], family.recipe, 42, tmp_path, Reporter(), False)
     assert {weight.dtype for weight in model.parameters()} == {dtype}
 
 
@@ -177,8 +178,9 @@ def test_a_job_killed_midway_resumes_to_the_adapter_of_an_uninterrupted_training
     assert record["dataset_fingerprint"]
     assert [step for step, _ in record["loss"]] == [1, 2, 3]
     assert record["command"] == (
-        "python -m training.finetune --family=smollm2-135m --subset-size=1 --prompt=regular --epochs=3 "
-        f"--seed=42 --learning-rate={family.learning_rate} --backend=peft"
+        "python -m training.finetune --family=smollm2-135m --subset-size=1 --prompt=regular --seed=42 "
+        f"--learning-rate={family.learning_rate} --batch-size=16 --lora-r=8 --lora-alpha=16 --epochs=3 "
+        "--scheduler=linear --backend=peft"
     )
 
 
@@ -192,7 +194,7 @@ def tune(fresh_short: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     """The verb on the short model and one sample, four steps, in a data folder of the test's own."""
     monkeypatch.setenv("RCL_DATA_DIR", str(fresh_short.data_dir))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    return partial(finetune, 1, "regular", epochs=4)
+    return partial(finetune, 1, "regular", epochs=4, name="one")
 
 
 def break_at(step: int, what: str, model: Any) -> None:
@@ -230,18 +232,20 @@ def test_a_training_stops_at_the_step_whose_loss_or_gradient_is_not_finite_and_k
         tune()
     folder = fresh_short.data_dir / "checkpoints" / "smollm2-135m"
     assert not list(folder.glob("*/adapter_config.json"))
-    assert [save.name for save in folder.glob("1-regular.part/step-*")] == ["step-2"]
+    assert [save.name for save in folder.glob("one.part/step-*")] == ["step-2"]
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient norm"])
 def test_a_training_with_trl_stops_there_too(
     short: Settings, family: Family, samples: list[Sample], tmp_path: Path, what: str
 ) -> None:
-    model, tokenizer = load(short, family, "peft", 42, lambda fraction, message: None)
+    model, tokenizer = load(short, family, family.recipe, "peft", 42, lambda fraction, message: None)
     break_at(3, what, model)
     rows = [encode(samples[0], "regular", family, tokenizer)]
     with pytest.raises(LabError, match=f"step 3 of 4: the {what} is nan"):
-        train_with_trl(model, tokenizer, rows, family, tmp_path, 4, 42, None, Reporter(), False)
+        train_with_trl(
+            model, tokenizer, rows, family, replace(family.recipe, epochs=4), 42, tmp_path, Reporter(), False
+        )
     assert [save.name for save in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
 
 
@@ -261,7 +265,7 @@ def test_an_adapter_with_values_that_are_not_finite_is_not_saved(
     monkeypatch.setattr(PeftModel, "save_pretrained", save_broken)
     with pytest.raises(LabError, match="not saved, because 1 of its"):
         tune()
-    assert not list(fresh_short.data_dir.glob("checkpoints/*/1-regular"))
+    assert not list(fresh_short.data_dir.glob("checkpoints/*/one"))
 
 
 @pytest.mark.parametrize(
@@ -292,37 +296,65 @@ def test_a_training_does_not_resume_on_another_dataset_or_family_recipe(
         patch.setattr("training.finetune.load_dataset", lambda *_: replace(data, fingerprint="another"))
         with pytest.raises(LabError, match=r"dataset_fingerprint .* and now another"):
             tune(resume=True)
-    monkeypatch.setattr("training.finetune.family_for", lambda *_: replace(family, lora_alpha=32))
-    with pytest.raises(LabError, match=r"lora .* and now .*32"):
+    monkeypatch.setattr("training.finetune.get_family", lambda *_: replace(family, sequence_length=512))
+    with pytest.raises(LabError, match=r"sequence_length 1024 and now 512"):
         tune(resume=True)
 
 
-def test_a_checkpoint_is_not_replaced_by_a_training_with_other_hyperparameters(
-    tune: Callable[..., Any],
-) -> None:
+def test_a_checkpoint_is_replaced_only_by_a_training_that_is_told_to(tune: Callable[..., Any]) -> None:
     first = tune()
     with pytest.raises(LabError, match=r"replace must be set .*learning_rate 0.002 and now 0.001"):
         tune(learning_rate=1e-3)
+    with pytest.raises(LabError, match=r"replace must be set .*with the same settings"):
+        tune()
     assert fingerprint(Path(first["path"])) == first["fingerprint"]
-    assert tune()["fingerprint"] == first["fingerprint"]
     second = tune(learning_rate=1e-3, replace=True)
     assert second["path"] == first["path"]
     assert fingerprint(Path(first["path"])) == second["fingerprint"] != first["fingerprint"]
 
 
-def test_a_shipped_checkpoint_is_not_replaced_by_a_trial(tune: Callable[..., Any]) -> None:
-    with pytest.raises(LabError, match="replace must be set to train 200-regular"):
-        finetune(200, "regular", max_steps=1)
+def test_a_checkpoint_is_named_by_what_differs_from_the_usual_recipe(
+    tune: Callable[..., Any], fresh_short: Settings, family: Family
+) -> None:
+    made = tune(name=None, epochs=1, learning_rate=1e-4, lora_r=4, scheduler="cosine", warmup=0, seed=43)
+    assert made["checkpoint"] == "1-regular-seed43-lr1e-4-r4-epochs1-cosine-warmup0"
+    column = columns(fresh_short, family)[f"{made['checkpoint']}/regular"]
+    assert (column.checkpoint.subset_size, column.checkpoint.seed) == (1, 43)
+    recipe = {"learning_rate": 1e-4, "lora_r": 4, "lora_alpha": 16, "epochs": 1, "scheduler": "cosine"}
+    assert recipe.items() <= column.checkpoint.recipe.items()
+    config = json.loads((Path(made["path"]) / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (4, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("1000-regular", "says 1,000 samples"),
+        ("1-augmented", "says .* augmented"),
+        ("baseline", "must not be 'baseline'"),
+        ("200", "must not be '200'"),
+        ("../up", "must be 1 to 60 letters"),
+        ("x" * 61, "must be 1 to 60 letters"),
+        ("one.part", "must be .* without '.part'"),
+    ],
+)
+def test_a_name_that_cannot_be_or_says_something_else_is_refused(name: str, words: str) -> None:
+    def asked() -> str:
+        family = get_family(Settings.from_env(), "smollm2-135m")
+        return trained_name(family, validate(finetune, {"subset_size": 1, "name": name}))
+
+    with pytest.raises(FieldError, match=f"name {words}"):
+        asked()
 
 
 def test_a_record_of_a_newer_version_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text(json.dumps({"schema": SCHEMA + 1}))
     with pytest.raises(LabError, match="newer version"):
-        read_recipe(tmp_path / RECORD)
+        read_settings(tmp_path / RECORD)
 
 
 @pytest.mark.parametrize("schema", ["1e999", "NaN", "true", "1.5", '"x"', "[1]", "-1"])
 def test_a_record_whose_schema_is_no_number_is_refused_in_words(tmp_path: Path, schema: str) -> None:
     (tmp_path / RECORD).write_text(f'{{"schema": {schema}}}')
     with pytest.raises(LabError, match="cannot be read: a schema of"):
-        read_recipe(tmp_path / RECORD)
+        read_settings(tmp_path / RECORD)

@@ -12,7 +12,10 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
+from gradio.context import LocalContext
+from starlette.requests import Request
 
+from pipeline.schema import LabError
 from pipeline.settings import Settings
 from tests.jobs_kit import until
 from ui import gate, theme
@@ -60,7 +63,7 @@ def url(slow: Slow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return visitor()
 
     settings = Settings(tmp_path_factory.mktemp("gate"))
-    with Page() as page:
+    with Page(settings) as page:
         publish(page, two, concurrency_limit=2)
         publish(page, many, **IN_LINE)
         publish(page, who)
@@ -76,9 +79,20 @@ def post(url: str, path: str, headers: dict[str, str] | None = None, **more: Any
 
 
 @pytest.mark.parametrize("path", ["upload", "process_recording", "component_server", "vibe-edit", "stream/x"])
-def test_no_file_is_taken(url: str, path: str) -> None:
-    reply = post(url, path, files={"files": ("x.bin", b"x" * 1_000)})
-    assert (reply.status_code, "does not take files" in reply.text) == (403, True)
+def test_no_file_is_taken_from_a_stranger(url: str, path: str) -> None:
+    for headers in (STRANGER, {"Origin": "https://another-site.example"}):
+        reply = post(url, path, headers, files={"files": ("x.bin", b"x" * 1_000)})
+        assert (reply.status_code, "does not take files" in reply.text) == (403, True)
+
+
+def test_the_user_of_this_machine_sends_files_of_a_bounded_size(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "MAX_UPLOAD", 5_000)
+    assert post(url, "upload", files={"files": ("x.csv", b"x" * 1_000)}).status_code == 200
+    reply = post(url, "upload", files={"files": ("x.csv", b"x" * 9_000)})
+    assert (reply.status_code, "at most 5,000 bytes" in reply.text) == (413, True)
+    assert post(url, "process_recording", files={"files": ("x.bin", b"x")}).status_code == 403
 
 
 def test_a_visitor_cannot_have_the_server_write_links(url: str) -> None:
@@ -161,3 +175,20 @@ def test_an_mcp_client_cannot_make_up_its_address(url: str) -> None:
     # Only a proxy at 127.0.0.1 is asked for the address; 127.0.0.2 is this machine, too.
     answer = call_tool(url, headers=STRANGER, transport=httpx.HTTPTransport(local_address="127.0.0.2"))
     assert ("127.0.0.2" in answer, "203.0.113.7" in answer) == (True, False)
+
+
+def test_a_stranger_has_so_much_stored_in_an_hour_and_no_more() -> None:
+    def call_from(host: str, peer: str) -> None:
+        scope = {"type": "http", "headers": [(b"host", host.encode())], "client": (peer, 1)}
+        LocalContext.request.set(gr.Request(Request(scope)))
+        allowance.use()
+
+    allowance = gate.Allowance(Settings.from_env({"HOST": "0.0.0.0"}), 2, "votes")
+    for _ in range(2):
+        call_from("lab.example", "203.0.113.7")
+    with pytest.raises(LabError, match="At most 2 votes from one address"):
+        call_from("lab.example", "203.0.113.7")
+    call_from("lab.example", "203.0.113.8")
+    allowance = gate.Allowance(Settings.from_env({}), 0, "votes")
+    call_from("127.0.0.1:7860", "127.0.0.1")
+    LocalContext.request.set(None)

@@ -55,6 +55,12 @@ def test_a_job_runs_and_keeps_its_log_progress_and_result(runner: Runner) -> Non
     assert job.created <= (job.started or 0) <= (job.finished or 0)
 
 
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="the system has no niceness")
+def test_a_job_yields_the_processor_to_the_app(runner: Runner) -> None:
+    job_id = running(runner)
+    assert {process.nice() for process in members(runner, job_id)} == {min(19, os.nice(0) + 10)}
+
+
 def test_progress_is_in_the_record_while_it_runs(runner: Runner) -> None:
     job_id = running(runner, to=300)
     until(lambda: 0 < runner.status(job_id).progress < 1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -21,7 +23,7 @@ from training.finetune import finetune
 from training.jobs import Job, Runner, open_runner
 from training.jobs.admission import Caller, may_launch, require_launch
 from training.jobs.time_estimate import estimate
-from training.sweep import VERBS
+from training.sweep import VERBS, sweep
 from ui.api.jobs import submission
 from ui.jobs import job_html
 from ui.jobs import sweep_grid as jobs_sweep
@@ -29,6 +31,7 @@ from ui.jobs.curve import curve_of, plot
 from ui.jobs.forms import build as build_form
 from ui.jobs.look import redraw
 from ui.jobs.preview import preview
+from ui.jobs.saved import read_settings
 from ui.lab import Lab
 
 
@@ -51,10 +54,12 @@ def test_the_api_submits_shows_and_cancels(runner: Runner) -> None:
         ended(runner, runner.status(row["id"]))
         found = client.predict(row["id"], api_name="/job")
         assert found["job"]["state"] == "succeeded"
-        assert found["job"]["result"]["checkpoint"] == "100-regular"
+        assert found["job"]["result"]["checkpoint"] == "100-regular-epochs1"
         assert found["reports"][0]["loss"] == 2.0
         assert "step 1 of 1" in found["log"]
-        evaluation = client.predict("100", samples=2, api_name="/submit_evaluation")
+        evaluation = client.predict(
+            checkpoint="100-regular-epochs1", samples=2, api_name="/submit_evaluation"
+        )
         sweep = client.predict("100,200", "regular", epochs=1, samples=2, api_name="/submit_sweep")
         assert client.predict(sweep["id"], api_name="/cancel_job")["id"] == sweep["id"]
         ids = [job["id"] for job in client.predict(api_name="/jobs")]
@@ -129,39 +134,39 @@ def test_no_form_begins_with_a_checkpoint_that_ships(tmp_path: Path) -> None:
     values = {name: component.value for name, component in form.fields.items()}
     runner = open_runner(Settings(tmp_path), VERBS)
     assert "already" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
-    assert "trained with other settings" not in preview(Lab(Settings(tmp_path)), runner, "finetune", values)
+    assert "Replace an existing checkpoint" not in preview(
+        Lab(Settings(tmp_path)), runner, "finetune", values
+    )
 
 
-@pytest.mark.parametrize("change", [{"epochs": 2}, {"learning_rate": 1e-4}, {"max_steps": 7}])
-def test_a_checkpoint_that_was_trained_otherwise_is_replaced_only_if_the_form_says_so(
-    runner: Runner, change: dict[str, float]
-) -> None:
-    asked = {"subset_size": 100, "prompt": "regular"}
+@pytest.mark.parametrize("change", [{"epochs": 2}, {"learning_rate": 1e-4}, {"max_steps": 7}, {}])
+def test_a_checkpoint_is_replaced_only_if_the_form_says_so(runner: Runner, change: dict[str, float]) -> None:
+    asked: dict[str, Any] = {"subset_size": 100, "prompt": "regular", "name": "mine"}
     runner.start()
     ended(runner, runner.submit("finetune", asked))
     runner.close()
-    words = "Replace an existing checkpoint must be set to train 100-regular"
+    words = "Replace an existing checkpoint must be set to train mine again"
     assert words in preview(Lab(runner.settings), runner, "finetune", {**asked, **change})
     with pytest.raises(LabError, match="replace must be set"):
         runner.submit("finetune", {**asked, **change})
-    for allowed in ({"replace": True}, {"seed": 43}):
+    for allowed in ({"replace": True}, {"name": "other"}, {"name": None}):
         assert words not in preview(Lab(runner.settings), runner, "finetune", {**asked, **change, **allowed})
-    assert runner.submit("finetune", asked).state == "queued"
+    assert runner.submit("finetune", {**asked, "replace": True}).state == "queued"
 
 
 def test_a_form_says_what_its_job_would_replace_and_what_this_machine_lacks(runner: Runner) -> None:
     lab = Lab(runner.settings)
-    asked = {"subset_size": 100, "prompt": "regular", "epochs": 1}
+    asked = {"subset_size": 100, "prompt": "regular", "name": "mine"}
     assert "takes its place" not in preview(lab, runner, "finetune", asked)
     runner.start()
     ended(runner, runner.submit("finetune", asked))
-    ended(runner, runner.submit("evaluate", {"subset_size": "100", "samples": 2}))
+    ended(runner, runner.submit("evaluate", {"checkpoint": "mine", "samples": 2}))
     runner.close()
-    assert "takes its place" in preview(lab, runner, "finetune", asked)
-    assert "takes its place" not in preview(lab, runner, "finetune", {**asked, "seed": 43})
-    assert "complete run" in preview(lab, runner, "evaluate", {"subset_size": "100", "samples": 2})
-    assert "complete run" not in preview(lab, runner, "evaluate", {"subset_size": "100", "samples": 3})
-    judged = {"subset_size": "100", "judge": "naive"}
+    assert "takes its place" in preview(lab, runner, "finetune", {**asked, "replace": True})
+    assert "takes its place" not in preview(lab, runner, "finetune", {**asked, "name": "other"})
+    assert "complete run" in preview(lab, runner, "evaluate", {"checkpoint": "mine", "samples": 2})
+    assert "complete run" not in preview(lab, runner, "evaluate", {"checkpoint": "mine", "samples": 3})
+    judged = {"checkpoint": "mine", "judge": "naive"}
     assert "needs a key" in preview(lab, runner, "evaluate", judged)
     assert "needs a key" not in preview(lab, runner, "evaluate", judged, {"OPENAI_API_KEY": "sk-x"})
     assert "needs a key" not in preview(lab, runner, "evaluate", {**judged, "judge_model": "smollm2-135m"})
@@ -213,6 +218,18 @@ def test_an_estimate_says_whether_it_is_rough_or_measured_here(runner: Runner) -
     assert 0.9 * took < found.seconds < 2.2 * took  # twice the epochs, and the same start
 
 
+def test_the_end_of_a_job_of_one_step_says_nothing_of_the_pace(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = runner.prepare("finetune", {"subset_size": 100, "prompt": "regular"}).arguments
+    job = Job("1", "finetune", asked, ("python",), "k", state="succeeded", started=0.0, finished=400.0)
+    monkeypatch.setattr(runner, "list", lambda states: [job])
+    reports = [(0.01, 150.0), (0.98, 356.0), (1.0, 400.0)]  # the last 44 s are no 2% of the work
+    told = [{"fraction": fraction, "time": time} for fraction, time in reports]
+    monkeypatch.setattr(runner, "progress", lambda _: told)
+    assert "rough" in estimate(runner, "finetune", asked).basis
+
+
 def test_text_from_a_job_is_shown_as_text(runner: Runner) -> None:
     job = Job("1", "count", {"to": 1}, ("python", "<i>"), "k", state="failed", owner="<b>", reason="<script>")
     shown = job_html.queue([job], "", 0.0) + job_html.head(job, 0.0) + job_html.body(job, curve_of([]), "<u>")
@@ -252,3 +269,56 @@ def test_a_curve_that_the_page_shows_already_is_not_sent_again(runner: Runner) -
     first = redraw(runner, Caller(local=True), job.id)
     at = next(place for place, each in enumerate(first) if isinstance(each, gr.LinePlot))
     assert redraw(runner, Caller(local=True), job.id, first[at + 1])[at] == gr.skip()
+
+
+def test_settings_of_a_form_are_read_back_as_they_were_saved(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    asked = {"subset_size": 300, "learning_rate": 1e-4, "lora_r": 16, "scheduler": "cosine", "name": "mine"}
+    file.write_text(json.dumps({"verb": "finetune", "arguments": asked}))
+    read = read_settings(file, "finetune", finetune)
+    assert asked.items() <= read.items()
+    assert read["prompt"] == "regular"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("no json", "cannot be read"),
+        ('{"verb": "sweep", "arguments": {}}', "no settings of this form"),
+        ('{"verb": "finetune", "arguments": {"subset_size": 300, "lora_r": 0}}', "LoRA rank must be"),
+        ('{"verb": "finetune", "arguments": {"subset_size": 300, "evil": 1}}', "is not an argument"),
+        (" " * 200_000, "more than 100,000 bytes"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(text)
+    with pytest.raises(LabError, match=words):
+        read_settings(file, "finetune", finetune)
+
+
+def test_a_form_starts_on_a_checkpoint_that_does_not_exist_yet(tmp_path: Path) -> None:
+    own = tmp_path / "checkpoints" / "smollm2-135m" / "100-regular"
+    own.mkdir(parents=True)
+    (own / "adapter_config.json").write_text("{}")
+    with gr.Blocks():
+        form = build_form(Settings(tmp_path), "finetune", finetune)
+        of_sweep = build_form(Settings(tmp_path), "sweep", sweep)
+    assert form.fields["subset_size"].value == 300  # 200 ships
+    assert of_sweep.fields["sizes"].value == "baseline, 300, 600"
+
+
+def test_empty_fields_of_a_fine_tune_show_the_familys_recipe(tmp_path: Path) -> None:
+    with gr.Blocks():
+        form = build_form(Settings(tmp_path), "finetune", finetune)
+    shown = {name: form.fields[name].placeholder for name in ("learning_rate", "lora_r", "warmup")}
+    assert shown == {"learning_rate": "0.002, as usual", "lora_r": "8, as usual", "warmup": "not set"}
+
+
+def test_titles_tell_what_differs_from_the_defaults(runner: Runner) -> None:
+    asked = {"subset_size": 300, "prompt": "regular"}
+    assert job_html.title(runner.prepare("finetune", asked)) == "Fine-tune 300 · regular"
+    other = runner.prepare("finetune", {**asked, "learning_rate": 1e-4, "lora_r": 16, "epochs": 1})
+    assert job_html.title(other) == "Fine-tune 300 · regular · learning rate 1e-4 · rank 16 · epochs 1"
+    tested = runner.prepare("evaluate", {"subset_size": "baseline", "suite": "humaneval"})
+    assert job_html.title(tested) == "Evaluate baseline · regular · test suite humaneval"

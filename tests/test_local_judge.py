@@ -133,7 +133,7 @@ def test_a_question_longer_than_the_judge_s_room_is_unscored(short: Settings, tm
 
 
 def test_a_family_costs_nothing(short: Settings) -> None:
-    found = estimate_cost(config(), [(each.task, each.code) for each in candidates(2)])
+    found = estimate_cost(config(), [(each.task, each.code) for each in candidates(2)], None)
     assert "no cost" in str(found)
     assert "$" not in str(found)
 

@@ -11,7 +11,10 @@ from nbclient import NotebookClient
 from pipeline.settings import Settings
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "training" / "finetune.ipynb"
-SMALL = 'FAMILY, PROMPT, SIZE, SAMPLES, TOKENS, TRIAL = "smollm2-135m", "regular", 1, 1, 8, "--max-steps 2"'
+SMALL = """
+FAMILY, PROMPT, SIZE, NAME, SAMPLES, TOKENS = "smollm2-135m", "regular", 1, "notebook", 1, 8
+TRIAL = "--max-steps 2"
+"""
 
 
 def test_the_notebook_trains_and_evaluates_and_shows_both(
@@ -25,7 +28,7 @@ def test_the_notebook_trains_and_evaluates_and_shows_both(
     shown = str([cell.outputs for cell in book.cells if cell.cell_type == "code"])
     assert "image/png" in shown
     assert "bits per byte" in shown
-    assert "--- 1/regular" in shown
+    assert "--- notebook/regular" in shown
     assert "--- reference" in shown
 
 

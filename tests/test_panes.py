@@ -8,9 +8,10 @@ from html import unescape
 
 import pytest
 
-from pipeline.schema import Attempt, Checkpoint, Column, Completion, Score, Task
+from pipeline.schema import Attempt, Checkpoint, Column, Completion, Score, Task, TokenChoice
 from pipeline.scoring.encoder import MINILM
 from ui import markup, panes
+from ui.labels import task_label
 from ui.score_table import score_table
 
 BASELINE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
@@ -190,3 +191,32 @@ def test_code_at_the_end_of_an_instruction_is_shown_as_code():
     assert prose == "<p>Complete this Python code.</p>"
     assert unescape(re.sub(r"<[^>]+>", "", f"<pre{code}")) == "from typing import List\n\ndef f():\n    pass"
     assert "<pre" not in markup.instruction("Write f.\n\nfrom here on it is prose.\nclass: none")
+
+
+def written(column: Column, *texts: str) -> Attempt:
+    choices = tuple(TokenChoice(text, 0.5, (("<b>", 0.25), ("\n", 0.1))) for text in texts)
+    done = replace(completion("".join(texts)), choices=choices)
+    return Attempt(TASK, column, completion=done, code="".join(texts))
+
+
+def test_tokens_are_shown_with_their_alternatives_and_the_first_that_differs_is_framed() -> None:
+    first, second = written(BASELINE, "def", " f", "()"), written(TUNED, "def", " g", "()")
+    assert "tokens" in dict(panes.ways([first])).values()
+    assert "tokens" not in dict(panes.ways([scored(BASELINE, {})])).values()
+    html = panes.grid([first, second], against="tokens")
+    assert html.count('class="differs"') == 1
+    assert re.search(r'<mark class="differs"><span[^>]*> g</span></mark>', html)
+    assert "Differs from Baseline · regular from token 2 on" in text_of(html)
+    assert "Others: “&lt;b&gt;” 25%, “⏎” 10%" in html
+    same = panes.grid([first, written(TUNED, "def", " f", "()")], against="tokens")
+    assert "The same tokens as Baseline · regular." in same
+    shorter = panes.grid([first, written(TUNED, "def")], against="tokens")
+    assert "It ends where Baseline · regular goes on." in shorter
+
+
+def test_a_sample_of_an_own_dataset_is_named_after_its_function() -> None:
+    task = Task(
+        "Add them.", reference="import math\n\n\ndef add(a, b):\n    return a + b", sample_id="dirty/162"
+    )
+    assert task_label(task) == "add"
+    assert task_label(replace(task, reference="x = 1")) == "dirty/162"

@@ -42,7 +42,7 @@ def test_an_mcp_client_finds_a_tool_for_each_endpoint(app_url: str) -> None:
     tools = call(app_url, "")
     assert set(tools) == {
         "generate", "compare", "score", "samples", "checkpoints", "results", "submit_finetune",
-        "submit_evaluation", "submit_sweep", "jobs", "job", "cancel_job",
+        "submit_evaluation", "submit_sweep", "jobs", "job", "cancel_job", "datasets", "submit_base_model",
     }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_an_mcp_client_gets_a_comparison_and_a_table_of_results(app_url: str) ->
 
 def test_an_mcp_client_reads_why_a_call_is_refused(app_url: str) -> None:
     refused = call(app_url, "compare", columns=["20000/regular"], instruction="Add two numbers.")
-    assert refused.startswith("There is no checkpoint '20000/regular' of smollm2-135m.")
+    assert refused.startswith('There is no checkpoint "20000/regular" of smollm2-135m.')
 
 
 @pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"x-forwarded-for": "203.0.113.7"}], ids=str)
@@ -83,6 +83,7 @@ def test_the_terminal_shows_checkpoints_side_by_side_and_gives_a_pipe_json(setti
     assert all(answer["text"] and answer["scores"][0]["metric"] == "parses" for answer in answers)
     (heads,) = [line for line in done.stderr.splitlines() if "baseline/regular" in line and "╭" in line]
     assert "200/regular" in heads
+    assert done.stderr.startswith("  0% Loading the model\n")
 
 
 def test_the_terminal_refuses_a_column_that_does_not_exist_before_it_loads_a_model(
@@ -90,4 +91,4 @@ def test_the_terminal_refuses_a_column_that_does_not_exist_before_it_loads_a_mod
 ) -> None:
     done = terminal(settings, "Add two numbers.", "--columns=20000/regular")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: There is no checkpoint '20000/regular' of smollm2-135m.")
+    assert done.stderr.startswith('error: There is no checkpoint "20000/regular" of smollm2-135m.')

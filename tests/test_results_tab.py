@@ -23,6 +23,7 @@ from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, bare_settings, make_run
 from training.jobs.arguments import evaluation_sampling
 from ui.results import charts, drilldown, report, tables
 from ui.results import tab as results
+from ui.results.bundle import bundle
 from ui.results.presenter import Presenter
 
 pytest_plugins = ("tests.results_page",)
@@ -41,7 +42,8 @@ def test_the_picker_of_samples_offers_every_kind():
 def test_the_endpoint_is_typed_described_and_answers(url, setup):
     client = Client(url, verbose=False)
     described = client.view_api(return_format="dict")["named_endpoints"]["/results"]
-    assert [each["parameter_name"] for each in described["parameters"]] == ["setup", "metric", "left_out"]
+    named = [each["parameter_name"] for each in described["parameters"]]
+    assert named == ["setup", "metric", "left_out", "axis"]
     assert "key of an evaluation set-up" in described["parameters"][0]["python_type"]["description"]
     found = client.predict(metric=CHRF, api_name="/results")
     assert found["setup"] == setup.key
@@ -173,6 +175,48 @@ def test_json_holds_every_metric_and_each_run_s_config(presenter, setup):
     assert {run["column"] for run in found["runs"]} == {run.config.column for run in setup.runs}
 
 
+def test_jsonl_holds_every_answer_with_its_scores_and_leaves_out_what_it_should(setup):
+    first = setup.runs[0].config.sample_ids[0]
+    lines = [json.loads(line) for line in report.answers_jsonl(setup, [first]).splitlines()]
+    assert len(lines) == 10 * 59
+    assert {line["column"] for line in lines} == {run.config.column for run in setup.runs}
+    assert first not in {line["sample"] for line in lines}
+    assert all(line["text"] and line["code"] and line["task"] for line in lines)
+    assert {row["metric"] for row in lines[0]["scores"]} == {BERT, JUDGE, CHRF, BITS, "parses"}
+
+
+def test_the_report_opens_with_its_contents_and_is_small(presenter, setup):
+    page = report.html(presenter.runs, setup, CHRF)
+    titles = re.findall(r'<a href="#part-\d+">([^<]+)</a>', page)
+    assert titles[0] == CHRF
+    assert titles[-1] == "Runs"
+    assert all(f'<section id="part-{at}">' in page for at in range(1, len(titles) + 1))
+    assert len(page) < 1_000_000
+    assert "<script" not in page
+
+
+def test_a_bundle_holds_every_set_up_as_files_that_need_no_server(own, setup, tmp_path, monkeypatch):
+    monkeypatch.setattr("ui.results.bundle.Settings.from_env", lambda: own)
+    told: list[str] = []
+    made = bundle(str(tmp_path / "site"), lambda _, message: told.append(message))
+    index = json.loads((tmp_path / "site" / "index.json").read_text())
+    assert [each["setup"] for each in index] == made["setups"]
+    assert told == [*(f"Writing {each['label']}" for each in index), "Done"]
+    page = (tmp_path / "site" / "index.html").read_text()
+    for name in next(each for each in index if each["setup"] == setup.key)["files"]:
+        assert (tmp_path / "site" / name).stat().st_size > 1_000
+        assert f'href="{name}"' in page
+
+
+def test_a_bundle_that_cannot_be_written_is_refused_before_the_work(own, tmp_path, monkeypatch):
+    monkeypatch.setattr("ui.results.bundle.Settings.from_env", lambda: own)
+    (tmp_path / "file").write_text("")
+    told: list[str] = []
+    with pytest.raises(LabError, match="cannot be written"):
+        bundle(str(tmp_path / "file" / "site"), lambda _, message: told.append(message))
+    assert not told
+
+
 def test_an_export_is_a_file_of_the_set_up_s_name(presenter, setup):
     assert Path(presenter.export("CSV", setup.key, CHRF, "")).name == f"{setup.key}.csv"
 
@@ -212,6 +256,7 @@ def test_the_readme_gets_table_and_figure_between_its_marks(own, tmp_path, monke
     )
     assert "CodeJudge naive without 3 of baseline, 3 of 200" in written
     assert "From baseline to 5,000 samples chrF (+" in written
+    assert "training seeds" not in written  # each size was trained once
     assert "<svg" in figure.read_text()
     first = figure.read_bytes()
     readme.readme_section("smollm2-135m", metrics, text, tmp_path)
@@ -256,3 +301,30 @@ def test_how_many_samples_are_left_out_is_said_above_all_tabs(tmp_path):
     assert said.value == f"2 of {len(samples)} samples left out ✕"
     assert said.visible
     assert not presenter.show("", CHRF)["none_left_out"].visible
+
+
+def test_the_axis_is_offered_where_checkpoints_differ_in_more_than_size_and_everything_follows_it(tmp_path):
+    settings = bare_settings(tmp_path)
+    usual = {"learning_rate": 2e-3, "lora_r": 8, "epochs": 3}
+    for size in (0, 200, 1000):
+        make_run(settings, size, recipe=usual if size else None)
+    make_run(settings, 1000, name="slow", recipe={**usual, "learning_rate": 1e-4})
+    presenter = Presenter(StoredRuns(settings))
+    shown = presenter.show("", CHRF)
+    assert (shown["axis"].visible, shown["axis"].value) == (True, "subset_size")
+    assert "differ in more than training samples: slow" in shown["explanation"]
+    rates = presenter.show("", CHRF, axis="learning_rate")
+    for part in ("headline", "pairs", "explanation", "table"):
+        assert "1e-4" in rates[part], part
+    assert list(rates["curve"].layout.xaxis.ticktext) == ["baseline", "1e-4", "0.002"]
+    key = presenter.runs.setups()[0].key
+    with pytest.raises(LabError, match="axes: subset_size, learning_rate, checkpoint"):
+        presenter.results(key, CHRF, [], "lora_r")
+    every = presenter.show("", CHRF, axis="checkpoint")
+    assert list(every["curve"].layout.xaxis.ticktext) == ["baseline", "200-regular", "1000-regular", "slow"]
+    assert presenter.results("", CHRF, [], "checkpoint")["points"][-1]["checkpoint"] == "slow"
+
+
+def test_no_axis_is_offered_for_the_shipped_runs(tmp_path):
+    shown = Presenter(StoredRuns(Settings(data_dir=tmp_path))).show("", "")
+    assert not shown["axis"].visible

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pipeline.generation import Request, line, scheduler
+from pipeline.generation.adapters import AdapterStack
 from pipeline.generation.decoders import TransformersDecoder
 from pipeline.generation.line import Line, Turn
 from pipeline.generation.running_batch import Row, RunningBatch
@@ -27,6 +28,7 @@ from pipeline.settings import Settings
 from tests.adapters import write_random_adapters
 from tests.attempts import request_for
 from tests.jobs_kit import until
+from tests.random_models import make_model
 from tests.rows import run_rows, write_out
 
 GREEDY = SamplingParams(temperature=0, max_new_tokens=12)
@@ -99,9 +101,41 @@ def test_a_row_that_joins_late_writes_what_it_writes_alone(
     assert write_out(batch, rows) == alone
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
+@torch.inference_mode()
+def test_the_odds_of_a_rows_tokens_are_the_models_own(
+    engine: TorchEngine, columns: list[Column], sampling: SamplingParams
+) -> None:
+    rows = make_rows(engine, columns[:1], sampling)
+    rows[0].odds = []
+    run_rows(new_batch(engine), *rows)
+    watched, tokens = rows[0], rows[0].tokens
+    engine.stack.assign([None])
+    logits = engine.model(torch.tensor([watched.prompt + tokens])).logits[0, len(watched.prompt) - 1 :]
+    probabilities = logits.softmax(-1)
+    for token, odds, expected in zip(tokens, watched.odds, probabilities, strict=False):
+        assert odds[0] == (token, pytest.approx(float(expected[token]), rel=1e-3))
+        best = [each for each in expected.topk(5).indices.tolist() if each != token][:4]
+        assert [each for each, _ in odds[1:]] == best
+    assert rows[1].odds is None
+
+
 def test_prompts_read_in_pieces_give_the_same_text(engine: TorchEngine, columns: list[Column]) -> None:
     whole = run_rows(new_batch(engine, piece_tokens=10_000), *make_rows(engine, columns, GREEDY, 6))
     assert run_rows(new_batch(engine, piece_tokens=1), *make_rows(engine, columns, GREEDY, 6)) == whole
+
+
+@torch.inference_mode()
+def test_prompts_of_several_visitors_are_read_together_as_far_as_a_piece_has_room(
+    engine: TorchEngine, columns: list[Column]
+) -> None:
+    alone = [run_rows(new_batch(engine), row)[0] for row in make_rows(engine, columns, GREEDY)]
+    batch, rows = new_batch(engine, piece_tokens=40), make_rows(engine, columns, GREEDY)
+    for row in rows:
+        batch.add([row])
+    batch.step()
+    assert [len(row.tokens) for row in rows] == [1, 1, 0]  # the third one's prompt is long
+    assert write_out(batch, rows) == alone
 
 
 @torch.inference_mode()
@@ -241,8 +275,25 @@ def test_an_evaluation_leaves_room_for_a_comparison_and_takes_no_more_while_a_pe
         most = max(most, sum(row in many for row in batch.rows))
     assert {row.finish_reason for row in person} == {"length"}
     assert 0 < most <= 4
-    evaluation.join(30)
+    evaluation.join(120)
     assert {row.finish_reason for row in many} == {"length"}
+
+
+def test_beside_many_rows_the_prompts_of_an_evaluation_are_read_together() -> None:
+    class Recorded(RunningBatch):
+        def add(self, rows: Sequence[Row]) -> None:
+            groups.append(len(rows))
+            super().add(rows)
+
+    groups: list[int] = []
+    model = make_model("llama")
+    batch = Recorded(TransformersDecoder(model, AdapterStack(model)), [], 256)
+    rows = [Row([7], None, SamplingParams(0, max_new_tokens=2 + at % 29)) for at in range(150)]
+    for _ in Scheduler(batch, Line(60)).stream(rows, Turn()):
+        pass
+    assert {row.finish_reason for row in rows} == {"length"}
+    assert sum(groups) == 150
+    assert min(groups[:-1]) >= 3
 
 
 def test_an_evaluation_takes_the_longest_rows_first(

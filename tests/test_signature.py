@@ -19,7 +19,7 @@ from pipeline.schema import FieldError, LabError, SamplingParams
 from pipeline.settings import ASSETS, Settings
 from tests.jobs_kit import ROOT, local_runner
 from training.jobs import Runner
-from training.jobs.arguments import column_key, evaluation_sampling
+from training.jobs.arguments import evaluated_column, evaluation_sampling
 from training.sweep import VERBS
 from ui.api.jobs import submission
 from ui.jobs.forms import labelled
@@ -119,7 +119,7 @@ def test_an_endpoint_names_a_parameter_as_the_api_does_and_a_form_as_its_field(t
         submission(runner, "finetune")(subset_size="many", token="secret")
     with pytest.raises(LabError, match=r"^Training samples must be a whole number"), labelled("finetune"):
         runner.submit("finetune", {"subset_size": "many"})
-    with pytest.raises(LabError, match=r"^Checkpoint, by its training samples must"), labelled("evaluate"):
+    with pytest.raises(LabError, match=r"^Training samples must"), labelled("evaluate"):
         runner.submit("evaluate", {"subset_size": ""})
     assert runner.list() == []
 
@@ -147,7 +147,7 @@ def test_the_command_that_a_run_stores_is_one_that_evaluate_takes(tmp_path: Path
         asked = given(repeat_command(config))
         values = validate(VERBS["evaluate"], asked)
         assert (values["family"], values["prompt"]) == (config.family, config.variant)
-        assert column_key(values["subset_size"], values["prompt"], values["training_seed"]) == config.column
+        assert evaluated_column(values) == config.column
         assert values["samples"] == len(config.sample_ids)
         sampling = replace(config.decoding, min_p=SamplingParams().min_p)
         assert evaluation_sampling(get_family(Settings(tmp_path), config.family), values) == sampling

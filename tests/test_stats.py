@@ -121,6 +121,11 @@ def test_constant_scores_give_an_interval_of_that_one_value_and_one_sample_gives
     assert np.isnan(stats.mean_interval(np.array([0.3]), np.arange(1))).all()
 
 
+def test_an_interval_of_very_few_scores_is_student_s_t_and_wider_than_their_range():
+    low, high = stats.mean_interval(np.array([0.885, 1.143, 1.013, 1.072]), np.arange(4))
+    assert (low, high) == pytest.approx((0.854, 1.202), abs=0.001)
+
+
 def test_many_experiments_at_once_give_what_each_gives_alone(rng):
     values = rng.beta(2, 3, (3, 80))
     codes = np.arange(80) // 2

@@ -17,6 +17,7 @@ from pipeline.schema import LabError
 from tests.jobs_kit import ended, local_runner, settings_in
 from training.jobs import Runner
 from training.jobs.sweep_plan import evaluated, plan_sweep
+from training.jobs.time_estimate import units
 from training.sweep import sweep
 
 ASKED = {"sizes": "200,100", "prompts": "regular,augmented", "seeds": "42,43", "samples": 3}
@@ -168,27 +169,40 @@ def test_a_run_of_a_test_suite_is_not_one_of_the_familys_dataset(runner: Runner)
     ]
 
 
-@pytest.mark.parametrize("otherwise", [{"max_steps": 1}, {"epochs": 2}])
-def test_a_sweep_replaces_what_was_trained_otherwise_only_if_it_may(
-    runner: Runner, otherwise: dict[str, int]
+def test_a_whole_run_of_a_suite_that_has_fewer_samples_than_are_asked_for_counts_as_there(
+    runner: Runner,
+) -> None:
+    asked = {"subset_size": "baseline", "samples": 164, "suite": "humaneval"}
+    job = ended(runner, runner.submit("evaluate", asked), 60)
+    assert evaluated(runner.settings, {**job.arguments, "samples": 200})
+    assert not evaluated(runner.settings, {**job.arguments, "samples": 100})
+    assert units(runner.settings, "evaluate", {**job.arguments, "samples": 200}) == 164
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "name"), [({"max_steps": 1}, "100-regular-steps1"), ({"epochs": 2}, "100-regular-epochs2")]
+)
+def test_a_sweep_with_other_settings_makes_checkpoints_of_other_names(
+    runner: Runner, otherwise: dict[str, int], name: str
 ) -> None:
     asked = {"sizes": "100", "prompts": "regular", "samples": 3}
     ended(runner, runner.submit("sweep", {**asked, **otherwise}), 60)
-    before = [job.id for job in runner.list()]
-    with pytest.raises(LabError, match="replace must be set to train 100-regular"):
-        runner.submit("sweep", asked)
-    assert [job.id for job in runner.list()] == before
-    steps = plan_sweep(runner.settings, {**DEFAULTS, **asked, "replace": True})
+    assert made(runner) == {name, f"{name}/regular"}
+    steps = plan_sweep(runner.settings, {**DEFAULTS, **asked})
     assert [step.kind for step in steps] == ["finetune", "evaluate"]
     assert plan_sweep(runner.settings, {**DEFAULTS, **asked, **otherwise}) == []
 
 
-def test_a_sweep_trains_again_where_the_family_trains_otherwise_now(runner: Runner) -> None:
+def test_a_sweep_replaces_what_the_family_trains_otherwise_now_only_if_it_may(runner: Runner) -> None:
     asked = {"sizes": "100", "prompts": "regular", "samples": 3}
     ended(runner, runner.submit("sweep", asked), 60)
     families = runner.settings.assets / "families.toml"
     families.write_text(families.read_text().replace("learning_rate = 2e-3", "learning_rate = 1e-4"))
-    steps = plan_sweep(runner.settings, {**DEFAULTS, **asked})
+    before = [job.id for job in runner.list()]
+    with pytest.raises(LabError, match="replace must be set to train 100-regular again"):
+        runner.submit("sweep", asked)
+    assert [job.id for job in runner.list()] == before
+    steps = plan_sweep(runner.settings, {**DEFAULTS, **asked, "replace": True})
     assert [step.kind for step in steps] == ["finetune", "evaluate"]
 
 

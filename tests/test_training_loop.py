@@ -41,7 +41,7 @@ def small(family: Family) -> Family:
 
 
 def new_model(settings: Settings, family: Family):
-    model, _ = load(settings, family, "peft", 42, silent)
+    model, _ = load(settings, family, family.recipe, "peft", 42, silent)
     return model.float()
 
 
@@ -50,8 +50,11 @@ def lora(model) -> list[torch.Tensor]:
 
 
 def train(model, rows, family: Family, work: Path, **changes):
-    arguments = {"epochs": 2, "seed": 1, "max_steps": None, "resume": False, "held_out": [], **changes}
-    return loop.train(model=model, rows=rows, family=family, work=work, report=Reporter(), **arguments)
+    arguments = {"seed": 1, "resume": False, "held_out": []} | {
+        name: changes.pop(name) for name in ("seed", "resume", "held_out") if name in changes
+    }
+    recipe = replace(family.recipe, **{"epochs": 2, **changes})
+    return loop.train(model=model, rows=rows, recipe=recipe, work=work, report=Reporter(), **arguments)
 
 
 def test_a_step_is_the_plain_one_of_adamw_on_the_mean_loss_of_all_tokens(
@@ -103,7 +106,9 @@ def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(
                 raise Killed
 
     with pytest.raises(Killed):
-        loop.train(first, rows, [], small, tmp_path / "work", 2, 1, None, KillAtFour(), False)
+        loop.train(
+            first, rows, [], replace(small.recipe, epochs=2), 1, tmp_path / "work", KillAtFour(), False
+        )
     log = train(second, rows, small, tmp_path / "work", resume=True)
     assert [step for step, _ in log.loss] == [1, 2, 3, 4, 5, 6]
     for mine, theirs in zip(lora(second), lora(whole), strict=True):

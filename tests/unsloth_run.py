@@ -28,9 +28,10 @@ def main(folder: Path) -> None:
     settings = Settings.from_env()
     family = get_family(settings, DEFAULT_FAMILY)
     samples = load_dataset(settings, family.dataset, "regular").subset(SAMPLES)
-    model, tokenizer = load(settings, family, "unsloth", 42, lambda fraction, message: None)
+    model, tokenizer = load(settings, family, family.recipe, "unsloth", 42, lambda fraction, message: None)
     rows = encode_all(samples, "regular", family, tokenizer)
-    trainer = build_trainer(model, tokenizer, rows, family, folder / "w", 8, 42, STEPS, Reporter())
+    recipe = replace(family.recipe, epochs=8, max_steps=STEPS)
+    trainer = build_trainer(model, tokenizer, rows, family, recipe, 42, folder / "w", Reporter())
     trainer.train()
     losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
     model.save_pretrained(folder / "200-regular")
@@ -39,7 +40,9 @@ def main(folder: Path) -> None:
     torch.save({"losses": losses, "rows": rows[:4], "logits": logits}, folder / "trained.pt")
 
     packs = replace(family, packing=True, batch_size=2, sequence_length=512)
-    packed = build_trainer(model, tokenizer, rows[:12], packs, folder / "p", 1, 42, None, Reporter())
+    packed = build_trainer(
+        model, tokenizer, rows[:12], packs, replace(packs.recipe, epochs=1), 42, folder / "p", Reporter()
+    )
     batch = next(iter(packed.get_train_dataloader()))
     starts = (batch["position_ids"][0] == 0).nonzero()[:, 0].tolist()
     ends = [*starts[1:], batch["input_ids"].shape[1]]

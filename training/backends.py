@@ -9,11 +9,10 @@ from typing import Any, Literal
 from pipeline.generation.tokenization import prepare_tokenizer
 from pipeline.models.families import Family
 from pipeline.models.weights import base_model_dir, best_dtype
-from pipeline.schema import LabError, Progress
+from pipeline.schema import LabError, Progress, Recipe
 from pipeline.settings import Settings
 
 TrainingBackend = Literal["auto", "unsloth", "peft"]
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def choose(backend: TrainingBackend, family: Family) -> Literal["unsloth", "peft"]:
@@ -41,7 +40,12 @@ def choose(backend: TrainingBackend, family: Family) -> Literal["unsloth", "peft
 
 
 def load(
-    settings: Settings, family: Family, backend: Literal["unsloth", "peft"], seed: int, progress: Progress
+    settings: Settings,
+    family: Family,
+    recipe: Recipe,
+    backend: Literal["unsloth", "peft"],
+    seed: int,
+    progress: Progress,
 ) -> tuple[Any, Any]:
     """The base model with new LoRA weights, and its tokenizer."""
     import torch
@@ -50,30 +54,34 @@ def load(
     # length is 64 modulo 128 (pytorch issue 196678); Qwen2.5 meets it within 15 steps.
     torch.backends.cuda.enable_cudnn_sdp(False)
     source = str(base_model_dir(settings, family, progress))
-    model, tokenizer = (_load_with_unsloth if backend == "unsloth" else _load_with_peft)(source, family, seed)
+    load_model = _load_with_unsloth if backend == "unsloth" else _load_with_peft
+    model, tokenizer = load_model(source, family, recipe, seed)
     prepare_tokenizer(tokenizer)
     return model, tokenizer
 
 
-def _load_with_unsloth(source: str, family: Family, seed: int) -> tuple[Any, Any]:
+def _load_with_unsloth(source: str, family: Family, recipe: Recipe, seed: int) -> tuple[Any, Any]:
     from unsloth import FastLanguageModel  # must come before transformers: it patches it
 
     model, tokenizer = FastLanguageModel.from_pretrained(
-        source, max_seq_length=family.sequence_length, load_in_4bit=not family.embedded
+        source,
+        max_seq_length=family.sequence_length,
+        load_in_4bit=not family.embedded,
+        trust_remote_code=False,
     )
     model = FastLanguageModel.get_peft_model(
         model,
-        r=family.lora_r,
-        lora_alpha=family.lora_alpha,
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
         lora_dropout=0,
-        target_modules=TARGETS,
+        target_modules=list(family.lora_targets),
         use_gradient_checkpointing="unsloth",
         random_state=seed,
     )
     return model, tokenizer
 
 
-def _load_with_peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
+def _load_with_peft(source: str, family: Family, recipe: Recipe, seed: int) -> tuple[Any, Any]:
     # PEFT imports it, and on a CPU it warns of 4-bit kernels that no training here uses.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     import torch
@@ -83,19 +91,23 @@ def _load_with_peft(source: str, family: Family, seed: int) -> tuple[Any, Any]:
     cuda = torch.cuda.is_available()
     if not family.embedded and not cuda:
         raise LabError(f"{family.title}: training needs a CUDA GPU, and this machine has none.")
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
-        source, dtype=best_dtype(), device_map={"": 0} if cuda else None
+        source,
+        dtype=best_dtype(),
+        device_map={"": 0} if cuda else None,
+        use_safetensors=True,
+        trust_remote_code=False,
     )
     if getattr(model, "is_quantized", False):
         model = prepare_model_for_kbit_training(model)
     model.config.use_cache = False  # with a cache, packed samples would attend to each other
     set_seed(seed)  # the LoRA matrices start from random numbers
     config = LoraConfig(
-        r=family.lora_r,
-        lora_alpha=family.lora_alpha,
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
         lora_dropout=0.0,
-        target_modules=TARGETS,
+        target_modules=list(family.lora_targets),
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config), tokenizer

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.generation.prompts import context_around, render_prompt
 from pipeline.generation.tokenization import encode_completion, encode_prompt
 from pipeline.models.families import Family
-from pipeline.schema import PromptVariant, Sample
+from pipeline.schema import LabError, PromptVariant, Sample
 
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
 
@@ -36,5 +36,17 @@ def encode(sample: Sample, variant: PromptVariant, family: Family, tokenizer: An
 def encode_all(
     samples: Sequence[Sample], variant: PromptVariant, family: Family, tokenizer: Any
 ) -> list[dict[str, list[int]]]:
-    """Every sample's row, in order."""
-    return [encode(sample, variant, family, tokenizer) for sample in samples]
+    """The rows of the samples, in order; without those that are too long for the model.
+
+    Raises:
+        LabError: all are.
+    """
+    rows = []
+    for sample in samples:
+        try:
+            rows.append(encode(sample, variant, family, tokenizer))
+        except LabError as error:
+            reason = error
+    if samples and not rows:
+        raise LabError(f"No sample can be trained on: {reason}")
+    return rows

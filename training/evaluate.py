@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.command_line.verbs import run_verb
+from pipeline.evaluation.datasets import check_dataset
 from pipeline.evaluation.evaluate_columns import EvaluationPlan, evaluate_columns, summarize
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.store import runs_dir
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.schema import DEFAULT_SEED, PromptVariant
+from pipeline.schema import BASELINE, DEFAULT_SEED, PromptVariant
 from pipeline.scoring.judge.config import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_TEMPERATURE,
@@ -24,6 +25,7 @@ from pipeline.scoring.judge.config import (
 from pipeline.scoring.judge.open_judge import check_judge
 from pipeline.settings import Settings
 from training.jobs.arguments import (
+    CheckpointName,
     JudgeChoice,
     JudgeTokens,
     NewTokens,
@@ -32,7 +34,7 @@ from training.jobs.arguments import (
     Size,
     Temperature,
     Votes,
-    column_key,
+    evaluated_column,
     evaluation_sampling,
     judge_config,
 )
@@ -42,7 +44,7 @@ SuiteChoice = Literal["none", "packages", "metrics", "humaneval"]
 
 
 def evaluate(
-    subset_size: Size,
+    subset_size: Size = BASELINE,
     prompt: PromptVariant = "regular",
     family: str = DEFAULT_FAMILY,
     samples: Samples = 200,
@@ -59,6 +61,8 @@ def evaluate(
     suite: SuiteChoice = "none",
     judge_temperature: Temperature = DEFAULT_TEMPERATURE,
     judge_max_tokens: JudgeTokens = DEFAULT_MAX_TOKENS,
+    checkpoint: CheckpointName | None = None,
+    dataset: str | None = None,
 ) -> dict[str, Any]:
     """Generate for the test samples, score what was written, and store the run.
 
@@ -66,7 +70,7 @@ def evaluate(
         subset_size: baseline, or the number of samples that the checkpoint was trained on
         prompt: prompt variant
         family: model family
-        samples: number of test samples; all of a suite that has fewer
+        samples: number of test samples; all of a suite, or of a dataset of yours, that has fewer
         judge: CodeJudge method; the key comes from OPENAI_API_KEY, another server from OPENAI_BASE_URL
         judge_model: model that judges; a family of ours, such as qwen2.5-coder-1.5b, needs no key
         votes: how often each answer is judged, an odd number
@@ -79,6 +83,8 @@ def evaluate(
         suite: take the samples of a test suite, and execute what is written for them
         judge_temperature: of the judge; some reasoning models take 1 only
         judge_max_tokens: most tokens of one answer of the judge; a reasoning model needs thousands
+        checkpoint: its name, instead of its number of training samples and training seed
+        dataset: one of yours, instead of the family's own; a number of samples is then of those that it has
 
     Returns:
         The run's id and folder, how many samples it has, and each metric's mean, count and unscored count.
@@ -90,7 +96,9 @@ def evaluate(
     settings = Settings.from_env()
     report = Reporter()
     chosen = get_family(settings, family)
-    column = get_column(settings, chosen, column_key(subset_size, prompt, training_seed))
+    column = get_column(settings, chosen, evaluated_column(arguments))
+    check_dataset(settings, dataset or chosen.dataset)
+    chosen = get_family(settings, family, dataset)
     plan = EvaluationPlan(
         samples=samples,
         sampling=evaluation_sampling(chosen, arguments),

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,23 +15,51 @@ from pipeline.command_line.commands import command_text, module_command
 from pipeline.command_line.signature import module_name
 from pipeline.command_line.verbs import run_verb
 from pipeline.data.dataset import Dataset
-from pipeline.evaluation.datasets import load_dataset
-from pipeline.models.checkpoints import SIZES, checkpoint_name, checkpoints_dir
-from pipeline.models.families import DEFAULT_FAMILY, Family
+from pipeline.evaluation.datasets import check_dataset, load_dataset
+from pipeline.models.checkpoints import SIZES, checkpoints_dir
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import best_dtype
-from pipeline.schema import DEFAULT_SEED, Checkpoint, Sample, TrainedVariant, counted
+from pipeline.schema import (
+    DEFAULT_SEED,
+    Checkpoint,
+    Recipe,
+    Sample,
+    Schedule,
+    TrainedVariant,
+    counted,
+)
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 from training.backends import TrainingBackend, choose, load
 from training.encoding import encode_all
-from training.jobs.arguments import Epochs, LearningRate, Seed, Steps, SubsetSize
+from training.jobs.arguments import (
+    Alpha,
+    BatchSize,
+    Epochs,
+    LearningRate,
+    Name,
+    Rank,
+    Seed,
+    Steps,
+    SubsetSize,
+    Warmup,
+)
 from training.jobs.progress import Reporter
-from training.jobs.recipe import SCHEMA, check_replace, existing_checkpoint, family_for, recipe
+from training.jobs.recipe import (
+    SCHEMA,
+    check_replace,
+    existing_checkpoint,
+    trained_name,
+    training_recipe,
+    training_settings,
+)
+from training.jobs.tracking import Tracker, check_tracker, tracked
 from training.saving import last_saved_step, prepare_work, save_adapter
 
 if TYPE_CHECKING:
     from training.loop import TrainingLog
+    from training.stepper import Row
 
 _HELD_OUT = 64  # samples whose loss is measured beside the training loss
 
@@ -48,6 +77,14 @@ def finetune(
     output: Path | None = None,
     *,
     replace: bool = False,
+    name: Name | None = None,
+    lora_r: Rank | None = None,
+    lora_alpha: Alpha | None = None,
+    batch_size: BatchSize | None = None,
+    scheduler: Schedule | None = None,
+    warmup: Warmup | None = None,
+    dataset: str | None = None,
+    report_to: Tracker = "none",
 ) -> dict[str, Any]:
     """Fine-tune a LoRA adapter on the first samples of the training split, and list it as a checkpoint.
 
@@ -62,7 +99,15 @@ def finetune(
         backend: auto takes Unsloth on a GPU for large models, else PEFT
         resume: continue from the last save of an interrupted training
         output: folder that gets the checkpoint's folder, instead of the app's own
-        replace: replace a checkpoint of the same name that was trained with other settings
+        replace: replace a checkpoint of the same name
+        name: of the checkpoint; if empty, from samples, prompt, seed and what differs from the usual recipe
+        lora_r: rank of the LoRA matrices, instead of the family's own
+        lora_alpha: LoRA's alpha, instead of the family's own; the scaling is alpha divided by the rank
+        batch_size: samples in an optimizer step, instead of the family's own
+        scheduler: how the learning rate falls after the warm-up, instead of linear
+        warmup: steps over which the learning rate rises, instead of ten and at most a tenth of all
+        dataset: one of yours, instead of the family's own; see python -m pipeline.data.own
+        report_to: experiment tracker that gets the loss, too; wandb reads its key from WANDB_API_KEY
 
     Returns:
         The checkpoint's name, folder, fingerprint, final loss, steps and seconds.
@@ -71,31 +116,42 @@ def finetune(
         LabError: there is another checkpoint of that name, the data or the machine do not allow the training,
             or its loss or a gradient is not finite.
     """
+    arguments = dict(locals())
     # A training has one GPU: transformers would spread its batches over all GPUs, and 4-bit models cannot be
     # spread.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     settings, report = Settings.from_env(), Reporter()
-    chosen = family_for(settings, family, learning_rate)
+    check_tracker(report_to)
+    chosen = get_family(settings, family)
+    check_dataset(settings, dataset or chosen.dataset)
+    recipe = training_recipe(chosen, arguments)
     kind = choose(backend, chosen)
-    target = (output or checkpoints_dir(settings, chosen)) / checkpoint_name(subset_size, prompt, seed)
+    target = (output or checkpoints_dir(settings, chosen)) / trained_name(chosen, arguments)
     if existing := _existing(settings, chosen, target, listed=output is None):
         if not replace:
-            check_replace(existing, chosen, epochs, max_steps)
+            check_replace(existing, recipe)
         report(0.0, f"the checkpoint {target.name} exists; this training replaces it when it ends")
     report(0.0, "reading the dataset")
-    dataset = load_dataset(settings, chosen.dataset, prompt)
-    samples = dataset.subset(subset_size)
-    wanted = recipe(chosen, dataset, subset_size, prompt, seed, epochs, max_steps, kind)
+    data = load_dataset(settings, dataset or chosen.dataset, prompt)
+    samples = data.subset(subset_size)
+    wanted = training_settings(chosen, data, subset_size, prompt, seed, recipe, kind)
     work = target.with_name(target.name + ".part")
-    if resume and last_saved_step(work) is None:
-        report(0.0, "there is no save to resume from, so the training starts at the beginning")
-        resume = False
+    resume = resume and _can_resume(work, report)
     prepare_work(work, wanted, resume)
     started = time.time()
-    model, tokenizer = load(settings, chosen, kind, seed, lambda fraction, message: report(0.0, message))
-    log = _train(model, tokenizer, samples, _held_out(dataset), chosen, wanted, work, report, resume)
+    model, tokenizer = load(
+        settings, chosen, recipe, kind, seed, lambda fraction, message: report(0.0, message)
+    )
+    rows = _encode(samples, prompt, chosen, tokenizer, report)
+    held_out = encode_all(_held_out(data, subset_size), prompt, chosen, tokenizer)
+    options = (recipe, seed, work, report, resume)
+    with tracked(settings, report, report_to, target.name, wanted):
+        log = _train(model, tokenizer, rows, held_out, chosen, kind, options)
     seconds = round(time.time() - started, 1)
-    save_adapter(model, chosen.base_names[0], _record(wanted, log, seconds), work, target)
+    record = _record(wanted, log, seconds, _command(arguments, recipe, kind)) | {
+        "left_out": len(samples) - len(rows)
+    }
+    save_adapter(model, chosen.base_names[0], record, work, target)
     report(1.0, f"saved {target.name}")
     return {
         "checkpoint": target.name,
@@ -107,28 +163,42 @@ def finetune(
     }
 
 
+def _can_resume(work: Path, report: Reporter) -> bool:
+    if last_saved_step(work) is not None:
+        return True
+    report(0.0, "there is no save to resume from, so the training starts at the beginning")
+    return False
+
+
+def _encode(
+    samples: Sequence[Sample], prompt: TrainedVariant, family: Family, tokenizer: Any, report: Reporter
+) -> Sequence[Row]:
+    """The training rows, with a word on how many samples are too long for the model."""
+    report(0.01, f"encoding {counted(len(samples), 'sample')}")
+    rows = encode_all(samples, prompt, family, tokenizer)
+    if left_out := len(samples) - len(rows):
+        most = f"{family.sequence_length:,} tokens"
+        report(0.01, f"left out: {counted(left_out, 'sample')} of more than {most}")
+    return rows
+
+
 def _train(
     model: Any,
     tokenizer: Any,
-    samples: Sequence[Sample],
-    held_out: Sequence[Sample],
+    rows: Sequence[Row],
+    held_out: Sequence[Row],
     family: Family,
-    wanted: Mapping[str, Any],
-    work: Path,
-    report: Reporter,
-    resume: bool,
+    backend: str,
+    options: tuple[Recipe, int, Path, Reporter, bool],
 ) -> TrainingLog:
-    """Train with the settings ``wanted``: embedded families with ``training.loop``, others with TRL."""
-    report(0.01, f"encoding {counted(len(samples), 'sample')}")
-    rows = encode_all(samples, wanted["variant"], family, tokenizer)
-    options = (family, work, wanted["epochs"], wanted["seed"], wanted["max_steps"], report, resume)
-    if family.embedded and wanted["backend"] == "peft":
+    """Train: embedded families with ``training.loop``, others with TRL."""
+    if family.embedded and backend == "peft":
         from training.loop import train
 
-        return train(model, rows, encode_all(held_out, wanted["variant"], family, tokenizer), *options)
+        return train(model, rows, held_out, *options)
     from training.trainer import train_with_trl  # after Unsloth, which patches what it imports
 
-    return train_with_trl(model, tokenizer, rows, *options)
+    return train_with_trl(model, tokenizer, rows, family, *options)
 
 
 def _existing(settings: Settings, family: Family, target: Path, listed: bool) -> Checkpoint | None:
@@ -138,7 +208,7 @@ def _existing(settings: Settings, family: Family, target: Path, listed: bool) ->
     return Checkpoint(family.name, target.name, path=target) if target.exists() else None
 
 
-def _record(wanted: Mapping[str, Any], log: TrainingLog, seconds: float) -> dict[str, Any]:
+def _record(wanted: Mapping[str, Any], log: TrainingLog, seconds: float, command: str) -> dict[str, Any]:
     """The content of ``checkpoint.json``."""
     return {
         "schema": SCHEMA,
@@ -148,15 +218,19 @@ def _record(wanted: Mapping[str, Any], log: TrainingLog, seconds: float) -> dict
         "versions": package_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
-        "command": _command(wanted),
+        "command": command,
         "loss": log.loss,
         "held_out_loss": log.held_out_loss,
     }
 
 
-def _held_out(dataset: Dataset) -> Sequence[Sample]:
-    """The training samples after those of the largest size: no checkpoint is trained on them."""
-    return dataset.train[max(SIZES) :][:_HELD_OUT]
+def _held_out(dataset: Dataset, subset_size: int) -> Sequence[Sample]:
+    """Training samples after those of the largest size, which no checkpoint is trained on.
+
+    A dataset that has no more than that size has those that this training leaves.
+    """
+    first = max(SIZES) if len(dataset.train) > max(SIZES) else subset_size
+    return dataset.train[first:][:_HELD_OUT]
 
 
 def _device() -> str:
@@ -165,19 +239,12 @@ def _device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
-def _command(wanted: Mapping[str, Any]) -> str:
-    """The command that trains the same again."""
-    arguments = {
-        "family": wanted["family"],
-        "subset_size": wanted["subset_size"],
-        "prompt": wanted["variant"],
-        "epochs": wanted["epochs"],
-        "seed": wanted["seed"],
-        "learning_rate": wanted["learning_rate"],
-        "backend": wanted["backend"],
-        "max_steps": wanted["max_steps"],
-    }
-    return command_text(module_command(module_name(finetune), arguments))
+def _command(arguments: Mapping[str, Any], recipe: Recipe, backend: str) -> str:
+    """The command that trains the same again, also where the family's own recipe changes."""
+    names = ("family", "subset_size", "prompt", "seed", "name", "dataset")
+    named = {name: arguments[name] for name in names}
+    settings = {name: value for name, value in asdict(recipe).items() if name != "packing"}
+    return command_text(module_command(module_name(finetune), {**named, **settings, "backend": backend}))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.files import write_atomically
 from pipeline.json_files import parse_object
-from pipeline.models.families import Family
-from pipeline.schema import LabError
+from pipeline.schema import LabError, Recipe, counted
 from training.jobs.progress import Reporter
+from training.jobs.recipe import warmup_steps
 from training.saving import not_finite
 from training.stepper import Row, Stepper
 
 _SAVES = 10  # an interrupted training loses at most a tenth of its steps
-_WARMUP_STEPS = 10
 _SORTED_BATCHES = 20  # so many batches of samples are drawn at random, then sorted by length
 
 
@@ -46,47 +45,43 @@ def train(
     model: Any,
     rows: Sequence[Row],
     held_out: Sequence[Row],
-    family: Family,
-    work: Path,
-    epochs: int,
+    recipe: Recipe,
     seed: int,
-    max_steps: int | None,
+    work: Path,
     report: Reporter,
     resume: bool,
 ) -> TrainingLog:
     """Train the model's LoRA weights in place.
 
     AdamW without weight decay in fp32, on a copy of the weights; the model computes in its own precision. The
-    learning rate rises over ten steps and then falls linearly to zero. The loss is the mean over all tokens
-    of a batch that carry loss.
+    loss is the mean over all tokens of a batch that carry loss.
 
     Args:
         model: a PEFT model whose LoRA weights are new, or those of a training that goes on.
         rows: the training set; its order is drawn from the seed.
         held_out: rows whose loss is measured ten times on the way, on a CPU at the end only; may be empty.
-        family: gives learning rate and batch size.
+        recipe: how to train.
+        seed: of the rows' order.
         work: folder for what an interrupted training goes on from.
-        epochs: passes over the rows.
-        seed: of their order.
-        max_steps: stop after so many optimizer steps.
         report: gets the progress.
         resume: whether to go on from the last save in ``work``.
 
     Raises:
         LabError: a loss, a gradient or a held-out loss is not finite; the last save stays.
     """
-    steps = -(-len(rows) // family.batch_size) * epochs
-    steps = min(steps, max_steps) if max_steps else steps
-    stepper = Stepper(model, family.learning_rate)
+    steps = -(-len(rows) // recipe.batch_size) * recipe.epochs
+    steps = min(steps, recipe.max_steps) if recipe.max_steps else steps
+    stepper = Stepper(model, recipe.learning_rate)
     log = _load(stepper, work) if resume else TrainingLog()
     every, save_every = max(1, steps // 100), max(1, steps // _SAVES)
     recent: list[float] = []
-    for number, batch in enumerate(batches(rows, family.batch_size, epochs, seed), start=1):
+    report(0.02 + 0.96 * log.step / steps, f"training {counted(steps, 'step')}, {log.step:,} done")
+    for number, batch in enumerate(batches(rows, recipe.batch_size, recipe.epochs, seed), start=1):
         if number > steps:
             break
         if number <= log.step:
             continue  # done before the interruption
-        loss, norm = stepper.step(batch, family.learning_rate * _schedule(number - 1, steps))
+        loss, norm = stepper.step(batch, recipe.learning_rate * schedule(recipe, number - 1, steps))
         _check_finite({"loss": loss, "gradient norm": norm}, number, steps, work)
         log.step = number
         recent.append(loss)
@@ -97,6 +92,8 @@ def train(
         if number % save_every == 0 or number == steps:
             # On a CPU each measurement would take longer than many steps.
             if held_out and (stepper.graphs or number == steps):
+                if number == steps:
+                    report(0.98, f"measuring the loss of {counted(len(held_out), 'held-out sample')}")
                 held_out_loss = stepper.loss(held_out)
                 _check_finite({"held-out loss": held_out_loss}, number, steps, work)
                 log.held_out_loss.append((number, round(held_out_loss, 4)))
@@ -110,10 +107,14 @@ def _check_finite(values: Mapping[str, float], step: int, steps: int, work: Path
             raise not_finite(f"the {name} is {value}", step, steps, work)
 
 
-def _schedule(step: int, steps: int) -> float:
+def schedule(recipe: Recipe, step: int, steps: int) -> float:
     """The share of the peak learning rate at a step, counted from 0."""
-    warmup = min(_WARMUP_STEPS, steps // 10)
-    return (step + 1) / (warmup + 1) if step < warmup else (steps - step) / max(1, steps - warmup)
+    warmup = warmup_steps(recipe, steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    left = (steps - step) / max(1, steps - warmup)
+    shares = {"linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2, "constant": 1.0}
+    return shares[recipe.scheduler]
 
 
 def batches(rows: Sequence[Row], size: int, epochs: int, seed: int) -> Iterator[list[Row]]:

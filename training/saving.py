@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import replace_folder, write_atomically
+from pipeline.models.checkpoints import RECORD
 from pipeline.models.fingerprints import ADAPTER_WEIGHTS
 from pipeline.schema import LabError
-from training.jobs.recipe import RECORD, SCHEMA, differences, read_recipe
+from training.jobs.recipe import SCHEMA, differences, read_settings
 
 _RECIPE = "recipe.json"
 _SAVES = ("step-*/log.json", "checkpoint-*/trainer_state.json")  # of training.loop, of TRL
@@ -23,23 +24,23 @@ def last_saved_step(work: Path) -> int | None:
     return max((int(step) for step in saves if step.isdecimal()), default=None)
 
 
-def prepare_work(work: Path, recipe: Mapping[str, Any], resume: bool) -> None:
-    """Make the folder ready for a training by this recipe.
+def prepare_work(work: Path, settings: Mapping[str, Any], resume: bool) -> None:
+    """Make the folder ready for a training with these settings.
 
     Args:
         work: the training's folder; without ``resume``, what is in it is deleted.
-        recipe: see ``training.jobs.recipe``.
+        settings: see ``training.jobs.recipe``.
         resume: whether the training goes on from the last save in it.
 
     Raises:
-        LabError: the save was made by another recipe, which would go on instead of this one.
+        LabError: the save was made with other settings, and these would not be applied.
     """
     if resume:
-        _check_same(work, recipe)
+        _check_same(work, settings)
         return
     shutil.rmtree(work, ignore_errors=True)
     try:
-        write_atomically(work / _RECIPE, json.dumps({"schema": SCHEMA, **recipe}, indent=1))
+        write_atomically(work / _RECIPE, json.dumps({"schema": SCHEMA, **settings}, indent=1))
     except OSError as error:
         raise LabError(f"The training cannot be saved in {work}: {error}") from error
 
@@ -94,14 +95,14 @@ def save_adapter(model: Any, base: str, record: Mapping[str, Any], work: Path, t
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _check_same(work: Path, recipe: Mapping[str, Any]) -> None:
+def _check_same(work: Path, settings: Mapping[str, Any]) -> None:
     again = "Resume with the same arguments, or start again without --resume, which deletes what was saved."
     if not (work / _RECIPE).is_file():
         raise LabError(
             f"The interrupted training in {work} does not say what its arguments were, because an older "
             f"version saved it. Start again without --resume, which deletes what was saved."
         )
-    if other := differences(read_recipe(work / _RECIPE), recipe):
+    if other := differences(read_settings(work / _RECIPE), settings):
         raise LabError(
             f"The interrupted training in {work} was started with other settings: {other}. {again}"
         )

@@ -13,6 +13,7 @@ from pipeline.models.families import DEFAULT_FAMILY
 from pipeline.schema import DEFAULT_SEED, LabError
 from pipeline.scoring.judge.config import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE
 from pipeline.settings import Settings
+from training.add_base_model import add_base_model
 from training.evaluate import evaluate
 from training.finetune import finetune
 from training.jobs import Job, Runner, open_runner
@@ -48,6 +49,7 @@ def sweep(
     votes: Votes = 1,
     judge_temperature: Temperature = DEFAULT_TEMPERATURE,
     judge_max_tokens: JudgeTokens = DEFAULT_MAX_TOKENS,
+    dataset: str | None = None,
 ) -> dict[str, Any]:
     """Fine-tune and evaluate every combination of sizes, prompt variants and seeds that is still missing.
 
@@ -68,6 +70,7 @@ def sweep(
         votes: how often each answer is judged, an odd number
         judge_temperature: of the judge; some reasoning models take 1 only
         judge_max_tokens: most tokens of one answer of the judge; a reasoning model needs thousands
+        dataset: one of yours to train and evaluate on, instead of the family's own
 
     Returns:
         The sweep's id, its number of jobs, and the result of each of them.
@@ -114,7 +117,12 @@ def _wait(runner: Runner, job: Job, report: Reporter) -> Job:
     return job
 
 
-VERBS: Mapping[str, Verb] = {"finetune": finetune, "evaluate": evaluate, "sweep": sweep}
+VERBS: Mapping[str, Verb] = {
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "sweep": sweep,
+    "add_base_model": add_base_model,
+}
 """Every verb by its kind of job."""
 
 

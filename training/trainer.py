@@ -19,8 +19,9 @@ from trl import SFTConfig, SFTTrainer
 
 from pipeline.models.families import Family
 from pipeline.models.weights import best_dtype
-from pipeline.schema import LabError
+from pipeline.schema import LabError, Recipe
 from training.jobs.progress import Reporter
+from training.jobs.recipe import warmup_steps
 from training.loop import TrainingLog
 from training.saving import not_finite
 
@@ -32,10 +33,9 @@ def train_with_trl(
     tokenizer: Any,
     rows: Sequence[dict[str, list[int]]],
     family: Family,
-    work: Path,
-    epochs: int,
+    recipe: Recipe,
     seed: int,
-    max_steps: int | None,
+    work: Path,
     report: Reporter,
     resume: bool,
 ) -> TrainingLog:
@@ -44,7 +44,7 @@ def train_with_trl(
     Raises:
         LabError: a loss or gradient is not finite; the last save stays.
     """
-    trainer = build_trainer(model, tokenizer, rows, family, work, epochs, seed, max_steps, report)
+    trainer = build_trainer(model, tokenizer, rows, family, recipe, seed, work, report)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if resume else None)
     losses = [(log["step"], round(log["loss"], 4)) for log in trainer.state.log_history if "loss" in log]
     return TrainingLog(trainer.state.global_step, losses)
@@ -55,10 +55,9 @@ def build_trainer(
     tokenizer: Any,
     rows: Sequence[dict[str, list[int]]],
     family: Family,
-    work: Path,
-    epochs: int,
+    recipe: Recipe,
     seed: int,
-    max_steps: int | None,
+    work: Path,
     report: Reporter,
 ) -> Any:
     """A trainer that saves to ``work`` and reports every logged step.
@@ -67,11 +66,10 @@ def build_trainer(
         model: the base model with LoRA weights on it
         tokenizer: its tokenizer
         rows: ``input_ids`` and ``labels`` of each sample, see ``training.encoding``
-        family: gives learning rate, batch size and packing
+        family: gives the length of packed rows
+        recipe: how to train
+        seed: of the rows' order
         work: folder for what a resumed training starts from
-        epochs: passes over the rows
-        seed: of their order
-        max_steps: stop after this many optimizer steps
         report: gets step and loss
 
     Returns:
@@ -80,14 +78,14 @@ def build_trainer(
     datasets.disable_progress_bars()
     trainer: Any = _Trainer(
         model=model,
-        args=_arguments(family, work, epochs, seed, max_steps),
+        args=_arguments(family, recipe, seed, work),
         train_dataset=datasets.Dataset.from_list(list(rows)),
         processing_class=tokenizer,
         callbacks=[_Progress(report), _FiniteGradients()],
     )
-    per_epoch = -(-len(trainer.train_dataset) // family.batch_size)  # of packed rows, where it packs
-    steps = max_steps or per_epoch * epochs
-    trainer.args.warmup_steps = min(10, steps // 10)
+    per_epoch = -(-len(trainer.train_dataset) // recipe.batch_size)  # of packed rows, where it packs
+    steps = recipe.max_steps or per_epoch * recipe.epochs
+    trainer.args.warmup_steps = warmup_steps(recipe, steps)
     trainer.args.logging_steps = max(1, steps // 100)
     trainer.args.save_steps = max(1, steps // _SAVES)
     # The reporter says it; the trainer's own printing of each log line would say it twice.
@@ -95,26 +93,26 @@ def build_trainer(
     return trainer
 
 
-def _arguments(family: Family, work: Path, epochs: int, seed: int, max_steps: int | None) -> SFTConfig:
+def _arguments(family: Family, recipe: Recipe, seed: int, work: Path) -> SFTConfig:
     cuda = torch.cuda.is_available()
     # A CPU is bound by arithmetic, so it takes small micro-batches, which waste less on padding.
-    micro = family.batch_size if cuda else min(4, family.batch_size)
+    micro = recipe.batch_size if cuda else math.gcd(4, recipe.batch_size)
     return SFTConfig(
         output_dir=str(work),
-        num_train_epochs=epochs,
-        max_steps=max_steps or -1,
+        num_train_epochs=recipe.epochs,
+        max_steps=recipe.max_steps or -1,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=max(1, family.batch_size // micro),
-        learning_rate=family.learning_rate,
-        lr_scheduler_type="linear",
+        gradient_accumulation_steps=recipe.batch_size // micro,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.scheduler if recipe.scheduler != "constant" else "constant_with_warmup",
         optim="adamw_torch" if family.embedded else "adamw_8bit",
         weight_decay=0.0,
         bf16=best_dtype() == torch.bfloat16,
         fp16=best_dtype() == torch.float16,
         use_cpu=not cuda,
         gradient_checkpointing=not family.embedded,  # its memory is worth a third of the time only there
-        packing=family.packing,
-        max_length=family.sequence_length if family.packing else None,  # no row is longer: nothing is cut
+        packing=recipe.packing,
+        max_length=family.sequence_length if recipe.packing else None,  # no row is longer: nothing is cut
         save_total_limit=1,
         disable_tqdm=True,
         report_to=[],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from pipeline.generation.engine import ROUNDING_NOTE
-from pipeline.models.families import load_families
+from pipeline.models.families import family_problems, load_families
 from pipeline.scoring import METRICS, RULE
 from pipeline.scoring.execution.suites.load import PACKAGE_SUITES, funnel_note, read_suite
 from pipeline.versions import package_versions
@@ -84,6 +84,7 @@ def describe_installation(lab: Lab) -> str:
     facts: list[tuple[str, str]] = []
     for family in load_families(lab.settings).values():
         facts.append((family.title, lab.status(family)[1]))
+    facts += [("Base model that cannot be used", problem) for problem in family_problems(lab.settings)]
     for name, fingerprint in lab.fingerprints().items():
         facts.append((f"Dataset {name}", f"fingerprint {fingerprint}"))
     for suite in PACKAGE_SUITES:

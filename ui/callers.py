@@ -1,8 +1,11 @@
-"""Who calls: the user of this machine or a stranger, and from which address."""
+"""Who calls: the user of this machine, the owner of this Space or a stranger, and from which address."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from gradio.context import LocalContext
@@ -20,7 +23,11 @@ _BY_A_PROXY = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-rea
 def caller(settings: Settings, token: str | None = "") -> Caller:
     """Who the running callback works for."""
     request = LocalContext.request.get(None)
-    return Caller(request is not None and is_local(settings, request.headers), token or "")
+    if request is None:
+        return Caller(False, token or "")
+    session = getattr(request.request, "scope", {}).get("session", {})
+    owner = is_local(settings, request.headers) or is_signed_in(settings, request.headers, session)
+    return Caller(owner, token or "")
 
 
 def is_local(settings: Settings, headers: Headers) -> bool:
@@ -44,6 +51,29 @@ def is_local(settings: Settings, headers: Headers) -> bool:
         return False
     return all(
         name in settings.trusted_hosts or is_loopback_host(name) for name in (host, *passed_on, *origins)
+    )
+
+
+def is_signed_in(settings: Settings, headers: Headers, session: Mapping[str, Any]) -> bool:
+    """Whether a request comes from a page of this Space on which its owner has signed in.
+
+    The browser sends the session along with what pages of other sites ask for, too: their name is the
+    ``Origin``, without which nobody is the owner.
+
+    Args:
+        settings: of the app.
+        headers: of the request.
+        session: what Gradio's sign-in stored in a signed cookie.
+    """
+    login = session.get("oauth_info") or {}
+    user = login.get("userinfo", {}).get("preferred_username", "")
+    origins = {_name(origin) for origin in headers.getlist("origin")}
+    return (
+        bool(settings.space_owner)
+        and user.lower() == settings.space_owner.lower()
+        and login.get("expires_at", 0) > time.time()
+        and bool(origins)
+        and origins <= settings.space_hosts
     )
 
 

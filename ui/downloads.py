@@ -6,6 +6,8 @@ import hashlib
 import re
 import shutil
 import tempfile
+import uuid
+import weakref
 from pathlib import Path
 
 from pipeline.sendable import sendable_text
@@ -15,15 +17,25 @@ KEPT = 20
 
 
 class Downloads:
-    """A temporary folder for what is exported."""
+    """A temporary folder for what is exported, made for the first export: the disk can be read-only."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="research-code-lab-")
+        self._folder = Path(tempfile.gettempdir()) / f"research-code-lab-{uuid.uuid4().hex}"
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def place(self, name: str) -> Path:
+        """The path of a new file in a folder of its own; the oldest ones go."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        for old in sorted(folder.parent.iterdir(), key=lambda one: one.stat().st_mtime)[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        return folder / name
 
     def write(self, name: str, suffix: str, text: str) -> str:
         """Write a file and return its path; each content has a folder, as two visitors may want one name."""
         text = sendable_text(text)
-        folder = Path(self._folder.name) / hashlib.sha256(text.encode()).hexdigest()[:12]
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        folder = self._folder / hashlib.sha256(text.encode()).hexdigest()[:12]
         folder.mkdir(exist_ok=True)
         safe = re.sub(r"[^\w.-]", "-", name)[:80]  # a name may hold what a file's may not
         file = folder / f"{safe}.{suffix}"

@@ -10,9 +10,12 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.evaluation.attempts import compare
+from pipeline.evaluation.datasets import dataset_version, load_dataset
 from pipeline.evaluation.stored_runs import StoredRuns
+from pipeline.evaluation.votes import VoteBox
 from pipeline.generation import check_can_run, open_engine
 from pipeline.generation.line import Turn
+from pipeline.memory import release_freed_memory
 from pipeline.models.families import Family, Gguf, first_family, load_families
 from pipeline.models.weights import is_here
 from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, SamplingParams, Task
@@ -52,10 +55,11 @@ class Lab:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.stored = StoredRuns(settings)
+        self.votes = VoteBox(settings)
         self._lock, self._closing = Lock(), Event()
         self.models = Models(self._load_model, self._closing)
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
-        self._datasets: dict[tuple[str, PromptVariant], Loading[Dataset]] = {}
+        self._datasets: dict[tuple[str, PromptVariant, str], Loading[Dataset]] = {}
 
     def start(self) -> None:
         """Begin to load the dataset. A model is loaded when it is to write: stored answers need none."""
@@ -129,12 +133,15 @@ class Lab:
         """
         if variant == "chat":
             variant = "regular"  # the same samples
-        key = (family.dataset, variant)
+        name = family.dataset
+        key = (name, variant, self._version(name))
         with self._lock:
             known = self._datasets.get(key)
             if known is None or (again and known.state == "failed"):
+                for old in [each for each in self._datasets if each[:2] == key[:2]]:
+                    del self._datasets[old]
                 self._datasets[key] = Loading(
-                    lambda report: self._load_dataset(*key, report),
+                    lambda report: self._load_dataset(name, variant, report),
                     self._data,
                     self._closing,
                     "Preparing the dataset",
@@ -143,8 +150,9 @@ class Lab:
 
     def loaded_dataset(self, family: Family) -> Dataset | None:
         """The family's dataset if it is loaded; loads nothing."""
-        for (name, _), loading in self._datasets.copy().items():
-            if name == family.dataset and loading.state == "ready":
+        wanted = (family.dataset, self._version(family.dataset))
+        for (name, _, version), loading in self._datasets.copy().items():
+            if (name, version) == wanted and loading.state == "ready":
                 return loading.result()
         return None
 
@@ -164,33 +172,44 @@ class Lab:
             return "working", f"The model is busy. You would be {place_label(place)}"
         return "ready", f"Ready: {engine.describe()}"
 
+    def ready_family(self, family: Family) -> Family | None:
+        """A family whose files are on this machine, where the given one would be downloaded first."""
+        if not isinstance(family.base, Gguf) or is_here(self.settings, family):
+            return None
+        known = load_families(self.settings).values()
+        return next((each for each in known if is_here(self.settings, each)), None)
+
     def fingerprints(self) -> dict[str, str]:
         """Of the datasets that are loaded, by name."""
-        loaded = {name: data for (name, _), data in self._datasets.items() if data.state == "ready"}
+        loaded = {name: data for (name, *_), data in self._datasets.copy().items() if data.state == "ready"}
         return {name: data.result().fingerprint for name, data in loaded.items()}
 
     def _load_model(self, family: Family, report: Progress) -> Model:
         engine = open_engine(self.settings, family, report)
         report(0.95, "Loading the metrics")
-        return Model(engine, [*offline_scorers(engine=engine), *executions(self.settings, family.dataset)])
+        scorers = [*offline_scorers(engine=engine), *executions(self.settings, family.dataset)]
+        release_freed_memory()
+        return Model(engine, scorers)
+
+    def _version(self, name: str) -> str:
+        """Of a dataset of one's own, which can be imported again while the app runs; empty for others."""
+        try:
+            return dataset_version(self.settings, name)
+        except LabError:  # it is damaged, which loading it tells
+            return ""
 
     def _load_dataset(self, name: str, variant: PromptVariant, report: Progress) -> Dataset:
-        from pipeline.evaluation.datasets import load_dataset
-
-        return load_dataset(self.settings, name, variant, report)
+        dataset = load_dataset(self.settings, name, variant, report)
+        release_freed_memory()
+        return dataset
 
 
 def _not_loaded(settings: Settings, family: Family) -> str:
-    if not isinstance(family.base, Gguf) or is_here(settings, family):
-        said = f"{family.title} loads when you press Write live."
-        return f"{said} {family.note}" if family.note else said
-    others = [each.title for each in load_families(settings).values() if is_here(settings, each)]
-    instead = f" On this machine already: {', '.join(others)}." if others else ""
-    return (
-        "Stored answers need no model. To write live, this one is downloaded "
-        f"({family.base.file_megabytes:,} MB) when you press Write live, or with: {family.base.command}."
-        f"{instead}"
-    )
+    base = family.base
+    if isinstance(base, Gguf) and not is_here(settings, family):
+        return f"Write live first downloads this model ({base.file_megabytes:,} MB, as {base.command} does)."
+    said = f"{family.title} loads when you press Write live."
+    return f"{said} {family.note}" if family.note else said
 
 
 def _progress_message(attempts: Sequence[Attempt], sampling: SamplingParams) -> str:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.evaluation.runs import RunConfig
 from pipeline.generation.line import PlaceInLine
-from pipeline.schema import DEFAULT_SEED, Checkpoint, Column, SamplingParams, Task, counted
+from pipeline.models.recipes import short
+from pipeline.schema import DEFAULT_SEED, SIZE_NAME, Checkpoint, Column, SamplingParams, Task, counted
+from pipeline.scoring.execution.suites.suite import DATASETS
 from training.jobs.progress import duration
 
 if TYPE_CHECKING:  # scipy comes with it, and the page does not wait for that
     from pipeline.analysis import Pair, Point, Setup
-    from pipeline.analysis.setups import Condition
+    from pipeline.analysis.setups import Axis, Condition
+
+_DEFINED = re.compile(r"^\s*(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
+AXIS_WORDS: Mapping[Axis, str] = {
+    "subset_size": "training samples",
+    "learning_rate": "learning rate",
+    "lora_r": "LoRA rank",
+    "lora_alpha": "LoRA alpha",
+    "epochs": "epochs",
+    "checkpoint": "checkpoint",
+}
 
 
 def size_label(size: int) -> str:
@@ -26,20 +40,56 @@ def size_text(size: object) -> str:
     return f"{int(text):,}" if text.isascii() and text.isdigit() else text
 
 
+def axis_title(axis: Axis) -> str:
+    """``Training samples``, ``LoRA rank``."""
+    return AXIS_WORDS[axis][:1].upper() + AXIS_WORDS[axis][1:]
+
+
+def axis_choices(axes: Iterable[Axis] = tuple(AXIS_WORDS)) -> list[tuple[str, str]]:
+    """Axes as choices: title and name."""
+    return [(axis_title(axis), axis) for axis in axes]
+
+
+def place_name(condition: Condition | Point) -> str:
+    """Its place on the axis: ``baseline``, ``1,000``, ``1e-4``, ``my-adapter``."""
+    if not condition.x or condition.axis == "subset_size":
+        return size_label(int(condition.x))
+    return condition.checkpoint if condition.axis == "checkpoint" else short(condition.x)
+
+
+def place_text(condition: Condition | Point) -> str:
+    """The same with its unit: ``baseline``, ``1,000 samples``, ``learning rate 1e-4``, ``my-adapter``."""
+    if not condition.x or condition.axis == "checkpoint":
+        return place_name(condition)
+    if condition.axis == "subset_size":
+        return counted(int(condition.x), "sample")
+    if condition.axis == "epochs":
+        return counted(int(condition.x), "epoch")
+    return f"{AXIS_WORDS[condition.axis]} {short(condition.x)}"
+
+
 def condition_label(condition: Condition | Point) -> str:
     """``1,000 · regular``."""
-    return f"{size_label(condition.size)} · {condition.variant}"
+    return f"{place_name(condition)} · {condition.variant}"
 
 
 def step_label(pair: Pair) -> str:
     """``200 to 1,000``."""
-    return f"{size_label(pair.first.size)} to {size_label(pair.second.size)}"
+    return f"{place_name(pair.first)} to {place_name(pair.second)}"
+
+
+def change_label(pair: Pair) -> str:
+    """``200 to 1,000 samples``, ``learning rate 1e-4 to learning rate 2e-4``."""
+    first = place_name(pair.first) if pair.first.axis == "subset_size" else place_text(pair.first)
+    return f"{first} to {place_text(pair.second)}"
 
 
 def checkpoint_label(checkpoint: Checkpoint) -> str:
-    """``Baseline``, ``1,000 samples (seed 43)``."""
+    """``Baseline``, ``1,000 samples (seed 43)``; its name if that tells something else."""
     if checkpoint.is_baseline:
         return "Baseline"
+    if checkpoint.subset_size is None or not SIZE_NAME.match(checkpoint.name):
+        return checkpoint.name
     extra = f" (seed {checkpoint.seed})" if checkpoint.seed not in (None, DEFAULT_SEED) else ""
     return f"{counted(checkpoint.subset_size, 'sample')}{extra}"
 
@@ -73,8 +123,12 @@ def place_label(place: PlaceInLine) -> str:
 
 
 def task_label(task: Task) -> str:
-    """A short name: the sample's function, else the first words of the instruction."""
-    name = (task.sample_id or "").rpartition("::")[2]
+    """A short name: the sample's function or id, or the first words of the instruction."""
+    _, inside, name = (task.sample_id or "").rpartition("::")
+    if inside:
+        return name
+    if defined := _DEFINED.search(task.reference or ""):
+        return defined[1]
     if name and not name.isdigit():
         return name
     first = task.instruction.partition("\n")[0]
@@ -82,9 +136,10 @@ def task_label(task: Task) -> str:
 
 
 def setup_label(setup: Setup) -> str:
-    """Family, dataset with its fingerprint, number of samples, and sampling."""
+    """Family, dataset or test suite, number of samples, sampling, and the dataset's fingerprint."""
+    kind = "test suite" if setup.dataset in DATASETS else "dataset"
     versions = sorted({run.config.dataset_fingerprint for run in setup.runs})
     return (
-        f"{setup.family} · {setup.dataset} {' and '.join(versions)} · {setup.samples:,} samples · "
-        f"{sampling_label(setup.decoding)}"
+        f"{setup.family} · {kind} {setup.dataset} · {setup.samples:,} samples · "
+        f"{sampling_label(setup.decoding)} · version {' and '.join(versions)}"
     )

@@ -14,6 +14,7 @@ from pipeline.schema import LabError, Progress
 T = TypeVar("T")
 LoadState = Literal["loading", "ready", "failed"]
 _CLOSING = "The app is closing."
+_UNKNOWN = "the server's log says why"
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +43,8 @@ class Loading(Generic[T]):
             if self._closing.is_set():  # Python ends: threads cannot be started any more, and the like
                 raise LabError(_CLOSING) from error
             _log.exception("loading failed")
-            raise LabError(f"Loading failed: {error or type(error).__name__}") from error
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise LabError(f"Loading failed: {reason or _UNKNOWN}.") from error
 
     def _report(self, fraction: float, message: str) -> None:
         if self._closing.is_set():

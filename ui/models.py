@@ -14,6 +14,7 @@ from threading import Event, Lock
 import psutil
 
 from pipeline.generation import Engine
+from pipeline.gpu import has_gpu
 from pipeline.models.families import Family, Gguf
 from pipeline.schema import Progress
 from pipeline.scoring import Scorer
@@ -142,12 +143,12 @@ def _needed_bytes(family: Family) -> float:
 
 def _free_bytes() -> float:
     """Free memory of the GPU, else of the machine."""
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+    if "torch" in sys.modules and has_gpu():
         return float(sys.modules["torch"].cuda.mem_get_info()[0])
     return float(psutil.virtual_memory().available)
 
 
 def _release_memory() -> None:
     gc.collect()
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+    if "torch" in sys.modules and has_gpu():
         sys.modules["torch"].cuda.empty_cache()

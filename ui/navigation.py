@@ -19,7 +19,7 @@ Updates = Mapping[Any, Any]
 # ``put`` writes a view into the address, beside the parameters that are not the page's: another tab is a new
 # entry of the browser's history, another view of the same tab replaces its entry. ``note`` remembers what a
 # tab shows, so that a click on the tab leads back to it. The address changes with the click, not when the
-# server has answered.
+# server has answered. A link with ``data-view`` opens a view without loading the page again.
 _SCRIPT = """
 const tabs = TABS, keys = KEYS, views = {};
 const tabOf = (params) => tabs.includes(params.get("tab")) ? params.get("tab") : "compare";
@@ -41,6 +41,10 @@ function note(query) {
 document.addEventListener("click", (event) => {
   const tab = event.target.closest("[role=tab]")?.dataset.tabId;
   if (tabs.includes(tab)) put(views[tab] ?? (tab === "compare" ? "" : `tab=${tab}`));
+  const link = event.target.closest("a[data-view]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  trigger("click", { query: link.search });
 });
 addEventListener("popstate", () => trigger("click", { query: location.search }));
 window.labViews = { put, note, shows };
@@ -106,7 +110,7 @@ class Navigation:
         def from_address(request: gr.Request) -> Updates:
             query = str(request.query_params)
             # Without a view nothing may change: the visitor can be in another tab before this answer comes.
-            if from_query(query) == View():
+            if from_query(query) == (View(), []):
                 return {address: ""}
             return self._show_or_warn(query, address)
 
@@ -125,6 +129,7 @@ class Navigation:
             opened.success(None, address, js="(query) => labViews.put(query)", **QUIET)
         script.click(from_history, None, outputs, **QUIET)
         opened = page.load(from_address, None, outputs, **QUIET)
+        opened.then(None, js="() => document.dispatchEvent(new Event('lab-opened'))")
         for owner, timer in self._timers:
             shown = f"labViews.opened = true, labViews.shows({json.dumps(owner.id)})"
             opened.then(None, None, timer, js=f"() => ({{__type__: 'update', active: ({shown})}})", **QUIET)
@@ -144,7 +149,9 @@ class Navigation:
 
     def _show_or_warn(self, query: str, address: gr.Textbox) -> Updates:
         """Open the view of an address; where that is gone, the tab alone, with a word."""
-        view = from_query(query)
+        view, refused = from_query(query)
+        if refused:
+            inform(f"The address has values that this page does not know: {', '.join(refused)}.")
         try:
             return self._show(view, address)
         except LabError as error:

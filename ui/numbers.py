@@ -11,7 +11,7 @@ from pipeline.scoring.text import PARSES, SAME_SIGNATURE
 
 def mean_score(value: float | None, metric: Metric, signed: bool = False) -> str:
     """A score, or the difference of two, in the metric's own scale: ``.085``, ``26.1``."""
-    return decimal(value, places(metric), signed)
+    return decimal(value, metric.places, signed)
 
 
 def score(value: float, metric: Metric) -> str:
@@ -26,11 +26,6 @@ def score(value: float, metric: Metric) -> str:
     if metric.name.startswith("CodeJudge") and value in (0, 1) and "taxonomy" not in metric.name:
         return "correct" if value else "not correct"
     return decimal(value, 2) if metric.name == BITS_PER_BYTE else mean_score(value, metric)
-
-
-def places(metric: Metric) -> int:
-    """Decimal places of a metric's scores."""
-    return 1 if metric.range[1] == 100 else 3
 
 
 def p_value(p: float) -> str:

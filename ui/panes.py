@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pipeline.generation.engine import ROUNDING_NOTE
-from pipeline.schema import Attempt, Column, Completion, Task, counted
+from pipeline.schema import Attempt, Column, Completion, Task, TokenChoice, counted
 from pipeline.scoring import extract_code
 from ui import markup, pieces
 from ui.executed import executed
@@ -17,18 +17,21 @@ from ui.judged import judged
 from ui.labels import checkpoint_label, column_label
 from ui.markup import escape
 from ui.score_table import score_table
+from ui.tokens import first_difference, tokens
 
-Against = Literal["nothing", "the reference", "the baseline"]
+Against = Literal["nothing", "the reference", "the baseline", "tokens"]
 WAYS: list[tuple[str, Against]] = [
-    ("Answers as written", "nothing"),
+    ("Answers", "nothing"),
     ("Difference from the reference", "the reference"),
     ("Difference from the baseline", "the baseline"),
+    ("Token probabilities", "tokens"),
 ]
-"""Ways to show attempts: as they are, or as differences."""
+"""Ways to show attempts: as they are, as differences, or token by token against the first one."""
+STORED_WAYS = WAYS[:-1]
+"""Those of stored attempts, which have no probabilities."""
 EMPTY = (
     '<p class="empty">No answers are stored for this. Press <b>Write live</b>: every checkpoint that you '
-    "ticked gets the same task, and their answers appear here side by side, each with its scores. "
-    "Samples with stored answers come first in the list.</p>"
+    "ticked gets the same task, and their answers appear here side by side, each with its scores.</p>"
 )
 _NOT_STORED = (
     '<p class="note">No answer of this checkpoint is stored for this sample and these settings. '
@@ -65,10 +68,16 @@ def grid(
     task, look = attempts[0].task, _Look(notes, chosen, stored)
     attempts = _by_variant(attempts)
     reference = _reference(task) if show_reference and task.reference is not None else ""
-    rows = ""
+    rows, first = "", attempts[0]
     for variant, row in groupby(attempts, lambda attempt: attempt.column.variant):
         cards = "".join(
-            _card(attempt, _body(attempt, _base(attempt, attempts, task, against), against, stored), look)
+            _card(
+                attempt,
+                _tokens(attempt, first)
+                if against == "tokens" and _choices(attempt)
+                else _body(attempt, _base(attempt, attempts, task, against), against, stored),
+                look,
+            )
             for attempt in row
         )
         rows += (
@@ -81,12 +90,30 @@ def grid(
     return f"{scores}{rows}{note}"
 
 
+def blind_grid(
+    answers: Mapping[str, Attempt], show_reference: bool = False, against: Against = "nothing"
+) -> str:
+    """A row of panes that show names of their own and nothing that tells whose answer it is."""
+    task = next(iter(answers.values())).task
+    reference = _reference(task) if show_reference and task.reference is not None else ""
+    base = task.reference if against == "the reference" else None
+    cards = "".join(
+        f'<section class="pane" aria-label="{escape(name)}" data-state="{_state(attempt)}"><header>'
+        f"<h4>{escape(name)}</h4>{_copy(attempt.code) if attempt.code else ''}</header>"
+        f'<p class="facts"></p><div class="body">{_body(attempt, base, against, False)}</div>'
+        '<div class="foot"></div></section>'
+        for name, attempt in answers.items()
+    )
+    return f'<div class="panes aligned">{reference}{cards}</div>'
+
+
 def ways(attempts: Sequence[Attempt]) -> list[tuple[str, Against]]:
     """Those of ``WAYS`` that these attempts can be shown in."""
     possible = {
         "nothing": True,
         "the reference": any(attempt.task.reference is not None for attempt in attempts),
         "the baseline": len(attempts) > 1 and any(each.column.checkpoint.is_baseline for each in attempts),
+        "tokens": any(map(_choices, attempts)),
     }
     return [(label, against) for label, against in WAYS if possible[against]]
 
@@ -177,6 +204,25 @@ def _body(attempt: Attempt, base: str | None, against: Against, stored: bool) ->
     if text.strip():
         return _pre(markup.answer(text, attempt.code))
     return '<p class="note">Empty: the model stopped at once.</p>'
+
+
+def _choices(attempt: Attempt) -> tuple[TokenChoice, ...]:
+    return attempt.completion.choices if attempt.completion else ()
+
+
+def _tokens(attempt: Attempt, first: Attempt) -> str:
+    """The answer token by token, and where it begins to differ from the first one."""
+    choices, name = _choices(attempt), column_label(first.column)
+    different = first_difference(choices, _choices(first))
+    if attempt is first:
+        said = "Darker: less likely. Point at a token for the alternatives."
+    elif different is None:
+        said = f"The same tokens as {name}."
+    elif different == len(choices):
+        said = f"It ends where {name} goes on."
+    else:
+        said = f"Differs from {name} from token {different + 1:,} on, which is framed."
+    return pieces.note(said) + _pre(tokens(choices, different), "code tokens")
 
 
 def _reference(task: Task) -> str:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import gradio as gr
 
+from pipeline.models.families import Family
 from pipeline.schema import Sample
 from ui import markup
 from ui.markup import escape
 
 
-def status(state: str, message: str) -> str:
-    """One line on the state of the model; ``state`` colors its dot."""
-    return f'<p class="{escape(state)}" role="status"><span class="dot"></span>{escape(message)}</p>'
+def status(state: str, message: str, instead: Family | None = None) -> str:
+    """One line on the state of the model; ``state`` colors its dot.
+
+    ``instead`` is a family that can write without a download: a button offers it.
+    """
+    offer = (
+        f' <button type="button" data-family="{escape(instead.name)}">Write with '
+        f"{escape(instead.title.partition(' (')[0])}, which is here</button>"
+        if instead
+        else ""
+    )
+    said = f'<span role="status">{escape(message)}</span>'
+    return f'<p class="{escape(state)}"><span class="dot"></span><span>{said}{offer}</span></p>'
 
 
 def waiting(message: str) -> str:
@@ -51,5 +62,5 @@ def sample_card(sample: Sample, position: str = "") -> str:
     return (
         f'<article class="sample"><header><h3><code>{escape(sample.function_name)}</code></h3>'
         f"<span>{escape(position)}</span></header>{markup.instruction(sample.prompt)}"
-        f"<footer>{escape(sample.repo)} · {escape(sample.file)}</footer></article>"
+        f"<footer>{escape(' · '.join(filter(None, (sample.repo, sample.file))))}</footer></article>"
     )

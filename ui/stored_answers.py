@@ -51,7 +51,7 @@ def find_stored(lab: Lab, view: View) -> StoredAnswers | None:
 
 def _is_asked(lab: Lab, view: View, task: Task) -> bool:
     """Whether the sample of this machine is the stored one; before its dataset is loaded, its file tells."""
-    data = lab.loaded_dataset(get_family(lab.settings, view.family))
+    data = lab.loaded_dataset(get_family(lab.settings, view.family, view.dataset))
     if data is None:
         return not task.problem
     try:

@@ -10,9 +10,10 @@ from starlette.middleware import Middleware
 
 from pipeline.settings import ASSETS, Settings
 from ui.gate import Gate
+from ui.page_cache import PageCache
 from ui.refusals import Refusals
 
-CSS: list[Path] = [ASSETS / name for name in ("app.css", "jobs.css", "results.css")]
+CSS: list[Path] = [ASSETS / name for name in ("app.css", "checkpoints.css", "jobs.css", "results.css")]
 HEAD: Path = ASSETS / "head.html"
 LOGO: Path = ASSETS / "logo.svg"
 
@@ -106,5 +107,7 @@ def launch(settings: Settings) -> dict[str, Any]:
         "mcp_server": True,
         "max_threads": 200,  # each comparison that waits or runs needs one
         "state_session_capacity": 2_000,
-        "app_kwargs": {"middleware": [Middleware(Gate, settings=settings), Middleware(Refusals)]},
+        "app_kwargs": {
+            "middleware": [Middleware(Gate, settings=settings), Middleware(PageCache), Middleware(Refusals)]
+        },
     }

@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 
 from pipeline.analysis.samples import attempts_at
 from pipeline.analysis.setups import Setup
-from pipeline.schema import DEFAULT_SEED, TRAINED_VARIANTS, Attempt, PromptVariant, TrainedVariant
+from pipeline.schema import TRAINED_VARIANTS, Attempt, PromptVariant, TrainedVariant
 from pipeline.scoring.text import CHRF
 
 DataEffect = Literal["helps", "changes nothing", "harms"]
@@ -57,11 +57,7 @@ def strongest_variant(setup: Setup) -> TrainedVariant:
 
 
 def _growth(setup: Setup, variant: PromptVariant) -> float:
-    runs = {
-        run.config.subset_size: run
-        for run in setup.runs
-        if run.config.variant == variant and run.config.training_seed in (None, DEFAULT_SEED)
-    }
+    runs = setup.ladder(variant)
     if len(runs) < 2:
         return -math.inf
     rates = []
@@ -105,10 +101,9 @@ def _samples(setup: Setup) -> Sequence[str]:
 
 def _example(setup: Setup, variant: PromptVariant, sample: str) -> ClearCase | None:
     """The sample's example; None if it is no clear one."""
+    sizes = {run.config.id: size for size, run in setup.ladder(variant).items()}
     ladder = {
-        run.config.subset_size: attempt
-        for run, attempt in attempts_at(setup, sample)
-        if run.config.variant == variant and run.config.training_seed in (None, DEFAULT_SEED)
+        sizes[run.config.id]: attempt for run, attempt in attempts_at(setup, sample) if run.config.id in sizes
     }
     name = sample.rpartition("::")[2]
     if "." in name or 0 not in ladder or len(ladder) < 3:
@@ -116,16 +111,16 @@ def _example(setup: Setup, variant: PromptVariant, sample: str) -> ClearCase | N
     reference = ladder[0].task.reference or ""
     if len(reference.splitlines()) > _MOST_LINES or _PRINTS in reference:
         return None
-    sizes = sorted(ladder)
-    passed = [_value(ladder[size], setup.execution or "") for size in sizes]
-    chrf = [_value(ladder[size], CHRF) for size in sizes]
+    grown = sorted(ladder)
+    passed = [_value(ladder[size], setup.execution or "") for size in grown]
+    chrf = [_value(ladder[size], CHRF) for size in grown]
     if None in passed or None in chrf:
         return None
     verdicts = tuple(value == 1 for value in passed)
     effect = _effect(verdicts)
     if effect is None:
         return None
-    return ClearCase(effect, sample, tuple(sizes), verdicts, tuple(round(value or 0, 1) for value in chrf))
+    return ClearCase(effect, sample, tuple(grown), verdicts, tuple(round(value or 0, 1) for value in chrf))
 
 
 def _effect(passed: Sequence[bool]) -> DataEffect | None:

@@ -30,13 +30,17 @@ def find_contaminated(settings: Settings, setup: Setup) -> list[str]:
                 f"The dataset here is {setup.dataset} {dataset.fingerprint}, the runs were made from "
                 f"{runs[0].dataset_fingerprint}, so the training samples of their checkpoints are not known."
             )
-        largest = max(config.subset_size for config in runs)
         test = [dataset.get(sample) for sample in runs[0].sample_ids]
-        # The samples of a test suite are not from the dataset that the family is trained on.
-        trained = get_family(settings, setup.family).dataset
-        training = dataset if trained == setup.dataset else load_dataset(settings, trained, variant)
-        overlaps = measure_overlap(test, training.train[:largest], [largest])
-        contaminated.update((each.sample_id, None) for each in overlaps if each.contaminated(largest))
+        usual = get_family(settings, setup.family).dataset
+        largest: dict[str, int] = {}  # training subset, by the dataset that checkpoints were trained on
+        for config in runs:
+            trained = config.recipe.get("dataset", usual)
+            if config.subset_size:
+                largest[trained] = max(largest.get(trained, 0), config.subset_size)
+        for name, size in largest.items():
+            training = dataset if name == setup.dataset else load_dataset(settings, name, variant)
+            overlaps = measure_overlap(test, training.train[:size], [size])
+            contaminated.update((each.sample_id, None) for each in overlaps if each.contaminated(size))
         if variant == "augmented":
             contaminated.update((sample.id, None) for sample in test if _shown(sample) >= THRESHOLD)
     return list(contaminated)

@@ -13,7 +13,7 @@ from pipeline import stats
 from pipeline.analysis.noise import TrainingNoise, estimate_training_noise
 from pipeline.analysis.pairs import Pair, compare_pairs
 from pipeline.analysis.points import Point, estimate_points
-from pipeline.analysis.setups import Condition, Setup, sample_clusters, score_table
+from pipeline.analysis.setups import Axis, Condition, Setup, sample_clusters, score_table
 from pipeline.schema import TRAINED_VARIANTS, VARIANTS, PromptVariant
 from pipeline.scoring import Metric, metric_of
 from pipeline.stats import Codes, ScalingFit
@@ -24,16 +24,19 @@ class Analysis:
     """The results of one metric in one set-up.
 
     Attributes:
+        left_out: names of checkpoints that the axis cannot show (``Along``).
         binary: whether scores are 0 or 1, so that means are rates.
         repos: number of repositories of the samples.
         together: what the clusters of samples are in intervals and tests: ``repository``, ``file``, or empty.
         clusters: number of clusters; the number of samples if they are not clustered.
         excluded: number of samples that were left out on request.
-        fits: the scaling fits of the prompt variants with enough sizes.
+        fits: the scaling fits of the prompt variants with enough sizes; of no other axis.
         noise: training noise, over all sizes with several seeds; None if there are none.
     """
 
     setup: Setup
+    axis: Axis
+    left_out: tuple[str, ...]
     metric: Metric
     binary: bool
     repos: int
@@ -56,15 +59,15 @@ class Analysis:
         return [each for each in self.variants if each in TRAINED_VARIANTS] or self.variants
 
     def curve(self, variant: PromptVariant) -> list[Point]:
-        """Return the points of one prompt variant by size."""
+        """Return the points of one prompt variant along the axis."""
         return [point for point in self.points if point.variant == variant]
 
     def steps(self, variant: PromptVariant) -> list[Pair]:
-        """Return the pairs of each size with the next larger one, then of the smallest with the largest."""
-        sizes = [point.size for point in self.curve(variant)]
-        wanted = list(dict.fromkeys([*pairwise(sizes), (sizes[0], sizes[-1])])) if sizes else []
+        """Return the pairs of each point with the next one, then of the first with the last."""
+        places = [point.x for point in self.curve(variant)]
+        wanted = list(dict.fromkeys([*pairwise(places), (places[0], places[-1])])) if places else []
         inside = {
-            (pair.first.size, pair.second.size): pair
+            (pair.first.x, pair.second.x): pair
             for pair in self.pairs
             if pair.first.variant == pair.second.variant == variant
         }
@@ -74,19 +77,23 @@ class Analysis:
         """Whether a difference is larger than training noise; None if the noise is unknown."""
         if self.noise is None:
             return None
-        seeds = (len(condition.runs) if condition.size else 0 for condition in (pair.first, pair.second))
+        seeds = (len(condition.runs) if condition.x else 0 for condition in (pair.first, pair.second))
         return abs(pair.difference) > self.noise.reach(*seeds)
 
 
-def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analysis:
-    """Analyze one metric of a set-up; runs without a score of it are left out.
+def analyze(
+    setup: Setup, metric: str, excluded: Collection[str] = (), axis: Axis = "subset_size"
+) -> Analysis:
+    """Analyze one metric of a set-up along one axis; runs without a score of it are left out.
 
     Args:
         setup: the runs.
         metric: its name.
         excluded: ids of samples to leave out, such as contaminated ones.
+        axis: what the curve runs along.
     """
-    conditions = [each for each in setup.conditions if any(run.scores(metric) for run in each.runs)]
+    along = setup.along(axis)
+    conditions = [each for each in along.conditions if any(run.scores(metric) for run in each.runs)]
     runs = [run for condition in conditions for run in condition.runs]
     table = score_table(runs, metric)
     kept = table[~table.index.isin(list(excluded))]
@@ -99,6 +106,8 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
     known = metric_of(metric)
     return Analysis(
         setup=setup,
+        axis=axis,
+        left_out=along.left_out,
         metric=known,
         binary=binary,
         repos=clusters.repos,
@@ -109,7 +118,7 @@ def analyze(setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analys
         pairs=compare_pairs(
             conditions, scores, clusters.codes, clusters.together, binary, known.higher_is_better
         ),
-        fits=_fits(conditions, kept, clusters.codes),
+        fits=_fits(conditions, kept, clusters.codes) if axis == "subset_size" else {},
         noise=estimate_training_noise(
             [_by_seed(condition, kept).to_numpy().T for condition in conditions], clusters.codes
         ),
@@ -126,7 +135,7 @@ def _fits(
     fits = {}
     for variant in VARIANTS:
         scored = [
-            (condition.size, _by_seed(condition, table).to_numpy().T)
+            (int(condition.x), _by_seed(condition, table).to_numpy().T)
             for condition in conditions
             if condition.variant == variant and _by_seed(condition, table).notna().to_numpy().any()
         ]

@@ -57,7 +57,7 @@ def compare_pairs(
     binary: bool,
     higher_is_better: bool,
 ) -> tuple[Pair, ...]:
-    """Test all pairs that differ in either size or prompt variant and have the same test samples.
+    """Test the pairs of one prompt variant or one place on the axis that have the same test samples.
 
     The baseline under its chat template is a control: it is compared with every other condition.
 
@@ -74,7 +74,7 @@ def compare_pairs(
         for i, j in combinations(range(len(conditions)), 2)
         if (
             conditions[i].variant == conditions[j].variant
-            or conditions[i].size == conditions[j].size
+            or conditions[i].x == conditions[j].x
             or "chat" in (conditions[i].variant, conditions[j].variant)
         )
         and test_set(conditions[i].runs[0]) == test_set(conditions[j].runs[0])

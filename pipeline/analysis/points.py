@@ -10,16 +10,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline import stats
-from pipeline.analysis.setups import Condition
+from pipeline.analysis.setups import Axis, Condition
 from pipeline.schema import Attempt, PromptVariant
 from pipeline.stats import Codes, Floats
 
 
 @dataclass(frozen=True)
 class Point:
-    """One training-set size under one prompt variant.
+    """One condition: a place on the axis under one prompt variant.
 
     Attributes:
+        x: value of the axis, 0 for the baseline.
+        size: training samples, 0 for the baseline, None if unknown.
+        checkpoint: name of the first one.
         value: mean over samples and training seeds; NaN if nothing is scored.
         low: lower limit of the 95% interval (noise of evaluation only), ``high`` the upper one.
         n: number of samples with a score.
@@ -32,7 +35,10 @@ class Point:
     """
 
     variant: PromptVariant
-    size: int
+    axis: Axis
+    x: float
+    size: int | None
+    checkpoint: str
     value: float
     low: float
     high: float
@@ -89,7 +95,10 @@ def _point(condition: Condition, table: pd.DataFrame, value: float, low: float, 
     scored = sum(int(table[run.config.id].notna().sum()) for run in condition.runs)
     return Point(
         variant=condition.variant,
+        axis=condition.axis,
+        x=condition.x,
         size=condition.size,
+        checkpoint=condition.checkpoint,
         value=value,
         low=low,
         high=high,

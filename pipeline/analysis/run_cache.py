@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from pipeline.analysis.agreement import AgainstExecution, against_execution
 from pipeline.analysis.metric_analysis import Analysis, analyze
 from pipeline.analysis.passes import PassAtK, passes_at_k
-from pipeline.analysis.setups import Setup, find_setups
+from pipeline.analysis.setups import Axis, Setup, find_setups
 from pipeline.evaluation.stored_runs import StoredRuns, stamp_of
 from pipeline.models.families import load_families
-from pipeline.schema import LabError
+from pipeline.schema import LabError, quoted
 from pipeline.scoring.execution.suites.suite import DATASETS
 
-_KEPT = 32
+_KEPT = 256  # all metrics of every set-up
 _Value = TypeVar("_Value")
 
 
@@ -45,14 +45,20 @@ class RunCache:
         if not known:
             raise LabError("No run is stored yet. Evaluate a checkpoint first.")
         if key and key not in known:
-            raise LabError(f"There is no evaluation set-up {key!r}. There are: {', '.join(known)}.")
+            raise LabError(f"There is no evaluation set-up {quoted(key)}. There are: {', '.join(known)}.")
         return known[key] if key else next(iter(known.values()))
 
-    def analysis(self, setup: Setup, metric: str, excluded: Collection[str] = ()) -> Analysis:
+    def analysis(
+        self, setup: Setup, metric: str, excluded: Collection[str] = (), axis: Axis = "subset_size"
+    ) -> Analysis:
         """Return ``analyze`` of the set-up, cached until one of its runs changes."""
         if metric not in setup.metrics:
-            raise LabError(f"No run of this set-up has {metric!r}. There are: {', '.join(setup.metrics)}.")
-        return self._keep((metric, frozenset(excluded)), setup, lambda: analyze(setup, metric, excluded))
+            raise LabError(
+                f"No run of this set-up has {quoted(metric)}. There are: {', '.join(setup.metrics)}."
+            )
+        return self._keep(
+            (metric, axis, frozenset(excluded)), setup, lambda: analyze(setup, metric, excluded, axis)
+        )
 
     def agreement(self, setup: Setup, excluded: Collection[str] = ()) -> AgainstExecution | None:
         """Return ``against_execution`` of the set-up, cached until one of its runs changes."""

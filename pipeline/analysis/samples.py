@@ -58,39 +58,37 @@ def sample_matrix(
     runs = [run for run in setup.runs if run.config.id in scores.columns]
     values = scores.to_numpy()
     if is_binary(values[np.isfinite(values)]):
-        return SampleMatrix(scores, scores, _kinds(scores, runs, binary=True), None)
+        return SampleMatrix(scores, scores, _kinds(scores, setup, runs, binary=True), None)
     threshold = default_threshold(metric) if threshold is None else threshold
     states = _against_baseline(scores, runs, threshold, metric_of(metric).higher_is_better)
-    return SampleMatrix(scores, states, _kinds(states, runs, binary=False), threshold)
+    return SampleMatrix(scores, states, _kinds(states, setup, runs, binary=False), threshold)
 
 
 def _against_baseline(scores: pd.DataFrame, runs: list[Run], threshold: float, higher: bool) -> pd.DataFrame:
     states = pd.DataFrame(np.nan, index=scores.index, columns=scores.columns)
     for variant in VARIANTS:
         group = [run.config for run in runs if run.config.variant == variant]
-        base = next((config.id for config in group if config.subset_size == 0), None)
+        base = next((config.id for config in group if config.is_baseline), None)
         for config in group if base else ():
             gain = (scores[config.id] - scores[base]) * (1 if higher else -1)
             states[config.id] = np.sign(gain).where((gain.abs() >= threshold) | gain.isna(), 0.0)
     return states
 
 
-def _kinds(states: pd.DataFrame, runs: list[Run], binary: bool) -> pd.DataFrame:
+def _kinds(states: pd.DataFrame, setup: Setup, runs: list[Run], binary: bool) -> pd.DataFrame:
     """Find the kinds of each sample as the training set grows; of several training seeds the first counts.
 
     A metric that is not binary is compared with the baseline, so the baseline itself solves nothing.
     """
     flips, drops = (pd.Series(False, index=states.index) for _ in range(2))
     for variant in VARIANTS:
-        by_size = {
-            run.config.subset_size: run.config.id for run in reversed(runs) if run.config.variant == variant
-        }
-        ordered = states[[by_size[size] for size in sorted(by_size)]]
+        ladder = [run.config.id for run in setup.ladder(variant).values()]
+        ordered = states[[each for each in ladder if each in states]]
         filled = ordered.ffill(axis=1)  # an unscored checkpoint does not count as a change
         change = filled.diff(axis=1)
         flips |= (change.fillna(0) != 0).any(axis=1)
         drops |= (change < 0).any(axis=1)
-    judged = states[[run.config.id for run in runs if binary or run.config.subset_size]]
+    judged = states[[run.config.id for run in runs if binary or not run.config.is_baseline]]
     solved = judged == 1
     return pd.DataFrame(
         {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from typing import Literal, get_args
 
 import pandas as pd
 
@@ -13,19 +14,59 @@ from pipeline import stats
 from pipeline.evaluation.datasets import is_from_packages
 from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.evaluation.texts import digest_of
-from pipeline.schema import VARIANTS, Attempt, PromptVariant, SamplingParams
+from pipeline.schema import SIZE_NAME, VARIANTS, Attempt, PromptVariant, SamplingParams
 from pipeline.scoring import in_order
 from pipeline.scoring.execution.spec import EXECUTION
 from pipeline.stats import Codes
 
+Axis = Literal["subset_size", "learning_rate", "lora_r", "lora_alpha", "epochs", "checkpoint"]
+"""What a curve runs along: an attribute of the checkpoints, or a plain list of them."""
+AXES: tuple[Axis, ...] = get_args(Axis)
+
 
 @dataclass(frozen=True)
 class Condition:
-    """The runs of one training-set size and prompt variant: one for each training seed."""
+    """The runs of one point of an axis under one prompt variant: one for each training seed.
+
+    Their checkpoints differ in nothing else than the seed: only these may be averaged.
+
+    Attributes:
+        x: the checkpoints' value of the axis, or their place in the list; 0 for the baseline.
+    """
 
     variant: PromptVariant
-    size: int
+    axis: Axis
+    x: float
     runs: tuple[Run, ...]
+
+    @property
+    def size(self) -> int | None:
+        """Training samples; 0 for the baseline, None if unknown."""
+        return self.runs[0].config.subset_size
+
+    @property
+    def checkpoint(self) -> str:
+        """The name of the first one."""
+        return self.runs[0].config.checkpoint
+
+
+@dataclass(frozen=True)
+class Along:
+    """The conditions of a set-up along one axis, by prompt variant.
+
+    Attributes:
+        left_out: names of the checkpoints that also differ in something else, so that the axis cannot show
+            them; a list of checkpoints leaves none out.
+    """
+
+    axis: Axis
+    conditions: tuple[Condition, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> int:
+        """The number of different values of the axis, without the baseline."""
+        return len({condition.x for condition in self.conditions} - {0})
 
 
 @dataclass(frozen=True)
@@ -60,11 +101,39 @@ class Setup:
         what = repr((self.dataset, self.decoding, test_set(self.runs[0])))
         return f"{self.family}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
+    def along(self, axis: Axis) -> Along:
+        """The conditions along an axis: the baseline, and checkpoints that differ in nothing else.
+
+        Of the checkpoints that differ in more, those are shown that have the most values of the axis.
+        """
+        base, trained = _group_seeds(self.runs)
+        if axis == "checkpoint":
+            ordered = sorted(trained, key=lambda runs: _order(runs[0].config)[1:])
+            shown = [(float(place), runs) for place, runs in enumerate(ordered, start=1)]
+        else:
+            shown = _widest(trained, axis)
+        conditions = [
+            Condition(runs[0].config.variant, axis, x, tuple(runs))
+            for x, runs in [*((0, runs) for runs in base), *shown]
+        ]
+        inside = {condition.runs[0].config.id for condition in conditions}
+        return Along(
+            axis,
+            tuple(sorted(conditions, key=lambda each: (VARIANTS.index(each.variant), each.x))),
+            tuple(runs[0].config.checkpoint for runs in trained if runs[0].config.id not in inside),
+        )
+
     @property
-    def conditions(self) -> list[Condition]:
-        """The runs by prompt variant and training-set size."""
-        grouped = groupby(self.runs, lambda run: (run.config.variant, run.config.subset_size))
-        return [Condition(variant, size, tuple(runs)) for (variant, size), runs in grouped]
+    def axes(self) -> list[Axis]:
+        """The training-set size, and the other axes on which checkpoints differ."""
+        others = [axis for axis in AXES[1:-1] if self.along(axis).values > 1]
+        listed = bool(others) or bool(self.along("subset_size").left_out)
+        return ["subset_size", *others, *(["checkpoint"] if listed else [])]  # type: ignore[list-item]
+
+    def ladder(self, variant: PromptVariant) -> dict[int, Run]:
+        """The runs of one prompt variant by training-set size, of the first seed each."""
+        along = self.along("subset_size").conditions
+        return {int(each.x): each.runs[0] for each in along if each.variant == variant}
 
     @property
     def metrics(self) -> list[str]:
@@ -167,8 +236,56 @@ def _setup(runs: list[Run]) -> Setup:
     return Setup(first.family, first.dataset, first.decoding.effective, tuple(ordered), aside)
 
 
-def _order(config: RunConfig) -> tuple[int, int, int]:
-    return VARIANTS.index(config.variant), config.subset_size, config.training_seed or 0
+def _order(config: RunConfig) -> tuple[int, float, int, bool, str]:
+    size = math.inf if config.subset_size is None else config.subset_size
+    own_name = SIZE_NAME.match(config.checkpoint) is None
+    return VARIANTS.index(config.variant), size, config.training_seed or 0, own_name, config.checkpoint
+
+
+def _group_seeds(runs: Iterable[Run]) -> tuple[list[list[Run]], list[list[Run]]]:
+    """The runs of the baseline, and those of each other condition, in order.
+
+    Checkpoints of which not all is known, or of the same seed as another one, stand alone.
+    """
+    base: list[list[Run]] = []
+    trained: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        config = run.config
+        if config.is_baseline:
+            base.append([run])
+            continue
+        known = "epochs" in config.recipe if config.recipe else SIZE_NAME.match(config.checkpoint)
+        key: tuple[object, ...] = (config.variant, config.subset_size, _recipe(config))
+        alike = trained.get(key, [])
+        taken = config.training_seed in [one.config.training_seed for one in alike]
+        if taken or not known or config.subset_size is None or config.training_seed is None:
+            key = (config.variant, config.checkpoint)
+        trained.setdefault(key, []).append(run)
+    return base, list(trained.values())
+
+
+def _recipe(config: RunConfig, without: str = "") -> str:
+    return repr(sorted((name, value) for name, value in config.recipe.items() if name != without))
+
+
+def _widest(trained: Sequence[list[Run]], axis: Axis) -> list[tuple[float, list[Run]]]:
+    """Those that differ along the axis alone, with their values of it: of several such sets the widest."""
+    sets: dict[object, dict[tuple[PromptVariant, float], list[Run]]] = {}
+    for runs in trained:
+        config = runs[0].config
+        x = config.subset_size if axis == "subset_size" else config.recipe.get(axis)
+        if isinstance(x, int | float) and x > 0:
+            size = None if axis == "subset_size" else config.subset_size
+            others = (size, _recipe(config, axis))
+            sets.setdefault(others, {}).setdefault((config.variant, float(x)), runs)
+    if not sets:
+        return []
+    # Of equal ones the one with more runs, then the later one, which is of a larger size.
+    widest = max(
+        reversed(sets.values()),
+        key=lambda one: (len({x for _, x in one}), sum(map(len, one.values()))),
+    )
+    return [(x, runs) for (_, x), runs in widest.items()]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from docstring_parser import DocstringStyle, parse
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.command_line.commands import module_command
+from pipeline.decimals import is_number
 from pipeline.schema import FieldError, quoted
 
 Verb = Callable[..., dict[str, Any]]
@@ -74,6 +75,8 @@ class Parameter:
             raise FieldError(self.name, f"must be {self.expected}, not {quoted(value)}.")
         if isinstance(value, str) and not (value.isprintable() and len(value) <= _MAX_TEXT):
             raise FieldError(self.name, f"must be one line of at most {_MAX_TEXT:,} printable characters.")
+        if isinstance(value, str) and self.kind in (int, float) and not is_number(value):
+            raise FieldError(self.name, f"must be {self.expected}, not {quoted(value)}.")
         if self.kind is str and isinstance(value, int | float):
             value = f"{value:g}" if abs(value) < 1e6 else repr(value)  # a size, such as 1000 or 1000.0
         try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
 from typing import Any
 
+from pipeline.command_line.progress import ProgressBar
 from pipeline.command_line.verbs import run_verb
 from pipeline.data.packages.corpus import cache_path, load_corpus
 from pipeline.settings import Settings
@@ -22,17 +24,14 @@ def corpus() -> dict[str, Any]:
     """
     started = time.monotonic()
     settings = Settings.from_env()
-    dataset = load_corpus(settings, _show)
+    with closing(ProgressBar()) as progress:
+        dataset = load_corpus(settings, progress)
     return {
         "rows": len(dataset),
         "fingerprint": dataset.fingerprint,
         "path": str(settings.corpus_path or cache_path(settings)),
         "seconds": round(time.monotonic() - started, 1),
     }
-
-
-def _show(fraction: float, message: str) -> None:
-    print(f"{fraction:4.0%} {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
-from pipeline.schema import LabError, Sample
+from pipeline.schema import LabError, Sample, quoted
 
 TEST_SHARE = 0.2
+BUILT_IN = ("packages", "arxivdl")
+"""Names of the datasets to train on that come with the project; users have others."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Dataset:
         """Return a sample of either split by id; raise ``LabError`` if there is none."""
         place = self._places.get(sample_id)
         if place is None:
-            raise LabError(f"The dataset {self.name} has no sample {sample_id!r}.")
+            raise LabError(f"The dataset {self.name} has no sample {quoted(sample_id)}.")
         samples, index = place
         return samples.make(index)
 
@@ -86,7 +88,7 @@ class Dataset:
         """Index of a test sample; raises ``LabError`` for an unknown id."""
         samples, index = self._places.get(sample_id, (None, 0))
         if samples is not self.test:
-            raise LabError(f"The dataset {self.name} has no test sample {sample_id!r}.")
+            raise LabError(f"The dataset {self.name} has no test sample {quoted(sample_id)}.")
         return index
 
     def search(self, text: str = "", limit: int = 20, offset: int = 0) -> list[Sample]:

@@ -14,6 +14,7 @@ from pipeline.generation.line import Turn
 from pipeline.schema import Attempt, Column, Completion, LabError, SamplingParams, Score, Task
 from pipeline.scoring.extract import extract_code
 from pipeline.scoring.scorer import Scorer, score_all
+from pipeline.spending import OverBudget
 
 
 def compare(
@@ -61,6 +62,8 @@ def generate(
     try:
         for latest in _stream(engine, first, sampling, turn):
             yield latest
+    except OverBudget as error:
+        yield [each if each.written or each.error else _failed(each, error) for each in latest]
     except LabError:  # find the checkpoints that cannot be used, and go on without them
         latest = _without_unusable(engine, latest, turn)
         yield from _stream(engine, latest, sampling, turn)
@@ -78,6 +81,10 @@ def _stream(
         for row, completion in zip(rows, completions, strict=True):
             attempts[row] = _with_completion(attempts[row], completion)
         yield attempts
+
+
+def _failed(attempt: Attempt, error: LabError) -> Attempt:
+    return replace(attempt, completion=None, error=str(error))
 
 
 def _request(attempt: Attempt) -> Request:

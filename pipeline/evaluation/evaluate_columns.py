@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.dataset import Dataset
+from pipeline.data.dataset import BUILT_IN, Dataset
 from pipeline.evaluation.attempts import add_scores, generate, has_values, render
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.judge_runs import judge_runs
@@ -47,7 +47,7 @@ class EvaluationPlan:
     """What an evaluation does, for all of its columns.
 
     Attributes:
-        samples: number of test samples; a suite that has fewer is taken whole.
+        samples: number of test samples; a suite or a dataset of the user's that has fewer is taken whole.
         judge: None for no judge.
         resume: whether to continue stored runs instead of replacing them.
         root: the folder that contains the runs' folders.
@@ -93,7 +93,8 @@ def evaluate_columns(
     dataset = suite.dataset if suite else load_dataset(settings, family.dataset, columns[0].variant)
     for note in dataset.notes:
         report(0.01, note)
-    samples = dataset.evaluation(min(plan.samples, len(dataset.test)) if suite else plan.samples)
+    fixed = dataset.name in BUILT_IN  # of the protocol: fewer test samples would be another test
+    samples = dataset.evaluation(plan.samples if fixed else min(plan.samples, len(dataset.test)))
     configs = [run_config(family, column, dataset, samples, plan) for column in columns]
     folders = [plan.root / config.id for config in configs]
     rows = _rows(columns, folders, samples, plan.resume)
@@ -103,7 +104,8 @@ def evaluate_columns(
     metrics = [BITS_PER_BYTE, *(metric for scorer in scorers for metric in scorer.metrics)]
     rows = [row for row in rows if not has_values(row.attempt, metrics)]
     if engine is None and any(not has_values(row.attempt, [BITS_PER_BYTE]) for row in rows):
-        engine = open_engine(settings, family, lambda fraction, message: report(0.01, message))
+        run = ", ".join(config.id for config in configs)
+        engine = open_engine(settings, family, lambda fraction, message: report(0.01, message), run)
     for folder, config in zip(folders, configs, strict=True):
         if not plan.resume:
             shutil.rmtree(folder, ignore_errors=True)  # not before the model is loaded
@@ -170,6 +172,7 @@ def run_config(
         dataset_fingerprint=dataset.fingerprint,
         sample_ids=ids,
         decoding=sampling,
+        recipe=checkpoint.recipe,
         dataset_notes=dataset.notes,
         versions=package_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -14,6 +14,7 @@ from pipeline.scoring.judge.codejudge import CodeJudge, estimate_cost
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.judge.open_judge import open_judge
 from pipeline.settings import Settings
+from pipeline.spending import price_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def judge_runs(settings: Settings, config: JudgeConfig, folders: Sequence[Path],
     if not rows:
         return
     attempts = [row.attempt for row in rows]
-    report(0.0, f"judging: {estimate_cost(config, [(each.task, each.code) for each in attempts])}")
+    price = price_of(settings, config.model, config.base_url)
+    report(0.0, f"judging: {estimate_cost(config, [(each.task, each.code) for each in attempts], price)}")
     judged = 0
 
     def store(index: int, score: Score) -> None:
@@ -44,7 +46,8 @@ def judge_runs(settings: Settings, config: JudgeConfig, folders: Sequence[Path],
         judged += 1
         report(judged / len(rows), f"judged {judged} of {len(rows)}")
 
-    model = open_judge(settings, config, lambda fraction, message: report(0.0, message))
+    run = ", ".join(folder.name for folder in folders)
+    model = open_judge(settings, config, lambda fraction, message: report(0.0, message), run)
     CodeJudge(model).score(attempts, on_result=store)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.models.checkpoints import get_column
 from pipeline.models.families import Family
@@ -16,6 +17,8 @@ MAX_INSTRUCTION, MAX_TEXT = 20_000, 500_000
 """Characters. Less than this fits a model; the engine checks that."""
 MAX_ANSWER = 8 * MAX_NEW_TOKENS
 """Characters of an answer to score, and of its reference: of code, more than a model can write."""
+MAX_THRESHOLD = 1_000
+"""Of the smallest difference between two scores that counts."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -60,6 +63,16 @@ def check_sampling(sampling: SamplingParams) -> SamplingParams:
         ),
         seed=int(check_number("seed", sampling.seed, 0, MAX_SEED, whole=True)),
     )
+
+
+def choose_sampling(family: Family, **asked: float | None) -> SamplingParams:
+    """The family's own sampling, with what is asked for in its place; None stands for "not asked for".
+
+    Raises:
+        FieldError: a parameter is out of range.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    return check_sampling(replace(family.sampling, **given))  # type: ignore[arg-type]
 
 
 def choose_columns(settings: Settings, family: Family, keys: Sequence[str]) -> list[Column]:

@@ -66,13 +66,17 @@ def to_line(attempt: Attempt) -> str:
         "sample_id": task.sample_id,
         **_texts(task),
         "repo": task.repo,
-        "completion": asdict(attempt.completion) if attempt.completion else None,
+        "completion": _completion(attempt.completion) if attempt.completion else None,
         "code": attempt.code,
         "trimmed": attempt.trimmed,
         "scores": {name: asdict(_finite(score)) for name, score in attempt.scores.items()},
         "error": attempt.error,
     }
     return as_text(line)
+
+
+def _completion(completion: Completion) -> dict[str, Any]:
+    return {key: value for key, value in asdict(completion).items() if key != "choices"}
 
 
 def _texts(task: Task) -> dict[str, str | None]:

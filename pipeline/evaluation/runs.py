@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.command_line.commands import command_text, module_command
+from pipeline.data.dataset import BUILT_IN
 from pipeline.schema import (
+    BASELINE,
     DEFAULT_SEED,
+    SIZE_NAME,
     Attempt,
     Checkpoint,
     Column,
@@ -29,7 +32,10 @@ class RunConfig:
     Attributes:
         id: folder name, derived from what was evaluated: the same evaluation always has the same id.
         checkpoint: name, such as ``1000-regular``; ``column`` is the key that charts and the API use.
+        subset_size: training samples, 0 for the baseline, None if unknown.
         sample_ids: the test samples, in order.
+        recipe: what is known of how the checkpoint was trained (``Checkpoint.recipe``); older versions did
+            not store it.
         decoding: the sampling parameters; stored runs have this name for them.
         dataset_notes: what a reader should know of the dataset, such as copies on both sides of its split.
         judges: settings of each CodeJudge that judged it, by metric name, without keys.
@@ -43,7 +49,7 @@ class RunConfig:
     checkpoint: str
     column: str
     fingerprint: str
-    subset_size: int
+    subset_size: int | None
     variant: PromptVariant
     training_seed: int | None
     dataset: str
@@ -51,11 +57,17 @@ class RunConfig:
     sample_ids: tuple[str, ...]
     decoding: SamplingParams
     judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     dataset_notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     engine: str = ""
     created: str = ""
     command: str = ""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the base model was evaluated without an adapter."""
+        return self.checkpoint == BASELINE
 
     @property
     def as_column(self) -> Column:
@@ -64,9 +76,10 @@ class RunConfig:
             self.family,
             self.checkpoint,
             self.subset_size,
-            self.variant if self.subset_size and self.variant != "chat" else None,
+            None if self.is_baseline or self.variant == "chat" else self.variant,
             self.training_seed,
             fingerprint=self.fingerprint,
+            recipe=self.recipe,
         )
         return Column(checkpoint, self.variant)
 
@@ -121,12 +134,14 @@ def repeat_command(config: RunConfig) -> str:
 
 def evaluation_arguments(config: RunConfig) -> dict[str, Any]:
     """The arguments of ``training.evaluate`` that name the run's checkpoint and prompt variant."""
-    return {
-        "family": config.family,
-        "subset_size": config.subset_size or "baseline",
-        "prompt": config.variant,
-        "training_seed": None if config.training_seed == DEFAULT_SEED else config.training_seed,
-    }
+    named = {"family": config.family, "prompt": config.variant}
+    if config.dataset not in DATASETS:
+        named["dataset"] = config.dataset
+    usual = SIZE_NAME.match(config.checkpoint) and config.dataset in (*BUILT_IN, *DATASETS)
+    if not (config.is_baseline or usual):
+        return {**named, "checkpoint": config.checkpoint}
+    seed = None if config.training_seed == DEFAULT_SEED else config.training_seed
+    return {**named, "subset_size": config.subset_size or BASELINE, "training_seed": seed}
 
 
 def evaluation_command(arguments: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ def load_config(folder: Path) -> RunConfig:
     raw = _read_config(folder)
     try:
         config = validate(_AS_CONFIG, json.dumps(raw, allow_nan=False).encode())
-        if config.subset_size < 0:
+        if config.subset_size is not None and config.subset_size < 0:
             raise ValueError(f"subset_size: {config.subset_size} is below 0")
         if not config.sample_ids:
             raise ValueError("sample_ids: there are none")

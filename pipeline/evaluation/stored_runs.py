@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.evaluation.store import list_runs, load_config, load_run
 from pipeline.evaluation.texts import with_texts
+from pipeline.models.checkpoints import list_checkpoints, usual_recipe
+from pipeline.models.families import load_families
 from pipeline.models.fingerprints import FileStates, file_states
-from pipeline.schema import Attempt, Checkpoint, Column, LabError, SamplingParams, Task
+from pipeline.schema import SIZE_NAME, Attempt, Checkpoint, Column, LabError, SamplingParams, Task
 from pipeline.scoring.execution.suites.suite import DATASETS
 from pipeline.settings import Settings
 
@@ -41,9 +43,30 @@ class StoredRuns:
         self._configs: _Kept[RunConfig] = {}
         self._runs: _Kept[Run] = {}
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the runs are in memory: reading them all takes seconds."""
+        return bool(self._runs)
+
     def runs(self) -> list[Run]:
-        """Return all runs that can be read."""
-        return [run for run in self._read_all() if isinstance(run, Run)]
+        """Return all runs that can be read, each with the recipe of its checkpoint.
+
+        Older versions did not store that. A checkpoint that is still here tells it; for any other of a name
+        such as ``1000-regular`` it is the family's own.
+        """
+        runs = [run for run in self._read_all() if isinstance(run, Run)]
+        recipes = self._recipes({run.config.family for run in runs if not run.config.recipe})
+        return [_with_recipe(run, recipes) for run in runs]
+
+    def _recipes(self, families: Collection[str]) -> dict[tuple[str, str], Mapping[str, Any]]:
+        """The usual recipe by family, under an empty fingerprint, and those of its checkpoints."""
+        recipes: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for name, family in load_families(self.settings).items():
+            if name in families:
+                recipes[name, ""] = usual_recipe(family)
+                checkpoints = list_checkpoints(self.settings, family)
+                recipes |= {(name, c.fingerprint): c.recipe for c in checkpoints if "epochs" in c.recipe}
+        return recipes
 
     def problems(self) -> list[str]:
         """Return a sentence for each run that cannot be read, or has lines that cannot be read."""
@@ -130,6 +153,15 @@ class StoredRuns:
 
     def _run(self, folder: Path) -> Run | str:
         return _read(folder, self._runs, load_run)
+
+
+def _with_recipe(run: Run, recipes: Mapping[tuple[str, str], Mapping[str, Any]]) -> Run:
+    config = run.config
+    if config.recipe or config.is_baseline:
+        return run
+    usual = recipes.get((config.family, ""), {}) if SIZE_NAME.match(config.checkpoint) else {}
+    recipe = recipes.get((config.family, config.fingerprint), usual)
+    return replace(run, config=replace(config, recipe=recipe))
 
 
 def _read(folder: Path, kept: _Kept[_Read], load: Callable[[Path], _Read]) -> _Read | str:

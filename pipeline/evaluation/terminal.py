@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Annotated, Any
 
 import tyro
@@ -14,19 +15,19 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.command_line.progress import ProgressBar
 from pipeline.decimals import NONE, decimal
 from pipeline.evaluation import attempts as path
 from pipeline.evaluation.answers import as_answer
-from pipeline.evaluation.limits import check_sampling, choose_columns
+from pipeline.evaluation.limits import choose_columns, choose_sampling
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.generation import open_engine
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
-from pipeline.schema import Attempt, LabError, PromptVariant, SamplingParams, Task
+from pipeline.schema import Attempt, LabError, PromptVariant, Task
 from pipeline.scoring import in_order, metric_of, offline_scorers
 from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
 
-_DEFAULT = SamplingParams()
 _NARROWEST = 48  # characters of a pane; a terminal that is too narrow shows the answers one below the other
 
 
@@ -35,10 +36,11 @@ def compare(
     columns: str = "baseline/regular,1000/regular,10000/regular",
     sample_id: str | None = None,
     family: str = DEFAULT_FAMILY,
-    temperature: float = _DEFAULT.temperature,
-    min_p: float = _DEFAULT.min_p,
-    max_new_tokens: int = _DEFAULT.max_new_tokens,
-    seed: int = _DEFAULT.seed,
+    temperature: float | None = None,
+    min_p: float | None = None,
+    max_new_tokens: int | None = None,
+    seed: int | None = None,
+    dataset: str | None = None,
 ) -> dict[str, Any]:
     """Let checkpoints write code for one task, side by side in the terminal.
 
@@ -48,19 +50,22 @@ def compare(
     Args:
         instruction: what the code should do; or give a sample_id
         columns: checkpoints and prompt variants, such as baseline/regular,1000/regular
-        sample_id: a test sample of the family's dataset, instead of an instruction
+        sample_id: a test sample of the dataset, instead of an instruction
         family: model family
-        temperature: 0 for greedy, at most 2
-        min_p: drops tokens less likely than this share of the likeliest one
-        max_new_tokens: an answer is cut off after this many tokens
+        temperature: 0 for greedy, at most 2; if not set, the family's own, as in the page
+        min_p: drops tokens less likely than this share of the likeliest one; if not set, the family's own
+        max_new_tokens: an answer is cut off after this many tokens; if not set, the family's own
         seed: fixes the random draws of every column
+        dataset: of the sample, where it is not the family's own
 
     Raises:
         LabError: an argument is refused, or the family cannot run here.
     """
     settings = Settings.from_env()
-    chosen = get_family(settings, family)
-    sampling = check_sampling(SamplingParams(temperature, min_p, max_new_tokens, seed))
+    chosen = get_family(settings, family, dataset)
+    sampling = choose_sampling(
+        chosen, temperature=temperature, min_p=min_p, max_new_tokens=max_new_tokens, seed=seed
+    )
     chosen_columns = choose_columns(settings, chosen, [key.strip() for key in columns.split(",")])
     if (instruction is None) == (sample_id is None):
         raise LabError("Give an instruction or a --sample-id, one of the two.")
@@ -69,11 +74,13 @@ def compare(
     else:
         task = task_from_instruction(instruction or "")
     console = Console(stderr=True)
-    with console.status("Loading the model") as status:
+    with closing(ProgressBar()) as progress:
+        progress(0.0, "Loading the model")
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        engine = open_engine(settings, chosen, lambda _, message: status.update(message))
+        engine = open_engine(settings, chosen, progress)
+        progress(0.95, "Loading the metrics")
         scorers = [*offline_scorers(engine=engine), *executions(settings, chosen.dataset)]
     written: Sequence[Attempt] = ()
     with Live(console=console, vertical_overflow="visible", refresh_per_second=8) as live:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,9 @@ from torch.nn import functional
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_fingerprint
 from pipeline.models.lora_settings import LoraSettings, parse_lora_settings
+from pipeline.models.weights import base_model_dir, is_here
 from pipeline.schema import Checkpoint, LabError
+from pipeline.settings import Settings
 
 _PREFIX = "base_model.model."  # of every tensor that PEFT saves
 
@@ -109,11 +112,13 @@ class AdapterStack:
 
     def route(self, rows: Sequence[Adapter | None]) -> None:
         """Set the adapter of each row of the next batch, among those that are stacked."""
-        if not self._places:
-            self.routing.mask = None
-            return
-        own = torch.tensor([self._places[adapter.fingerprint] if adapter else -1 for adapter in rows])
-        self.routing.mask = (own[:, None] == self._owners).to(**self._kind)[:, None, :]
+        self.routing.mask = self.rank_mask(rows).to(**self._kind)[:, None, :] if self._places else None
+
+    def rank_mask(self, rows: Sequence[Adapter | None]) -> Tensor:
+        """Which ranks each row uses, on the CPU: [rows, R], without columns if no adapter is stacked."""
+        places = self._places or {}
+        own = torch.tensor([places[adapter.fingerprint] if adapter else -1 for adapter in rows])
+        return own[:, None] == self._owners
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -165,11 +170,48 @@ def read_adapter(checkpoint: Checkpoint, family: Family, layers: Mapping[str, St
         raise LabError(f"Checkpoint {name} is damaged and cannot be used: {error}") from error
     if adapter_fingerprint(files) != checkpoint.fingerprint:
         raise LabError(f"The files of checkpoint {name} have just been replaced. Choose it again.")
+    modules = _modules(checkpoint, settings, tensors, layers)
+    ranks, scalings = settings.ranks(modules), settings.scalings(modules)
     matrices = {
-        module: _matrices(checkpoint, settings, module, tensors, layers)
-        for module in _modules(checkpoint, settings, tensors, layers)
+        module: _matrices(checkpoint, module, tensors, layers[module].base, ranks[module], scalings[module])
+        for module in modules
     }
     return Adapter(checkpoint.fingerprint, name, matrices)
+
+
+def merge(model: Any, checkpoint: Checkpoint, family: Family) -> None:
+    """Add an adapter to the weights of a model, in the model's precision.
+
+    Not by PEFT, whose patterns of modules can take forever (see ``pipeline.models.lora_settings``).
+
+    Raises:
+        LabError: as for ``read_adapter``.
+    """
+    stack = AdapterStack(model)
+    adapter = read_adapter(checkpoint, family, stack.layers)
+    for name, layer in stack.layers.items():
+        if name in adapter.matrices:
+            a, b = adapter.matrices[name]
+            layer.base.weight.data += b @ a
+        model.set_submodule(name, layer.base)
+
+
+def check_fit(settings: Settings, checkpoint: Checkpoint, family: Family) -> None:
+    """Check an adapter's tensors against the layers of the base model, of which only the sizes are read.
+
+    Nothing is checked where the base model is not on this machine: the engine does so when it is used.
+
+    Raises:
+        LabError: the adapter does not fit, or is damaged.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if not (is_here(settings, family) or Path(str(family.base)).is_dir()):
+        return
+    config = AutoConfig.from_pretrained(base_model_dir(settings, family), trust_remote_code=False)
+    with torch.device("meta"):
+        stack = AdapterStack(AutoModelForCausalLM.from_config(config, trust_remote_code=False))
+    read_adapter(checkpoint, family, stack.layers)
 
 
 def _modules(
@@ -179,7 +221,7 @@ def _modules(
     layers: Mapping[str, StackedLinear],
 ) -> list[str]:
     """The layers that the adapter changes: those that its settings name, if the file has exactly these."""
-    modules = [module for module in layers if settings.targets(module)]
+    modules = settings.targets(list(layers))
     expected = {key for module in modules for key in _keys(module)}
     if foreign := sorted(set(tensors) - expected):
         raise LabError(
@@ -201,10 +243,11 @@ def _keys(module: str) -> tuple[str, str]:
 
 def _matrices(
     checkpoint: Checkpoint,
-    settings: LoraSettings,
     module: str,
     tensors: Mapping[str, Tensor],
-    layers: Mapping[str, StackedLinear],
+    base: torch.nn.Linear,
+    rank: int,
+    scaling: float,
 ) -> tuple[Tensor, Tensor]:
     if whole := [key for key in _keys(module) if not tensors[key].is_floating_point()]:
         raise LabError(
@@ -212,12 +255,11 @@ def _matrices(
             f"{str(tensors[whole[0]].dtype).removeprefix('torch.')}. Quantized adapters cannot be applied."
         )
     a, b = (tensors[key].float() for key in _keys(module))
-    rank, base = settings.rank(module), layers[module].base
     if a.shape != (rank, base.in_features) or b.shape != (base.out_features, rank):
         raise LabError(
             f"Checkpoint {checkpoint.name} does not fit the base model of {checkpoint.family}: {module}."
         )
-    b = b * settings.scaling(module)
+    b = b * scaling
     if not (a.isfinite().all() and b.isfinite().all()):
         raise LabError(
             f"Checkpoint {checkpoint.name} cannot be used: it holds values that are not finite. Its training "

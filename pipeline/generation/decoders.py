@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -19,7 +19,12 @@ class Decoder(Protocol):
 
     What the rows have read is in a cache. Its rows are padded on the left to one length. A method that takes
     a cache uses it up, and returns the one to go on with.
+
+    Attributes:
+        most_to_join: tokens that two caches have together at most if joining them is worth its time.
     """
+
+    most_to_join: float
 
     def load(self, adapters: Sequence[Adapter | None]) -> None:
         """Hold the adapters of these rows and no others; None is the bare model."""
@@ -41,6 +46,19 @@ class Decoder(Protocol):
         """
         ...
 
+    def group_texts(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Which texts ``nats`` reads at once."""
+        ...
+
+    def nats(
+        self,
+        adapters: Sequence[Adapter | None],
+        prompts: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int]],
+    ) -> list[float]:
+        """Of each text under its adapter, the sum of -ln p over the target's tokens after the prompt."""
+        ...
+
     def join(self, first: Any, second: Any) -> Any:
         """One cache of both caches' rows; the shorter one is padded."""
         ...
@@ -52,6 +70,8 @@ class Decoder(Protocol):
 
 class TransformersDecoder:
     """The reference: a transformers causal language model (see ``Decoder``)."""
+
+    most_to_join: float = float("inf")
 
     def __init__(self, model: Any, stack: AdapterStack) -> None:
         self._model, self._stack = model, stack
@@ -76,6 +96,23 @@ class TransformersDecoder:
         )
         return output.logits[:, -1], output.past_key_values
 
+    def group_texts(self, lengths: Sequence[int]) -> list[list[int]]:
+        """See ``read_alone``."""
+        return read_alone(lengths)
+
+    def nats(
+        self,
+        adapters: Sequence[Adapter | None],
+        prompts: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int]],
+    ) -> list[float]:
+        """See ``Decoder.nats``."""
+        self._stack.assign(adapters)
+        texts = [[*prompt, *target] for prompt, target in zip(prompts, targets, strict=True)]
+        ids = torch.tensor(texts, device=self._model.device)
+        states = self._model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        return sum_nats(self._model.get_output_embeddings(), list(states), prompts, targets)
+
     def join(self, first: Any, second: Any) -> Any:
         """See ``Decoder.join``."""
         for layer, other in zip(first.layers, second.layers, strict=True):
@@ -96,16 +133,44 @@ class TransformersDecoder:
         return cache
 
 
+def read_alone(lengths: Sequence[int]) -> list[list[int]]:
+    """Each text by itself: kernels round differently for other shapes, and no text may depend on others."""
+    return [[text] for text in range(len(lengths))]
+
+
+def sum_nats(
+    head: Callable[[Tensor], Tensor],
+    states: Sequence[Tensor],
+    prompts: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+) -> list[float]:
+    """See ``Decoder.nats``; ``states`` are what the head reads, of each text [tokens, width]."""
+    nats = []
+    for hidden, prompt, target in zip(states, prompts, targets, strict=True):
+        logits = head(hidden[len(prompt) - 1 : len(prompt) + len(target) - 1]).float()
+        expected = torch.tensor(target, device=logits.device)
+        nats.append(functional.cross_entropy(logits, expected, reduction="sum"))
+    return torch.stack(nats).tolist()
+
+
+def find_obstacle(model: Any, stack: AdapterStack) -> str | None:
+    """Why the fast decoders, OpenVINO's and the static one, cannot compute this model; None if they can."""
+    config = model.config
+    if config.model_type not in ("llama", "qwen2") or getattr(config, "use_sliding_window", False):
+        return f"the fast decoder is written for Llama and Qwen2, and this is {config.model_type}"
+    plain = all(type(each.base) is nn.Linear for each in stack.layers.values())
+    fixed = model.model.rotary_emb.rope_type not in ("dynamic", "longrope")  # angles, whatever the length
+    if config.hidden_act != "silu" or not plain or not fixed:
+        return "the model has layers that the fast decoder does not have"
+    return None
+
+
 def find_openvino_obstacle(model: Any, stack: AdapterStack) -> str | None:
     """Why OpenVINO cannot compute this model here; None if nothing prevents it."""
-    config = model.config
     if find_spec("openvino") is None:
         return "openvino is not installed"
-    if config.model_type not in ("llama", "qwen2") or getattr(config, "use_sliding_window", False):
-        return f"OpenVINO's graph is written for Llama and Qwen2, and this is {config.model_type}"
-    if config.hidden_act != "silu" or not all(type(each.base) is nn.Linear for each in stack.layers.values()):
-        return "the model has layers that OpenVINO's graph does not"
-    # The graph has weights of its own, and a copy of ours while they are made.
-    if psutil.virtual_memory().available < 2 * model.get_memory_footprint():
+    if obstacle := find_obstacle(model, stack):
+        return obstacle
+    if psutil.virtual_memory().available < model.get_memory_footprint():
         return "there is too little free memory for a second copy of the model"
     return None

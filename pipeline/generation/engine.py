@@ -12,8 +12,8 @@ from pipeline.schema import Checkpoint, Completion, Context, PromptVariant, Samp
 
 ROUNDING_NOTE = (
     "Answers that are written together share a batch. A batch of another size rounds its 16-bit numbers "
-    "differently: about one token in a hundred changes, and the text after it. Bits per byte are computed "
-    "for each answer alone, and are right to about .01."
+    "differently: about one token in a hundred changes, and the text after it. Bits per byte do not "
+    "depend on the other answers, and are right to about .01."
 )
 """What rounding does to the numbers and texts of an engine, for people."""
 

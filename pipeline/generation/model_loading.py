@@ -15,7 +15,7 @@ from pipeline.schema import LabError
 
 
 def load_model(family: Family, source: Path | str, dtype: torch.dtype | None = None) -> Any:
-    """Load a model from a folder or a hub id, on the best device here.
+    """Load a model from a folder or a hub id, on the best device here, from safetensors alone.
 
     Raises:
         LabError: it cannot be loaded, or lacks weights.
@@ -29,6 +29,8 @@ def load_model(family: Family, source: Path | str, dtype: torch.dtype | None = N
             dtype=dtype,
             device_map="cuda" if torch.cuda.is_available() else None,
             output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
         if missing := sorted(info["missing_keys"]):  # transformers fills them with random numbers
             raise ValueError(f"it holds no {missing[0]}")
@@ -43,8 +45,13 @@ def explain_errors(family: Family, source: Path | str) -> Iterator[None]:
     """Name the family and the source in any error inside the ``with`` block, as a ``LabError``."""
     try:
         yield
+    except LabError:
+        raise
     except Exception as error:  # a damaged file can make any part of the loading fail
-        raise LabError(f"The model of {family.name} could not be loaded from {source}: {error}") from error
+        why = str(error)
+        if "trust_remote_code" in why:  # transformers advises to allow it
+            why = "it needs Python code of its own, which is never run here."
+        raise LabError(f"The model of {family.name} could not be loaded from {source}: {why}") from error
 
 
 def has_room_to_dequantize(model: Any, dtype: torch.dtype) -> bool:

@@ -1,9 +1,9 @@
 """The decoder of Llama and Qwen2 models as an OpenVINO graph, with the stacked adapters as inputs.
 
 The graph is written operation by operation and shares the memory of the model's weights: this takes a second,
-where tracing takes a quarter of a minute, so nothing has to be kept on the disk. The shapes of its attention,
-normalization and caches are those that OpenVINO's CPU plugin fuses; a cached key is not copied for the query
-heads that share it.
+where tracing takes a quarter of a minute, so nothing has to be kept on the disk. Layers on one input are not
+joined, because their joined weights would be a copy. The shapes of its attention, normalization and caches
+are those that OpenVINO's CPU plugin fuses; a cached key is not copied for the query heads that share it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MASKED = -65504.0
 
 @dataclass(frozen=True)
 class Projection:
-    """Linear layers that read the same input, computed as one.
+    """Linear layers that read the same input; their adapters are computed as one.
 
     Attributes:
         name: of its adapters' inputs, which end in ``.a`` [layers · R, in] and ``.b`` [out, layers · R].
@@ -46,8 +46,9 @@ class Graph:
 
     Its inputs: ``ids`` [rows, columns], ``mask`` [rows, 1, columns, length], ``cos`` and ``sin``
     [rows, 1, columns, head size], ``beam`` (of each row its place in the caches) [rows], ``ranks``
-    [rows · columns, R], and the matrices of each projection. Its output: the logits of each row's next token
-    [rows, vocabulary]. Its states: each layer's keys and values [rows, heads, length, head size].
+    [rows · columns, R], ``first`` (the column from which on logits are wanted; -1 is the last one) [1], and
+    the matrices of each projection. Its output: the logits [rows, wanted columns, vocabulary]. Its states:
+    each layer's keys and values [rows, heads, length, head size].
 
     Attributes:
         weights: the memory that its constants share.
@@ -63,11 +64,6 @@ def share_memory(values: Tensor) -> tuple[ov.Tensor, Tensor]:
     values = values.detach().contiguous()
     array = values.view(torch.uint16).numpy() if values.dtype == torch.bfloat16 else values.numpy()
     return ov.Tensor(array, ov.Shape(list(values.shape)), TYPES[values.dtype]), values
-
-
-def state_name(layer: int, kind: str) -> str:
-    """The name of a layer's state; ``kind`` is ``keys`` or ``values``."""
-    return f"{layer}.{kind}"
 
 
 def build_graph(model: Any) -> Graph:
@@ -101,6 +97,7 @@ class _Writer:
             self._input(name, [-1, 1, -1, self.head_size], ov.Type.f32) for name in ("cos", "sin")
         )
         self.beam = self._input("beam", [-1], ov.Type.i32)
+        self.first = self._input("first", [1], ov.Type.i64)
         ranks = self._float(self._input("ranks", [-1, -1], self.kind))
         self.ranks = {number: ops.concat([ranks] * number, 1) for number in (1, 2, 3)}
         shape = ops.shape_of(self.ids)
@@ -115,7 +112,7 @@ class _Writer:
             x = ops.add(x, self._attention(self._norm(x, layer.input_layernorm), layer.self_attn, number))
             x = ops.add(x, self._mlp(self._norm(x, layer.post_attention_layernorm), layer.mlp, number))
         x = ops.reshape(x, ops.concat([self.rows, self.columns, _ints(self.width)], 0), False)
-        x = ops.gather(x, ops.constant(np.int64(-1)), ops.constant(np.int64(1)))  # the last column
+        x = ops.slice(x, self.first, _ints(np.iinfo(np.int32).max), _ints(1), _ints(1))
         logits = ops.matmul(self._norm(x, core.norm), self._constant(self.model.lm_head.weight), False, True)
         graph = ov.Model([ops.result(logits)], self.states, self.parameters, "decoder")
         return Graph(graph, tuple(self.projections), self.weights)
@@ -134,7 +131,11 @@ class _Writer:
         tensor, memory = share_memory(values)
         self.weights += [tensor, memory]
         constant = ov.op.Constant(tensor, shared_memory=True)
-        return constant if values.dtype == torch.float32 else ops.convert(constant, "f32")
+        if values.dtype == torch.float32:
+            return constant
+        floats = ops.convert(constant, "f32")
+        floats.get_rt_info()["decompression_0"] = True  # else the plugin keeps a copy in fp32
+        return floats
 
     def _norm(self, x: Any, module: Any) -> Any:
         """Root mean square normalization."""
@@ -143,32 +144,36 @@ class _Writer:
         x = ops.multiply(x, ops.divide(np.float32(1), root))
         return ops.multiply(x, self._constant(module.weight.float()))
 
-    def _linear(self, x: Any, parent: Any, path: str, names: tuple[str, ...]) -> Any:
+    def _linear(self, x: Any, parent: Any, path: str, names: tuple[str, ...]) -> list[Any]:
         """Linear layers on one input, each with its stacked adapters (see ``adapters``)."""
         bases = [getattr(parent, name).base for name in names]
-        weight = torch.cat([base.weight for base in bases])  # [out, in]
-        y = ops.matmul(x, self._constant(weight), False, True)
-        if bases[0].bias is not None:
-            y = ops.add(y, self._constant(torch.cat([base.bias for base in bases]).float()))
+        sizes = [base.out_features for base in bases]
         projection = Projection(f"{path}.{names[0]}", tuple(f"{path}.{name}" for name in names))
         self.projections.append(projection)
-        a = self._input(f"{projection.name}.a", [-1, weight.shape[1]], self.kind)
-        b = self._input(f"{projection.name}.b", [weight.shape[0], -1], self.kind)
+        a = self._input(f"{projection.name}.a", [-1, bases[0].in_features], self.kind)
+        b = self._input(f"{projection.name}.b", [sum(sizes), -1], self.kind)
         ranks = ops.multiply(ops.matmul(x, self._float(a), False, True), self.ranks[len(names)])
-        return ops.add(y, ops.matmul(ranks, self._float(b), False, True))
+        changes = ops.variadic_split(ops.matmul(ranks, self._float(b), False, True), 1, _ints(*sizes))
+        return [
+            ops.add(self._base(x, base), change)
+            for base, change in zip(bases, changes.outputs(), strict=True)
+        ]
+
+    def _base(self, x: Any, module: Any) -> Any:
+        """A linear layer without its adapters."""
+        y = ops.matmul(x, self._constant(module.weight), False, True)
+        return y if module.bias is None else ops.add(y, self._constant(module.bias.float()))
 
     def _attention(self, x: Any, module: Any, number: int) -> Any:
-        path, size = f"model.layers.{number}.self_attn", self.head_size
-        x = self._linear(x, module, path, ("q_proj", "k_proj", "v_proj"))
-        query, keys, values = ops.variadic_split(
-            x, 1, _ints(self.heads * size, self.cached_heads * size, self.cached_heads * size)
-        ).outputs()
+        path = f"model.layers.{number}.self_attn"
+        query, keys, values = self._linear(x, module, path, ("q_proj", "k_proj", "v_proj"))
         query = self._rotate(self._split_heads(query, self.heads))
         keys = self._cached(self._rotate(self._split_heads(keys, self.cached_heads)), number, "keys")
         values = self._cached(self._split_heads(values, self.cached_heads), number, "values")
         x = ops.scaled_dot_product_attention(query, keys, values, self.mask, causal=False)
-        x = ops.reshape(ops.transpose(x, _ints(0, 2, 1, 3)), _ints(-1, self.heads * size), False)
-        return self._linear(x, module, path, ("o_proj",))
+        x = ops.reshape(ops.transpose(x, _ints(0, 2, 1, 3)), _ints(-1, self.heads * self.head_size), False)
+        (x,) = self._linear(x, module, path, ("o_proj",))
+        return x
 
     def _split_heads(self, x: Any, heads: int) -> Any:
         """[rows · columns, heads · head size] to [rows, heads, columns, head size]."""
@@ -183,7 +188,7 @@ class _Writer:
 
     def _cached(self, x: Any, number: int, kind: str) -> Any:
         """Append to a state; returns all of it, each head as often as query heads share it."""
-        name, heads, size = state_name(number, kind), self.cached_heads, self.head_size
+        name, heads, size = f"{number}.{kind}", self.cached_heads, self.head_size
         empty = ops.broadcast(np.float32(0), ops.concat([self.rows, _ints(heads, 0, size)], 0))
         past = ops.read_value(empty, name, ov.Type.f32, ov.PartialShape([-1, heads, -1, size]))
         whole = ops.concat([ops.gather(past, self.beam, ops.constant(np.int64(0))), x], -2)
@@ -197,7 +202,6 @@ class _Writer:
 
     def _mlp(self, x: Any, module: Any, number: int) -> Any:
         path = f"model.layers.{number}.mlp"
-        x = self._linear(x, module, path, ("gate_proj", "up_proj"))
-        width = self.model.config.intermediate_size
-        gate, up = ops.variadic_split(x, 1, _ints(width, width)).outputs()
-        return self._linear(ops.multiply(ops.swish(gate), up), module, path, ("down_proj",))
+        gate, up = self._linear(x, module, path, ("gate_proj", "up_proj"))
+        (x,) = self._linear(ops.multiply(ops.swish(gate), up), module, path, ("down_proj",))
+        return x

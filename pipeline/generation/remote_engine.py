@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from pipeline.generation.engine import Request
@@ -29,8 +30,10 @@ from pipeline.schema import (
     SamplingParams,
     counted,
 )
+from pipeline.spending import OverBudget, Purse, pay
 
 _ROWS = 64  # requests at once
+_RETRIES = 3  # of a request that got no answer
 _UPDATE_SECONDS = 0.08
 _BROKEN_OFF = ("abort", "cancelled", "error")  # reasons to finish that leave the answer incomplete
 _LONGEST_TOKEN = 200  # characters, such as a row of spaces or dashes
@@ -50,13 +53,21 @@ class RemoteEngine:
         base_url: of the server, usually ending in ``/v1``.
         api_key: its key, empty where it needs none.
         timeout: seconds to wait for the next token.
+        purse: what the requests are paid from, None where nothing limits that.
     """
 
-    def __init__(self, family: Family, base_url: str, api_key: str = "", timeout: float = 300) -> None:
-        self.family, self.base_url = family, base_url
+    def __init__(
+        self,
+        family: Family,
+        base_url: str,
+        api_key: str = "",
+        timeout: float = 300,
+        purse: Purse | None = None,
+    ) -> None:
+        self.family, self.base_url, self._purse = family, base_url, purse
         self._line = Line(_ROWS)
         self._key = api_key.strip()
-        self._server = connect(base_url, self._key, timeout, max_retries=3)
+        self._server = connect(base_url, self._key, timeout, _RETRIES)
         self._optional = OptionalParameters(base_url)
         self._served: frozenset[str] | None = None
 
@@ -88,6 +99,7 @@ class RemoteEngine:
 
         Raises:
             LabError: the server is out of reach, does not know a model, or refuses or breaks off a request.
+            OverBudget: there is no money for some of the requests; the others are answered.
         """
         models = [self._model(request) for request in requests]
         completions = [Completion(f"remote:{model}", "", 0, None, 0.0) for model in models]
@@ -130,13 +142,15 @@ class RemoteEngine:
         try:
             for _ in range(min(len(prompts), _ROWS)):
                 threading.Thread(target=work, daemon=True, name="remote-engine").start()
-            unfinished = len(prompts)
+            unfinished, over = len(prompts), None
             while unfinished and not seat.turn.leaving.is_set():
                 with suppress(queue.Empty):
                     row, piece = news.get(timeout=_UPDATE_SECONDS)
-                    if isinstance(piece, Exception):
+                    if isinstance(piece, OverBudget):
+                        unfinished, over = unfinished - 1, piece
+                    elif isinstance(piece, Exception):
                         raise piece
-                    if piece is not None:
+                    elif piece is not None:
                         completions[row] = _add(completions[row], piece, time.perf_counter() - start)
                         self._check_length(completions[row], models[row], sampling)
                     elif completions[row].finish_reason is None:
@@ -149,6 +163,9 @@ class RemoteEngine:
                     seat.steps_done = max(completion.tokens for completion in completions)
                     yield
                     seat.seen, shown = time.monotonic(), time.perf_counter()
+            if over:
+                yield
+                raise over
         finally:
             stop.set()  # each thread hangs up at its next token, and the server stops writing
         self._line.seconds_per_step = (time.perf_counter() - start) / max(1, seat.steps_done)
@@ -174,12 +191,14 @@ class RemoteEngine:
                 stream.close()
                 raise
 
-        stream, first = self._optional.send(request, optional)
-        with stream:
-            yield _Piece(note=_note([name for name in optional if name in self._optional.left_out]))
-            if first is not None:
-                yield _read(first)
-                yield from map(_read, stream)
+        with pay(self._purse, model, prompt, sampling.max_new_tokens, 1 + _RETRIES) as bill:
+            stream, first = self._optional.send(request, optional)
+            bill.tokens = bill.most  # until the server counts
+            with stream:
+                yield _Piece(note=_note([name for name in optional if name in self._optional.left_out]))
+                for event in () if first is None else chain([first], stream):
+                    bill.read(getattr(event, "usage", None))
+                    yield _read(event)
 
     def _check_length(self, completion: Completion, model: str, sampling: SamplingParams) -> None:
         if len(completion.text) > _LONGEST_TOKEN * sampling.max_new_tokens:

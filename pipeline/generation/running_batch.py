@@ -7,16 +7,17 @@ row, so no row waits for another one's end.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.generation.adapters import Adapter
 from pipeline.generation.decoders import Decoder
-from pipeline.generation.sampling import sample_tokens
+from pipeline.generation.sampling import Odds, sample_tokens, token_odds
 from pipeline.schema import FinishReason, SamplingParams
 
 
@@ -35,6 +36,7 @@ class Row:
         started: when it joined the batch.
         first: when its first token came; 0 before.
         last: when its last token came.
+        odds: of each token; None for a row that needs none.
     """
 
     prompt: list[int]
@@ -47,6 +49,7 @@ class Row:
     started: float = 0.0
     first: float = 0.0
     last: float = 0.0
+    odds: list[Odds] | None = None
 
     @property
     def length(self) -> int:
@@ -60,6 +63,19 @@ class Row:
 
 
 @dataclass(eq=False)
+class _Writing:
+    """Rows that are written together, in the order of their cache, which is the decoder's."""
+
+    rows: list[Row]
+    cache: Any
+
+    @property
+    def size(self) -> int:
+        """Tokens of the cache, padding included."""
+        return len(self.rows) * max(row.length for row in self.rows)
+
+
+@dataclass(eq=False)
 class _Reading:
     """Prompts that are read together, in pieces: ``done`` of the columns of ``ids`` [rows, longest]."""
 
@@ -68,13 +84,19 @@ class _Reading:
     done: int = 0
     cache: Any = None
 
+    def joined(self, other: _Reading) -> _Reading:
+        """Both groups' rows, of which nothing has been read."""
+        longest = max(self.ids.shape[1], other.ids.shape[1])
+        padded = [functional.pad(each.ids, (longest - each.ids.shape[1], 0)) for each in (self, other)]
+        return _Reading([*self.rows, *other.rows], torch.cat(padded))
+
 
 class RunningBatch:
     """The rows of everybody who asks, each under its own adapter. One thread uses it.
 
-    A row is padded on the left to the length of the longest: the new tokens of all rows have the last place
-    of the cache. Padding is masked, and positions count a row's own tokens, so that a row's numbers depend on
-    its neighbors through the rounding of other shapes alone.
+    Rows that are written together are padded on the left to the length of the longest: the new tokens of all
+    have the last place of the cache. Padding is masked, and positions count a row's own tokens, so that a
+    row's numbers depend on its neighbors through the rounding of other shapes alone.
 
     Args:
         decoder: computes the logits.
@@ -85,10 +107,14 @@ class RunningBatch:
     def __init__(self, decoder: Decoder, stop_ids: Collection[int], piece_tokens: int) -> None:
         self.decoder = decoder
         self.piece_tokens = piece_tokens
-        self.rows: list[Row] = []  # being written, in the order of the cache
         self._stop_ids = frozenset(stop_ids)
-        self._cache: Any = None  # the decoder's
+        self._writing: list[_Writing] = []
         self._reading: list[_Reading] = []
+
+    @property
+    def rows(self) -> list[Row]:
+        """Those that are being written."""
+        return [row for group in self._writing for row in group.rows]
 
     @property
     def reads(self) -> bool:
@@ -110,27 +136,32 @@ class RunningBatch:
         """Write one token of each row, and read the next piece of a prompt. Finished rows have left then."""
         self._drop_finished()
         self.decoder.load([row.adapter for row in (*self.rows, *(r for g in self._reading for r in g.rows))])
-        if self.rows:
-            self._write()
+        for group in self._writing:
+            self._write(group)
+        self._drop_finished()
         if self._reading:
+            self._gather()
             self._read(self._reading[0])
-
-    def go_on_with(self, decoder: Decoder, adopt: Callable[[Any], Any]) -> None:
-        """Let another decoder write from now on; ``adopt`` turns a cache of the present one into its own."""
-        self._cache = None if self._cache is None else adopt(self._cache)
-        for group in self._reading:
-            group.cache = None if group.cache is None else adopt(group.cache)
-        self.decoder = decoder
 
     def clear(self) -> None:
         """Drop all rows."""
-        self.rows, self._cache, self._reading = [], None, []
+        self._writing, self._reading = [], []
 
-    def _write(self) -> None:
-        ids = torch.tensor([row.tokens[-1:] for row in self.rows])  # [rows, 1]
-        logits, self._cache = self._forward(self.rows, ids, max(row.length for row in self.rows), self._cache)
-        self._take(self.rows, logits)
-        self._drop_finished()
+    def _write(self, group: _Writing) -> None:
+        ids = torch.tensor([row.tokens[-1:] for row in group.rows])  # [rows, 1]
+        longest = max(row.length for row in group.rows)
+        logits, group.cache = self._forward(group.rows, ids, longest, group.cache)
+        self._take(group.rows, logits)
+
+    def _gather(self) -> None:
+        """Let those who wait be read with the first group: as many as one piece has room for."""
+        first, *others = self._reading
+        for other in others:
+            together = first.joined(other)
+            if first.done or other.done or together.ids.numel() > self.piece_tokens:
+                break
+            first = together
+            self._reading[:2] = [first]
 
     def _read(self, group: _Reading) -> None:
         """Read as many columns of the prompts as a piece has; after the last one the rows are written."""
@@ -140,10 +171,20 @@ class RunningBatch:
         if end < group.ids.shape[1]:
             return
         self._reading.remove(group)
-        self._cache = self.decoder.join(self._cache, group.cache) if self.rows else group.cache
-        self.rows = [*self.rows, *group.rows]
+        self._writing.append(_Writing(group.rows, group.cache))
+        self._join()
         self._take(group.rows, logits)
         self._drop_finished()
+
+    def _join(self) -> None:
+        """Join caches, the smallest first, until one is left, or two that are better kept apart."""
+        while len(self._writing) > 1:
+            smaller, larger = sorted(self._writing, key=lambda group: group.size)[:2]
+            if len(self._writing) == 2 and smaller.size + larger.size > self.decoder.most_to_join:
+                return
+            self._writing.remove(smaller)
+            larger.cache = self.decoder.join(larger.cache, smaller.cache)
+            larger.rows = [*larger.rows, *smaller.rows]
 
     def _forward(self, rows: Sequence[Row], ids: Tensor, end: int, cache: Any) -> tuple[Tensor, Any]:
         """Next-token logits [rows, vocabulary] and the cache, after ``ids`` [rows, columns before ``end``].
@@ -160,6 +201,11 @@ class RunningBatch:
         now = time.perf_counter()
         draws = [row.draws[len(row.tokens)] if row.draws else 0.0 for row in rows]
         tokens = sample_tokens(logits, [row.sampling for row in rows], draws)
+        kept = {at: row.odds for at, row in enumerate(rows) if row.odds is not None}
+        if kept:
+            found = token_odds(logits[list(kept)], [tokens[at] for at in kept])
+            for odds, one in zip(kept.values(), found, strict=True):
+                odds.append(one)
         for row, token in zip(rows, tokens, strict=True):
             row.first, row.last = row.first or now, now
             stopped = token in self._stop_ids
@@ -170,12 +216,14 @@ class RunningBatch:
 
     def _drop_finished(self) -> None:
         """Take finished rows out, and the columns that only they needed."""
-        kept = [at for at, row in enumerate(self.rows) if row.finish_reason is None]
-        if len(kept) < len(self.rows):
-            self.rows = [self.rows[at] for at in kept]
-            # The last token of a row is not in the cache before the next step.
-            longest = max((row.length for row in self.rows), default=1) - 1
-            self._cache = self.decoder.select(self._cache, kept, longest) if kept else None
+        for written in self._writing:
+            kept = [at for at, row in enumerate(written.rows) if row.finish_reason is None]
+            if len(kept) < len(written.rows):
+                written.rows = [written.rows[at] for at in kept]
+                # The last token of a row is not in the cache before the next step.
+                longest = max((row.length for row in written.rows), default=1) - 1
+                written.cache = self.decoder.select(written.cache, kept, longest) if kept else None
+        self._writing = [group for group in self._writing if group.rows]
         for group in self._reading:
             self._keep_unfinished(group)
         self._reading = [group for group in self._reading if group.rows]

@@ -11,6 +11,10 @@ from torch import Tensor
 
 from pipeline.schema import SamplingParams
 
+Odds = list[tuple[int, float]]
+"""Token ids with their probabilities: the one that was written first, then the most likely others."""
+_OTHERS = 4
+
 
 def uniform_draws(seed: int, key: str, steps: int) -> Sequence[float]:
     """A row's uniform numbers, one a step. They depend on the seed and its own key alone.
@@ -46,3 +50,17 @@ def sample_tokens(logits: Tensor, settings: Sequence[SamplingParams], draws: Seq
         drawn = (cumulative <= uniform * cumulative[:, -1:]).sum(-1)
         tokens[warm] = drawn.clamp(max=logits.shape[-1] - 1)
     return tokens.tolist()
+
+
+def token_odds(logits: Tensor, tokens: Sequence[int]) -> list[Odds]:
+    """Return for each row of logits [rows, vocabulary] the odds of its written token and of others."""
+    logits = logits.float()
+    total = logits.logsumexp(-1, keepdim=True)
+    written = torch.tensor(tokens, device=logits.device)[:, None]
+    values, ids = logits.topk(_OTHERS + 1)
+    probabilities = (torch.cat([logits.gather(-1, written), values], -1) - total).exp().tolist()
+    rows = zip(tokens, ids.tolist(), probabilities, strict=True)
+    return [
+        [(token, first), *[pair for pair in zip(likely, others, strict=True) if pair[0] != token][:_OTHERS]]
+        for token, likely, (first, *others) in rows
+    ]

@@ -13,12 +13,14 @@ import torch
 
 from pipeline.generation.line import Line, Seat, Turn
 from pipeline.generation.running_batch import Row, RunningBatch
+from pipeline.memory import release_freed_memory
 
 T = TypeVar("T")
 _UPDATE_SECONDS = 0.08  # how often a person's reader gets news
 _LAZY_UPDATE_SECONDS = 1.0  # how often another one does
 DEADLINE_SECONDS = 600.0  # of a person's rows
 _FOR_PEOPLE = 12  # rows that work without a visitor leaves free: one whole comparison
+_TOGETHER = 16  # beside so many times as many rows, the rows of other work wait for more to enter with
 _SLICE_SECONDS = 0.1  # of other work on the model between two steps
 _PACE_MEMORY = 0.8  # weight of the earlier steps in the mean duration of a step
 
@@ -156,6 +158,7 @@ class Scheduler:
             while self._arrange():
                 self._do_work()
                 self._step()
+            release_freed_memory()
         except BaseException as error:  # such as too little memory: everybody who waits gets it
             self._fail(error)
 
@@ -181,7 +184,10 @@ class Scheduler:
             return self._running
 
     def _that_fit(self, job: _Job) -> list[Row]:
-        """The longest rows outside, if nobody waits: as many as fit, and as one piece of reading takes."""
+        """The longest rows outside, if nobody waits: as many as fit, and as one piece of reading takes.
+
+        Reading a prompt takes about as long as reading several, so beside many rows a few wait for others.
+        """
         rows: list[Row] = []
         for row in reversed(job.outside):
             if self.line.people_wait or self._batch.reads:
@@ -191,7 +197,9 @@ class Scheduler:
             if (rows or self._batch.rows) and (tokens > self._batch.piece_tokens or not fits):
                 break
             rows.append(row)
-        return rows
+        few = len(rows) * _TOGETHER < len(self._batch.rows)
+        half_a_piece = 2 * sum(len(row.prompt) for row in rows) >= self._batch.piece_tokens
+        return [] if few and not half_a_piece and len(rows) < len(job.outside) else rows
 
     def _do_work(self) -> None:
         end = time.monotonic() + _SLICE_SECONDS

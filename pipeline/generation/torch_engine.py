@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
 
 from pipeline.generation.adapters import Adapter, AdapterStack, read_adapter
-from pipeline.generation.decoders import TransformersDecoder, find_openvino_obstacle
+from pipeline.generation.decoders import (
+    Decoder,
+    TransformersDecoder,
+    find_obstacle,
+    find_openvino_obstacle,
+)
 from pipeline.generation.engine import Request
 from pipeline.generation.line import Line, PlaceInLine, Turn
 from pipeline.generation.model_loading import explain_errors, load_model
-from pipeline.generation.prompts import TEMPLATES, Prompt, render_prompt, tokens_for_prompt
+from pipeline.generation.prompt_writer import PromptWriter
+from pipeline.generation.prompts import Prompt
 from pipeline.generation.running_batch import Row, RunningBatch
-from pipeline.generation.sampling import uniform_draws
+from pipeline.generation.sampling import Odds, uniform_draws
 from pipeline.generation.scheduler import Scheduler
+from pipeline.generation.static_decoder import StaticDecoder
 from pipeline.generation.tokenization import (
-    chat_frame,
     decode,
     encode_completion,
-    encode_prompt,
     prepare_tokenizer,
 )
 from pipeline.models.families import Family
@@ -37,22 +40,29 @@ from pipeline.schema import (
     Progress,
     PromptVariant,
     SamplingParams,
+    TokenChoice,
 )
 from pipeline.settings import Settings
 
 ROWS = {"cpu": 128, "cuda": 384}
 """Rows of the running batch, by device."""
-_CACHE_BYTES = {"cpu": 768e6, "cuda": 24e9}
-"""Of their keys and values."""
-_PIECE_TOKENS = {"cpu": 256, "cuda": 8192}
+_CACHE_BYTES = 768e6
+"""Of their keys and values on a CPU."""
+_CACHE_SHARE = 0.3
+"""Of their keys and values on a GPU, as a share of the memory that the model leaves free."""
+_PIECE_TOKENS = {"cpu": 512, "cuda": 8192}
 """Tokens of prompts that are read between two steps: about as long as a step takes."""
 _PROBE = "def attention(query, key, value):"
 
 
 def load_engine(
-    settings: Settings, family: Family, progress: Progress | None = None, dtype: torch.dtype | None = None
+    settings: Settings,
+    family: Family,
+    progress: Progress | None = None,
+    dtype: torch.dtype | None = None,
+    plain: str = "",
 ) -> TorchEngine:
-    """Load the family's base model on the best device here.
+    """Load the family's base model on the best device here; see ``TorchEngine`` for ``plain``.
 
     Raises:
         LabError: the base model cannot be loaded.
@@ -63,76 +73,78 @@ def load_engine(
     source = base_model_dir(settings, family, progress)
     report(0.9, "Loading the base model")
     with explain_errors(family, source):
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    return TorchEngine(family, load_model(family, source, dtype), tokenizer)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    return TorchEngine(family, load_model(family, source, dtype), tokenizer, plain=plain)
 
 
 class TorchEngine:
     """Generates for many checkpoints in one batch, each row under its own adapter (see ``Engine``).
 
-    On a CPU, OpenVINO writes the tokens. Its graph takes seconds to compile. Meanwhile transformers writes
-    for those who watch, and others wait, so that their texts do not depend on the time. Transformers always
-    computes the bits per byte and the checks of an adapter.
+    The static decoder computes on a GPU, and OpenVINO on a CPU; transformers where they cannot.
     """
 
-    def __init__(self, family: Family, model: Any, tokenizer: Any, merged: bool = False) -> None:
-        """Wrap a loaded model; ``merged`` says that it is a checkpoint itself and takes no adapters."""
+    def __init__(
+        self, family: Family, model: Any, tokenizer: Any, merged: bool = False, plain: str = ""
+    ) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            family: of the model.
+            model: in transformers.
+            tokenizer: of the model.
+            merged: whether it is a checkpoint itself and takes no adapters.
+            plain: why transformers writes and nothing faster; empty where nothing prevents that.
+        """
         prepare_tokenizer(tokenizer)
         self.family, self.model, self.tokenizer = family, model.eval(), tokenizer
         self._merged = merged
         self.dtype, self.device = model.dtype, model.device
         self.stack = AdapterStack(model)
         self._adapters: dict[str, Adapter] = {}
-        self._tokenizing = threading.Lock()  # the tokenizer keeps its settings between calls
-        kind = self.device.type
-        decoder = TransformersDecoder(model, self.stack)
-        self._batch = RunningBatch(decoder, _stop_ids(model, tokenizer), _PIECE_TOKENS[kind])
-        line = Line(ROWS[kind], _CACHE_BYTES[kind] / _bytes_per_token(model))
-        self._scheduler = Scheduler(self._batch, line)
-        self._openvino: Future[None] | None = None  # None on a GPU, and where something prevents it
-        self._obstacle = find_openvino_obstacle(model, self.stack) if kind == "cpu" else None
-        if kind == "cpu" and self._obstacle is None:
-            threads = ThreadPoolExecutor(1, thread_name_prefix="openvino")
-            self._openvino = threads.submit(self._use_openvino)
-            threads.shutdown(wait=False)
+        self._prompts = PromptWriter(family, tokenizer)
+        self._tokenizing = self._prompts.lock
+        kind, stop_ids = self.device.type, _stop_ids(model, tokenizer)
+        obstacle = find_openvino_obstacle if kind == "cpu" else find_obstacle
+        self._obstacle = plain or obstacle(model, self.stack)
+        self._decoder = self._choose_decoder()
+        batch = RunningBatch(self._decoder, stop_ids, _PIECE_TOKENS[kind])
+        line = Line(ROWS[kind], _cache_bytes(self.device) / _bytes_per_token(model))
+        self._scheduler = Scheduler(batch, line)
 
     def describe(self) -> str:
-        """The model, its precision, its device, and on a CPU what writes the tokens."""
+        """The model, its precision, its device, and what writes the tokens."""
+        place, writer = "CPU", "OpenVINO"
         if self.device.type == "cuda":
-            place = torch.cuda.get_device_name(self.device)
-        elif self._obstacle:
-            place = f"CPU · transformers ({self._obstacle})"
-        else:
-            place = "CPU · OpenVINO"
-        return f"{self.family.title.partition(' (')[0]} · {str(self.dtype).removeprefix('torch.')} · {place}"
+            place, writer = torch.cuda.get_device_name(self.device), "CUDA graphs"
+        if self._obstacle:
+            writer = f"transformers ({self._obstacle})"
+        model, dtype = self.family.title.partition(" (")[0], str(self.dtype).removeprefix("torch.")
+        return f"{model} · {dtype} · {place} · {writer}"
 
-    def _use_openvino(self) -> None:
-        """Compile the graph, and let the running batch go on with it."""
+    def _choose_decoder(self) -> Decoder:
+        """The fast one, which on a CPU compiles for seconds; transformers where something prevents it."""
+        if self._obstacle:
+            return TransformersDecoder(self.model, self.stack)
+        if self.device.type == "cuda":
+            return StaticDecoder(self.model, self.stack)
         try:
             from pipeline.generation.openvino_decoder import OpenVinoDecoder
 
-            decoder = OpenVinoDecoder(self.model, self.stack)
-            self._scheduler.compute(map(self._batch.go_on_with, [decoder], [decoder.adopt]))
-        except Exception as error:  # any part of another library can fail; transformers goes on
+            return OpenVinoDecoder(self.model, self.stack)
+        except Exception as error:  # any part of another library can fail
             self._obstacle = f"OpenVINO failed: {error}"
             logging.getLogger(__name__).warning("%s", self._obstacle)
+            return TransformersDecoder(self.model, self.stack)
 
     def render(
         self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams
     ) -> Prompt:
         """The prompt, trimmed to leave room for the completion."""
-        room = tokens_for_prompt(self.family.sequence_length, sampling.max_new_tokens)
-        templates = dict(self.family.templates)
-        if variant == "chat":
-            before, after = chat_frame(self.tokenizer)
-            if not before:
-                raise LabError(f"The model of {self.family.name} has no chat template.")
-            templates["chat"] = before + (templates.get("chat") or TEMPLATES["chat"]) + after
-        return render_prompt(instruction, variant, context, room, self.count_tokens, templates)
+        return self._prompts.render(instruction, variant, context, sampling)
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a prompt takes."""
-        return len(self._encode(text))
+        return self._prompts.count_tokens(text)
 
     def place(self) -> PlaceInLine | None:
         """See ``Engine.place``."""
@@ -143,13 +155,17 @@ class TorchEngine:
     ) -> Iterator[list[Completion]]:
         """Generate for all requests in the running batch, streaming; see ``Engine.stream``."""
         adapters = self._scheduler.compute(self._adapter(request.checkpoint) for request in requests)
+        turn = turn or Turn()
         rows = [
-            Row(self._encode(request.prompt), adapter, sampling, _draws(sampling, request.seed_key))
+            Row(
+                self._prompts.encode(request.prompt),
+                adapter,
+                sampling,
+                _draws(sampling, request.seed_key),
+                odds=None if turn.visitor is None else [],
+            )
             for request, adapter in zip(requests, adapters, strict=True)
         ]
-        turn = turn or Turn()
-        if self._openvino and turn.visitor is None:
-            wait([self._openvino])
         completions = [Completion(request.checkpoint.fingerprint, "", 0, None, 0.0) for request in requests]
         for _ in self._scheduler.stream(rows, turn):
             for index, row in enumerate(rows):
@@ -173,35 +189,50 @@ class TorchEngine:
             seconds=max(0.0, row.last - row.started),
             seconds_to_first=max(0.0, row.first - row.started),
             note=row.note,
+            choices=self._choices(row.odds[: len(tokens)]) if reason and row.odds else (),
         )
 
-    def _encode(self, prompt: str) -> list[int]:
+    def _choices(self, odds: Sequence[Odds]) -> tuple[TokenChoice, ...]:
+        """The odds of a row's tokens as texts."""
+        ids = sorted({token for one in odds for token, _ in one})
         with self._tokenizing:
-            return encode_prompt(self.tokenizer, prompt)
+            texts = dict(zip(ids, decode(self.tokenizer, [[token] for token in ids]), strict=True))
+        return tuple(
+            TokenChoice(
+                texts[written], probability, tuple((texts[token], chance) for token, chance in others)
+            )
+            for (written, probability), *others in odds
+        )
 
     def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
-        """Bits per UTF-8 byte of each reference given its prompt, under the request's checkpoint.
-
-        One row at a time: kernels round differently for other batch shapes, and a row's value must not
-        depend on its neighbors.
-        """
-        # By checkpoint, so that each adapter is put on the model once.
-        order = sorted(range(len(requests)), key=lambda row: requests[row].checkpoint.fingerprint)
-        values = self._scheduler.compute(self._bits_per_byte(requests[row], references[row]) for row in order)
-        bits = dict(zip(order, values, strict=True))
-        return [bits[row] for row in range(len(requests))]
-
-    def _bits_per_byte(self, request: Request, reference: str) -> float:
-        """The sum of -log2 p over the reference's tokens, without the end token, over its bytes."""
-        prompt = self._encode(request.prompt)
+        """Bits per UTF-8 byte of each reference given its prompt, under the request's checkpoint."""
+        prompts = [self._prompts.encode(request.prompt) for request in requests]
         with self._tokenizing:
-            target = encode_completion(self.tokenizer, reference)
-        self.stack.assign([self._adapter(request.checkpoint)])
-        ids = torch.tensor([prompt + target], device=self.device)
-        hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state[0]
-        logits = self.model.lm_head(hidden[len(prompt) - 1 : -1]).float()
-        nats = torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :], reduction="sum")
-        return float(nats) / math.log(2) / len(reference.encode())
+            targets = [encode_completion(self.tokenizer, reference) for reference in references]
+        # By checkpoint, so that an adapter is put on the model once where texts are read one by one.
+        order = sorted(range(len(requests)), key=lambda row: requests[row].checkpoint.fingerprint)
+        groups = [
+            [order[text] for text in group]
+            for group in self._decoder.group_texts([len(prompts[row]) + len(targets[row]) for row in order])
+        ]
+        nats = self._scheduler.compute(self._nats(group, requests, prompts, targets) for group in groups)
+        by_row = {
+            row: value
+            for group, values in zip(groups, nats, strict=True)
+            for row, value in zip(group, values, strict=True)
+        }
+        return [by_row[row] / math.log(2) / len(text.encode()) for row, text in enumerate(references)]
+
+    def _nats(
+        self,
+        rows: Sequence[int],
+        requests: Sequence[Request],
+        prompts: Sequence[list[int]],
+        targets: Sequence[list[int]],
+    ) -> list[float]:
+        """Of each of these rows, the sum of -ln p over its target's tokens, without the end token."""
+        adapters = [self._adapter(requests[row].checkpoint) for row in rows]
+        return self._decoder.nats(adapters, [prompts[row] for row in rows], [targets[row] for row in rows])
 
     def _adapter(self, checkpoint: Checkpoint) -> Adapter | None:
         if checkpoint.is_baseline or self._merged:
@@ -220,11 +251,7 @@ class TorchEngine:
         Raises:
             LabError: one of the two is not true, or the logits are not finite.
         """
-        ids = torch.tensor([self._encode(_PROBE)] * 2, device=self.device)
-        self.stack.assign([None, None])
-        bare = self.model(input_ids=ids).logits
-        self.stack.assign([None, adapter])
-        stacked = self.model(input_ids=ids).logits
+        bare, stacked = self._probe([None, None]), self._probe([None, adapter])
         if not stacked.isfinite().all():
             raise LabError(
                 f"Checkpoint {adapter.name} cannot be used: with it the model computes values that are not "
@@ -236,6 +263,14 @@ class TorchEngine:
             )
         if torch.equal(stacked[1], bare[1]):
             raise LabError(f"Checkpoint {adapter.name} changes nothing: its answers are the baseline's.")
+
+    def _probe(self, adapters: Sequence[Adapter | None]) -> torch.Tensor:
+        """The logits after a short prompt [rows, vocabulary]: transformers' on a GPU, where they repeat."""
+        on_cpu = self.device.type == "cpu"
+        decoder = self._decoder if on_cpu else TransformersDecoder(self.model, self.stack)
+        ids = torch.tensor([self._prompts.encode(_PROBE)] * len(adapters))
+        decoder.load(adapters)
+        return decoder.forward(adapters, ids, torch.arange(ids.shape[1]).expand_as(ids), None)[0]
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -256,8 +291,14 @@ def _draws(sampling: SamplingParams, key: str) -> Sequence[float]:
     return uniform_draws(sampling.seed, key, sampling.max_new_tokens) if sampling.temperature > 0 else ()
 
 
+def _cache_bytes(device: torch.device) -> float:
+    """How many bytes of keys and values the rows of the batch can have."""
+    return _CACHE_BYTES if device.type == "cpu" else _CACHE_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
 def _bytes_per_token(model: Any) -> int:
     """Of the keys and values of one token, in all layers."""
     config = model.config
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * config.num_key_value_heads * head_size * model.dtype.itemsize)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * head_size * model.dtype.itemsize)

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.files import folder_beside, write_atomically
+from pipeline.files import folder_beside, given_path, write_atomically
 from pipeline.models.checkpoints import published_dir, read_checkpoint
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PUBLISHED
-from pipeline.network import HUB_URL, with_settings
-from pipeline.schema import Checkpoint, LabError, Progress
+from pipeline.network import HUB_ID, HUB_URL, with_settings
+from pipeline.schema import Checkpoint, FieldError, LabError, Progress, quoted
 from pipeline.settings import Settings
 
 _ADAPTER = [ADAPTER_CONFIG, ADAPTER_WEIGHTS]
 _MERGED = ["config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json"]
+
+
+def base_source(source: str) -> dict[str, str]:
+    """Where a base model comes from, as the file of families has it: its ``folder``, or its ``hub_id``.
+
+    Raises:
+        FieldError: there is no such folder, and it is no hub id.
+    """
+    folder = given_path("source", source)
+    if folder.is_dir():
+        return {"folder": str(folder.resolve())}
+    if not HUB_ID.fullmatch(source):
+        raise FieldError(
+            "source", f"must be a folder or a hub id such as owner/name; there is no {quoted(source)}."
+        )
+    return {"hub_id": source}
 
 
 def fetch(
@@ -43,7 +60,41 @@ def _fetch(
         if progress:
             progress(0.0, f"downloading {hub_id}")
         _download(hub_id, target)
-    return replace(read_checkpoint(family, target), hub_id=hub_id)
+    return replace(read_checkpoint(family, target, "published"), hub_id=hub_id)
+
+
+def download_files(
+    hub_id: str, folder: Path, needed: Sequence[str], others: Sequence[str], most_bytes: Mapping[str, int]
+) -> None:
+    """Download some files of a repository's newest commit.
+
+    Args:
+        hub_id: the repository.
+        folder: gets the files.
+        needed: names of files that must be there.
+        others: names of files that are taken if they are there.
+        most_bytes: by name; nothing is downloaded if one is larger.
+
+    Raises:
+        LabError: the hub has no such repository or file, asks for a login, or cannot be reached.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        info = HfApi().model_info(hub_id, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        for name in needed:
+            if name not in sizes:
+                raise LabError(f"{hub_id} on the Hugging Face hub has no {name}, so it is no LoRA adapter.")
+        wanted = [name for name in (*needed, *others) if name in sizes]
+        for name in wanted:
+            if sizes[name] > most_bytes[name]:
+                raise LabError(f"{name} of {hub_id} is larger than {most_bytes[name] // 1_000_000:,} MB.")
+        snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=wanted)
+    except LabError:
+        raise
+    except Exception as error:  # of the hub, the network and the disk; they share no base class
+        raise LabError(explain(hub_id, error)) from error
 
 
 def _download(hub_id: str, target: Path) -> None:
@@ -66,7 +117,7 @@ def _download(hub_id: str, target: Path) -> None:
         raise
     except Exception as error:  # of the hub, the network and the disk; they share no base class
         if not (target / PUBLISHED).is_file():
-            raise LabError(_explain(hub_id, error)) from error
+            raise LabError(explain(hub_id, error)) from error
 
 
 def _files_to_download(hub_id: str, names: set[str]) -> list[str]:
@@ -80,7 +131,8 @@ def _files_to_download(hub_id: str, names: set[str]) -> list[str]:
     )
 
 
-def _explain(hub_id: str, error: Exception) -> str:
+def explain(hub_id: str, error: Exception) -> str:
+    """Why the hub did not give or take a repository, in words."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):

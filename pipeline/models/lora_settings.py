@@ -11,10 +11,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.models.families import Family, Gguf, base_folder
-from pipeline.schema import LabError
+from pipeline.schema import LabError, quoted
 
 # fmt: off
 _APPLIED = {
@@ -29,7 +29,12 @@ _WITHOUT_EFFECT = {  # they are of the training alone, or of another field, whic
 # fmt: on
 _UNSET: tuple[Any, ...] = (None, False, "", "none", [], {})
 _INITS = (True, False, "gaussian", "eva", "orthogonal")  # the others change the base model's weights, too
+_MOST_ALPHA = 100_000
+_LONGEST_PATTERN, _MOST_CHARACTERS = 1_000, 60_000  # of one pattern, of all; for 1,000 modules 35,000 do
+_SUPPORTED = re.compile(r"(?:[\w.*+?|)\[\]^$-]|\((?:\?:|(?!\?))|\\[.dwb-]|(?<!\))\{\d(?:,\d?)?\})*", re.ASCII)
+"""What patterns of modules consist of. Nested counts such as ``(.{99}){99}`` would take much memory."""
 _REVISIONS = (None, "", "main", "unsloth")  # Unsloth wrote its own name here
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -46,45 +51,76 @@ class LoraSettings:
     layers_to_transform: Sequence[int]
     layers_pattern: Sequence[str]
 
-    def rank(self, module: str) -> int:
-        """The rank in one module, such as ``model.layers.0.mlp.up_proj``."""
-        return self.rank_pattern.get(_matching(self.rank_pattern, module), self.r)
+    def ranks(self, modules: Sequence[str]) -> dict[str, int]:
+        """The rank in each module, such as ``model.layers.0.mlp.up_proj``."""
+        return _by_pattern(self.rank_pattern, self.r, modules)
 
-    def scaling(self, module: str) -> float:
-        """The factor of ``B A x`` in one module."""
-        alpha = self.alpha_pattern.get(_matching(self.alpha_pattern, module), self.lora_alpha)
-        rank = self.rank(module)
-        return alpha / (math.sqrt(rank) if self.use_rslora else rank)
+    def scalings(self, modules: Sequence[str]) -> dict[str, float]:
+        """The factor of ``B A x`` in each module."""
+        ranks = self.ranks(modules)
+        alphas = _by_pattern(self.alpha_pattern, self.lora_alpha, modules)
+        return {
+            module: alphas[module] / (math.sqrt(rank) if self.use_rslora else rank)
+            for module, rank in ranks.items()
+        }
 
-    def targets(self, module: str) -> bool:
-        """Whether the adapter has matrices for this linear layer, as PEFT decides it."""
-        if _includes(self.exclude_modules, module):
-            return False
+    def targets(self, modules: Sequence[str]) -> list[str]:
+        """Those of the linear layers that the adapter has matrices for, as PEFT decides it."""
+        excluded = set(_included(self.exclude_modules, modules))
+        others = [module for module in modules if module not in excluded]
         if isinstance(self.target_modules, str):
-            return self.target_modules.lower() == "all-linear" or _includes(self.target_modules, module)
-        if not _includes(self.target_modules, module):
-            return False
-        return not self.layers_to_transform or self._layer(module) in self.layers_to_transform
+            return others if _is_all(self.target_modules) else _included(self.target_modules, others)
+        layers = set(self.layers_to_transform)
+        chosen = _included(self.target_modules, others)
+        return [module for module in chosen if self._layer(module) in layers] if layers else chosen
 
     def _layer(self, module: str) -> int | None:
         """The number of the module's layer, as PEFT's ``check_target_module_exists`` reads it."""
-        patterns = [rf"(?:^|.*?\.){pattern}" for pattern in self.layers_pattern] or [r".*?\.[^.]*"]
+        patterns = [rf"(?:^|.*?\.){re.escape(name)}" for name in self.layers_pattern] or [r".*?\.[^.]*"]
         for pattern in patterns:
             if match := re.match(rf"{pattern}\.(?P<index>\d+)\.", module):
                 return int(match["index"])
         return None
 
 
-def _matching(patterns: Mapping[str, Any], module: str) -> str:
-    """The first pattern that matches the end of the module's name, as PEFT's ``get_pattern_key`` finds it."""
-    return next((key for key in patterns if re.match(rf"(.*\.)?({key})$", module)), module)
+def _by_pattern(patterns: Mapping[str, _Value], usual: _Value, modules: Sequence[str]) -> dict[str, _Value]:
+    """The value of the first pattern that matches the end of each module's name.
+
+    PEFT's ``get_pattern_key`` finds it so.
+    """
+    values: dict[str, _Value] = {}
+    for pattern, value in patterns.items():
+        for module in _matching(rf"^(.*\.)?({pattern})$", modules):
+            values.setdefault(module, value)
+    return {module: values.get(module, usual) for module in modules}
 
 
-def _includes(modules: str | Sequence[str], module: str) -> bool:
-    """Whether a regular expression matches the module, or a list has it or an end of its name."""
-    if isinstance(modules, str):
-        return bool(modules) and re.fullmatch(modules, module) is not None
-    return any(module == name or module.endswith(f".{name}") for name in modules)
+def _included(names: str | Sequence[str], modules: Sequence[str]) -> list[str]:
+    """The modules that a regular expression matches, or that a list has by name or by an end of the name."""
+    if isinstance(names, str):
+        return _matching(f"^(?:{names})$", modules) if names else []
+    return [
+        module for module in modules if any(module == name or module.endswith(f".{name}") for name in names)
+    ]
+
+
+def _is_all(modules: str) -> bool:
+    return modules.lower() == "all-linear"
+
+
+def _matching(pattern: str, modules: Sequence[str]) -> list[str]:
+    """The modules in whose name a pattern is found.
+
+    By RE2, whose time is linear: with Python's backtracking, ``([a-z]+)+x`` takes years for one module.
+
+    Raises:
+        ValueError: RE2 does not know the pattern.
+    """
+    import pyarrow as pa  # it takes a while, and most adapters have no pattern
+    import pyarrow.compute as pc
+
+    found = pc.match_substring_regex(pa.array(modules, pa.string()), pattern=pattern)
+    return [module for module, matches in zip(modules, found.to_pylist(), strict=True) if matches]
 
 
 def parse_lora_settings(name: str, content: bytes, family: Family) -> LoraSettings:
@@ -104,7 +140,10 @@ def parse_lora_settings(name: str, content: bytes, family: Family) -> LoraSettin
         raise LabError(f"Checkpoint {name} cannot be used here: {reason}.")
     try:
         settings = _parse(fields)
-    except (ValueError, TypeError, AttributeError, OverflowError, re.error) as error:
+        _check_patterns(settings)
+    except LabError as error:
+        raise LabError(f"Checkpoint {name} cannot be used here: {error}.") from error
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise LabError(f"{damaged} ({error}).") from error
     except KeyError as error:
         raise LabError(f"{damaged} (it has no {error}).") from error
@@ -137,50 +176,73 @@ def _parse(fields: dict[str, Any]) -> LoraSettings:
         r=_rank(fields["r"]),
         lora_alpha=_alpha(fields["lora_alpha"]),
         use_rslora=_flag(fields.get("use_rslora")),
-        rank_pattern={_regex(k): _rank(v) for k, v in (fields.get("rank_pattern") or {}).items()},
-        alpha_pattern={_regex(k): _alpha(v) for k, v in (fields.get("alpha_pattern") or {}).items()},
+        rank_pattern={key: _rank(value) for key, value in (fields.get("rank_pattern") or {}).items()},
+        alpha_pattern={key: _alpha(value) for key, value in (fields.get("alpha_pattern") or {}).items()},
         target_modules=_modules(fields.get("target_modules")),
         exclude_modules=_modules(fields.get("exclude_modules")),
         layers_to_transform=[
             _layer(each) for each in ([layers] if isinstance(layers, int) else layers or [])
         ],
-        layers_pattern=[_regex(each) for each in ([pattern] if isinstance(pattern, str) else pattern)],
+        layers_pattern=[str(each) for each in ([pattern] if isinstance(pattern, str) else pattern)],
     )
 
 
 def _rank(value: Any) -> int:
     if type(value) is not int or value < 1:
-        raise ValueError(f"a rank of {value!r}")
+        raise ValueError(f"a rank of {quoted(value)}")
     return value
 
 
 def _layer(value: Any) -> int:
     if type(value) is not int:
-        raise ValueError(f"a layer of {value!r}")
+        raise ValueError(f"a layer of {quoted(value)}")
     return value
 
 
 def _alpha(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError(f"a lora_alpha of {value!r}")
+    if type(value) not in (int, float) or not 0 < value <= _MOST_ALPHA:
+        raise ValueError(
+            f"a lora_alpha of {quoted(value)}, which must be above 0 and at most {_MOST_ALPHA:,}"
+        )
     return float(value)
 
 
 def _flag(value: Any) -> bool:
     if value not in (None, False, True):
-        raise ValueError(f"a use_rslora of {value!r}")
+        raise ValueError(f"a use_rslora of {quoted(value)}")
     return bool(value)
 
 
-def _regex(value: str) -> str:
-    re.compile(value)
-    return value
-
-
 def _modules(value: Any) -> str | list[str]:
-    if isinstance(value, str):
-        return _regex(value) if value.lower() != "all-linear" else value
-    return [str(each) for each in value or []]
+    return value if isinstance(value, str) else [str(each) for each in value or []]
+
+
+def _check_patterns(settings: LoraSettings) -> None:
+    """Check all patterns, so that none can take long or be read otherwise than PEFT reads it.
+
+    Raises:
+        LabError: a pattern is not supported, or they are too many.
+        ValueError: a pattern is no regular expression.
+    """
+    modules = [settings.target_modules, settings.exclude_modules]
+    patterns = [each for each in modules if isinstance(each, str) and not _is_all(each)]
+    patterns += [*settings.rank_pattern, *settings.alpha_pattern]
+    if sum(map(len, patterns)) > _MOST_CHARACTERS:
+        raise LabError(f"its patterns have more than {_MOST_CHARACTERS:,} characters together")
+    for pattern in patterns:
+        if len(pattern) > _LONGEST_PATTERN or not _SUPPORTED.fullmatch(pattern):
+            raise LabError(
+                f"its pattern {quoted(pattern)} has something that is not supported here. A pattern can have "
+                f"{_LONGEST_PATTERN:,} characters: letters, digits, _ - . * + ? | ^ $, groups, sets, "
+                "\\d, \\w, \\b, and counts such as {2} or {1,} after a single character"
+            )
+        try:
+            _matching(pattern, [""])
+        except ValueError as error:
+            raise ValueError(f"the pattern {quoted(pattern)} is not a regular expression") from error
+    for name in settings.layers_pattern:
+        if not re.fullmatch(r"[\w.]{1,100}", name):
+            raise LabError(f"its layers_pattern {quoted(name)} is not the name of a list of layers")
 
 
 def _is_unset(value: Any) -> bool:

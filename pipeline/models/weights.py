@@ -140,9 +140,11 @@ def read_gguf(source: Path, base: Gguf) -> tuple[Any, Any]:
 
     with _one_reader():
         model: Any = AutoModelForCausalLM.from_pretrained(
-            source.parent, gguf_file=source.name, dtype=torch.bfloat16
+            source.parent, gguf_file=source.name, dtype=torch.bfloat16, trust_remote_code=False
         )
-        tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            source.parent, gguf_file=source.name, trust_remote_code=False
+        )
     # A model read from a GGUF counts as quantized and refuses to be saved, though its weights are plain now.
     del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False

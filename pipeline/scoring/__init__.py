@@ -45,6 +45,11 @@ class Metric:
     description: str
     is_repeat: bool = False
 
+    @property
+    def places(self) -> int:
+        """Decimal places of its scores."""
+        return 1 if self.range[1] == 100 else 3
+
 
 def _similarity(kind: EncoderKind) -> Metric:
     encoder = f"the encoder {kind.model}, layer {kind.layer}"

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["package", "exact"]
 _PAIRS_PER_BATCH = 64
-MAX_MATCHES = 2**25
-"""Pairs of tokens in one match: 128 MB for each of the package's matrices."""
+MAX_TOKENS = 4_096
+"""Of a text with its prompt: as many as a model may write, and 67 MB for each of the package's matrices."""
 KEPT_TOKENS = 100_000
 """Most tokens of references whose vectors are kept: 150 MB at 384 dimensions."""
 
@@ -111,10 +111,16 @@ class Matcher:
                 texts[key] = _joined(key)
         literal = {key for key, (_, text) in texts.items() if key[0] == "exact" and self._names_special(text)}
         for split, of_split in ((True, literal), (False, texts.keys() - literal)):
-            embedded = self.encoder.embed({texts[key][1] for key in of_split}, split_special_tokens=split)
+            tokens = self.encoder.tokenize({texts[key][1] for key in of_split}, split_special_tokens=split)
+            short = {text: each for text, each in tokens.items() if len(each.ids) <= MAX_TOKENS}
+            embedded = self.encoder.embed(short)
             for key in of_split:
                 prompt, text = texts[key]
-                sides[key] = self._side(key, prompt, embedded[text])
+                if text in embedded:
+                    sides[key] = self._side(key, prompt, embedded[text])
+                else:
+                    many = f"{len(tokens[text].ids):,} tokens with its prompt"
+                    sides[key] = f"has {many}, and at most {MAX_TOKENS:,} are matched"
         return sides
 
     def _names_special(self, text: str) -> bool:
@@ -125,22 +131,22 @@ class Matcher:
         import torch
 
         mode, source, _ = key
-        tokenizer = self.encoder.tokenizer
+        tokenizer, ids = self.encoder.tokenizer, text.tokens.ids
         if source is None:
             behind = 1
         elif mode == "exact":
-            behind = 1 + sum(0 < end <= len(prompt) for end in text.ends)
+            behind = 1 + sum(0 < end <= len(prompt) for end in text.tokens.ends)
         elif tokenizer.bos_token is None:
             return "has a prompt, which code-bert-score does not take with this encoder's tokenizer"
         else:
-            behind = max(1, _package_prompt_length(tokenizer, prompt, text.ids))
+            behind = max(1, _package_prompt_length(tokenizer, prompt, ids))
         # As in the package: keep the first token, leave out the prompt, then all tokens of punctuation only.
-        words = self._words(text.ids)
+        words = self._words(ids)
         places = torch.tensor(
-            [at for at in (0, *range(behind, len(text.ids))) if text.ids[at] in words], dtype=torch.long
+            [at for at in (0, *range(behind, len(ids))) if ids[at] in words], dtype=torch.long
         )
-        ids = torch.tensor(text.ids)[places]
-        weights = (ids != tokenizer.sep_token_id) & (ids != tokenizer.cls_token_id)
+        kept = torch.tensor(ids)[places]
+        weights = (kept != tokenizer.sep_token_id) & (kept != tokenizer.cls_token_id)
         if mode == "exact" and not weights.any():
             return "has only punctuation"
         vectors = text.vectors[places.to(text.vectors.device)]
@@ -174,8 +180,6 @@ def _match(candidate: _Side | str, reference: _Side | str) -> Match | str:
         return f"the candidate {candidate}"
     if isinstance(reference, str):
         return f"the reference {reference}"
-    if len(candidate.weights) * len(reference.weights) > MAX_MATCHES:
-        return f"{len(candidate.weights):,} by {len(reference.weights):,} tokens are too many to match"
     theirs, ours = (
         (side.vectors[None].clone(), torch.ones_like(side.weights[None]), side.weights[None].clone())
         for side in (reference, candidate)  # copies, since the package works in place

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.gpu import has_gpu
 from pipeline.network import HUB_URL, with_settings
 from pipeline.schema import LabError
 
@@ -54,18 +55,23 @@ KINDS = (CODEBERT, MINILM)
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class Tokens:
     """A text's T tokens.
 
     Attributes:
         ids: [T], with the special tokens around the text.
         ends: [T], the position after each token's last character; 0 for the special tokens around the text.
-        vectors: [T, d].
-        windows: number of windows over the text.
     """
 
     ids: list[int]
     ends: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A text's T tokens with their vectors [T, d], and the number of windows over the text."""
+
+    tokens: Tokens
     vectors: torch.Tensor
     windows: int
 
@@ -82,52 +88,57 @@ class Encoder:
     @classmethod
     def from_folder(cls, kind: EncoderKind, folder: Path | str, why: str = "") -> Encoder:
         """Load from a folder in the hub's format; raises ``OSError`` if it is incomplete."""
-        import torch
-        from code_bert_score.utils import get_model
-        from transformers import AutoTokenizer
+        from transformers import AutoModel, AutoTokenizer
 
-        model = get_model(str(folder), kind.layer)
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        model = AutoModel.from_pretrained(str(folder), trust_remote_code=False).eval()
+        model.encoder.layer = model.encoder.layer[: kind.layer]
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         # Some tokenizers have no limit; RoBERTa's position table starts after the padding token.
         offset = model.config.pad_token_id + 1 if "roberta" in model.config.model_type else 0
         room = model.config.max_position_embeddings - offset
         tokenizer.model_max_length = min(tokenizer.model_max_length, room)
-        return cls(kind, model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, why)
+        return cls(kind, model.to("cuda" if has_gpu() else "cpu"), tokenizer, why)
 
-    def embed(self, texts: Iterable[str], split_special_tokens: bool = False) -> dict[str, Embedded]:
-        """Embed each text; windows are laid over the text's own length, not over its batch's.
+    def tokenize(self, texts: Iterable[str], split_special_tokens: bool = False) -> dict[str, Tokens]:
+        """The tokens of each text.
 
         Args:
             texts: the texts.
             split_special_tokens: whether the name of a special token in a text, such as ``"[SEP]"`` in code,
                 is read as any other characters. The package reads it as that token.
         """
-        import torch
-        from code_bert_score.utils import get_window_indices
-
         order = list(texts)
         if not order:
             return {}
-        tokens = self.tokenizer(
+        found = self.tokenizer(
             order, return_offsets_mapping=True, verbose=False, split_special_tokens=split_special_tokens
         )
+        return {
+            text: Tokens(ids, [end for _, end in offsets])
+            for text, ids, offsets in zip(order, found["input_ids"], found["offset_mapping"], strict=True)
+        }
+
+    def embed(self, texts: Mapping[str, Tokens]) -> dict[str, Embedded]:
+        """Embed each text; windows are laid over the text's own length, not over its batch's."""
+        import torch
+        from code_bert_score.utils import get_window_indices
+
+        tokens = list(texts.values())
         windows = [
             (i, window)
-            for i, ids in enumerate(tokens["input_ids"])
-            for window in get_window_indices(len(ids), self.tokenizer.model_max_length, _WINDOW_OVERLAP)
+            for i, each in enumerate(tokens)
+            for window in get_window_indices(len(each.ids), self.tokenizer.model_max_length, _WINDOW_OVERLAP)
         ]
-        pieces: list[list[torch.Tensor]] = [[] for _ in order]
+        pieces: list[list[torch.Tensor]] = [[] for _ in tokens]
         # A text's windows are equally long and the sort is stable, so its pieces keep their order.
         by_length = sorted(windows, key=lambda w: w[1][1] - w[1][0])
         for batch in _batches(by_length, _TOKENS_PER_BATCH[self.model.device.type]):
-            rows = [tokens["input_ids"][i][start:end] for i, (start, end, _, _) in batch]
+            rows = [tokens[i].ids[start:end] for i, (start, end, _, _) in batch]
             for (i, (_, _, first, last)), vectors in zip(batch, self._forward(rows), strict=True):
                 pieces[i].append(vectors[first:last].clone())
         return {
-            text: Embedded(ids, [end for _, end in offsets], torch.cat(parts), len(parts))
-            for text, ids, offsets, parts in zip(
-                order, tokens["input_ids"], tokens["offset_mapping"], pieces, strict=True
-            )
+            text: Embedded(each, torch.cat(parts), len(parts))
+            for (text, each), parts in zip(texts.items(), pieces, strict=True)
         }
 
     def _forward(self, rows: list[list[int]]) -> torch.Tensor:

@@ -12,7 +12,8 @@ from pipeline.scoring.syntax import parse
 
 CHRF, EDIT_SIMILARITY, PARSES, SAME_SIGNATURE = "chrF", "edit similarity", "parses", "same signature"
 _HEADER = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w", re.MULTILINE)
-_MAX_HEADER_LINES = 60
+_MAX_HEADER_LINES, _MAX_HEADER = 60, 5_000
+"""Lines and characters of a header: each line is tried as its last."""
 
 
 class TextSimilarity:
@@ -96,7 +97,8 @@ def signature(code: str) -> str | None:
     start = _HEADER.search(code)
     if start is None:
         return None
-    lines = code[start.start() :].lstrip().split("\n", _MAX_HEADER_LINES)[:_MAX_HEADER_LINES]
+    head = code[start.start() :].lstrip()[:_MAX_HEADER]
+    lines = head.split("\n", _MAX_HEADER_LINES)[:_MAX_HEADER_LINES]
     for end in range(1, len(lines) + 1):
         header = "\n".join(lines[:end])
         for whole in (f"{header}\n pass", header):  # the body follows, or stands on the same line

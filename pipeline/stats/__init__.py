@@ -1,4 +1,4 @@
-"""Confidence intervals, paired tests, association between metrics, and the scaling fit."""
+"""Intervals, paired tests, association between metrics, strengths from votes, and the scaling fit."""
 
 from pipeline.stats.association import (
     Association,
@@ -12,6 +12,7 @@ from pipeline.stats.association import (
     hold_verdicts,
     kendall_tau_b,
 )
+from pipeline.stats.bradley_terry import bradley_terry, strength_intervals
 from pipeline.stats.estimate import Estimate
 from pipeline.stats.intervals import (
     MIN_CLUSTERS,
@@ -48,6 +49,7 @@ __all__ = [
     "associate",
     "auc",
     "auc_difference",
+    "bradley_terry",
     "choose_clusters",
     "cluster_interval",
     "cluster_sums",
@@ -67,5 +69,6 @@ __all__ = [
     "sign_flip",
     "smallest_detectable",
     "standard_error",
+    "strength_intervals",
     "wilson",
 ]

@@ -8,7 +8,9 @@ All functions take samples on the last axis, so that a simulation can pass thous
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,12 @@ Codes = NDArray[np.intp]
 LEVEL = 0.95
 MIN_CLUSTERS = 30
 """The smallest effective number of clusters to generalize from, see ``choose_clusters``."""
+MIN_RESAMPLED = 8
+"""The smallest number of clusters to resample: the resamples of fewer have too few values. With normal,
+skewed and bounded scores, 1,500 experiments each, the bootstrap covers 71 to 77% at 3 clusters, 88 to 95% at
+6, and 90 to 96% at 8; Student's t covers 91 to 96%, 89 to 95%, and 89 to 95%."""
+_BATCH = 4_000_000
+"""Numbers that the bootstrap holds at the same time."""
 _Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
 
 
@@ -130,19 +138,24 @@ def mean_interval(values: ArrayLike, codes: Codes, resamples: int = 9_999, seed:
 
     The percentiles are moved outward because Student's t is wider than the normal distribution and the
     bootstrap's variance is too small by (G − 1) / G (Hesterberg 2015, The American Statistician 69:371,
-    section 3.3); G is the effective number of clusters. If all values are equal, both limits are that value.
+    section 3.3); G is the effective number of clusters. With fewer than ``MIN_RESAMPLED`` clusters it is
+    Student's t interval by the cluster-robust standard error. If all values are equal, both limits are that
+    value.
     """
     values = np.asarray(values, dtype=float)
     sums, counts = cluster_sums(values, codes)
     mean = values.mean(-1)
     if len(counts) < 2:
         return Interval(np.full(mean.shape, np.nan), np.full(mean.shape, np.nan))
+    if len(counts) < MIN_RESAMPLED:
+        freedom = max(effective_clusters(codes) - 1, 1)
+        half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * standard_error(values, codes)
+        return Interval(mean - half, mean + half)
     limits = _bca(
         (sums, np.broadcast_to(counts, sums.shape)),
         lambda total, size, axis: total.sum(axis=axis) / size.sum(axis=axis),
+        [(sums @ times.T) / (counts @ times.T) for times in _draws(len(counts), resamples, seed)],
         effective_clusters(codes),
-        resamples,
-        seed,
     )
     same = np.ptp(values, axis=-1) == 0
     return Interval(np.where(same, mean, limits.low), np.where(same, mean, limits.high))
@@ -172,16 +185,45 @@ def cluster_interval(
         times = np.bincount(places.ravel(), minlength=clusters * len(rows)).astype(float)
         return statistic(times.reshape(*drawn.shape[:-1], clusters))
 
-    limits = _bca((np.arange(float(clusters)),), of_draws, groups, resamples, seed)
+    simulated = [statistic(times) for times in _draws(clusters, resamples, seed)]
+    limits = _bca((np.arange(float(clusters)),), of_draws, simulated, groups)
     value = statistic(np.ones(clusters))
     # If all draws give the same value, scipy has no limits: the interval is that value.
     return Interval(*(np.where(np.isfinite(limit), limit, value) for limit in limits))
 
 
+def _draws(clusters: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each cluster is drawn in each resample, (some of the resamples, clusters)."""
+    times = _times_drawn(clusters, resamples, seed)
+    batch = max(1, _BATCH // clusters)
+    for start in range(0, resamples, batch):
+        yield times[start : start + batch].astype(float)
+
+
+@lru_cache(maxsize=4)
+def _times_drawn(clusters: int, resamples: int, seed: int) -> NDArray[np.uint16]:
+    """All resamples of the bootstrap. They are kept, as the metrics of a set-up have the same."""
+    rng = np.random.default_rng(seed)
+    times = np.empty((resamples, clusters), np.uint16)
+    batch = max(1, _BATCH // clusters)
+    for start in range(0, resamples, batch):
+        rows = min(batch, resamples - start)
+        drawn = rng.integers(0, clusters, (rows, clusters)) + clusters * np.arange(rows)[:, None]
+        times[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, -1)
+    return times
+
+
 def _bca(
-    data: tuple[Floats, ...], statistic: Callable[..., Floats], groups: float, resamples: int, seed: int
+    data: tuple[Floats, ...], statistic: Callable[..., Floats], simulated: Sequence[Floats], groups: float
 ) -> Interval:
-    """Return the BCa interval, expanded for small samples; the last axis of the data is resampled."""
+    """Return the BCa interval, expanded for small samples.
+
+    Args:
+        data: samples on the last axis, for the jackknife.
+        statistic: of the data.
+        simulated: its values in resamples, on the last axis of each batch.
+        groups: effective number of clusters, for the expansion.
+    """
     groups = max(groups, 2.0)
     wide = stats.t.ppf(0.5 + LEVEL / 2, groups - 1) * np.sqrt(groups / (groups - 1))
     with warnings.catch_warnings():
@@ -192,11 +234,11 @@ def _bca(
             paired=True,
             axis=-1,
             vectorized=True,
-            n_resamples=resamples,
-            batch=max(1, 4_000_000 // max(data[0].size, 1)),
+            n_resamples=0,  # drawing them with scipy takes several times as long
+            bootstrap_result=SimpleNamespace(bootstrap_distribution=np.concatenate(simulated, axis=-1)),
+            batch=max(1, _BATCH // max(data[0].size, 1)),
             confidence_level=2 * float(stats.norm.cdf(wide)) - 1,
             method="BCa",
-            rng=np.random.default_rng(seed),
         ).confidence_interval
     return Interval(limits.low, limits.high)
 

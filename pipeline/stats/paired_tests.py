@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -91,9 +92,15 @@ def smallest_detectable(differences: ArrayLike, codes: Codes, binary: bool, test
 
 def _mcnemar_power(n: int, up: float, down: float, level: float) -> float:
     """Return the power of exact McNemar, if samples go up and down with these probabilities."""
-    discordant = np.arange(n + 1)
-    fewest = stats.binom.ppf(level / 2, discordant, 0.5)
-    fewest -= 2 * stats.binom.cdf(fewest, discordant, 0.5) > level  # the largest smaller side that rejects
+    discordant, fewest = np.arange(n + 1), _rejecting(n, level)
     share = up / (up + down)
     rejects = stats.binom.cdf(fewest, discordant, share) + stats.binom.cdf(fewest, discordant, 1 - share)
     return float((stats.binom.pmf(discordant, n, up + down) * rejects).sum())
+
+
+@lru_cache(maxsize=64)
+def _rejecting(n: int, level: float) -> Floats:
+    """Return the largest smaller side that McNemar's test rejects, for 0 to ``n`` discordant pairs."""
+    discordant = np.arange(n + 1)
+    fewest = stats.binom.ppf(level / 2, discordant, 0.5)
+    return np.asarray(fewest - (2 * stats.binom.cdf(fewest, discordant, 0.5) > level))

@@ -80,7 +80,7 @@ def _measure(backend: str, model_name: str, folder: str) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(base_model_dir(settings, embedded))
     samples = load_dataset(settings, embedded.dataset, "regular").subset(1_000)
     rows = encode_all(samples, "regular", family, tokenizer)
-    model, _ = load(settings, family, backend, 42, lambda fraction, message: None)  # type: ignore[arg-type]
+    model, _ = load(settings, family, family.recipe, backend, 42, lambda fraction, message: None)  # type: ignore[arg-type]
     return {
         str(size): _train(model, tokenizer, rows, replace(family, batch_size=size), Path(folder) / "out")
         for size in MODELS[model_name]
@@ -104,7 +104,9 @@ def _train(
             self.seen.append((time.perf_counter(), counted["tokens"]))
 
     clock, counted = Clock(), {"tokens": 0, "samples": 0}
-    trainer = build_trainer(model, tokenizer, rows, family, out, 3, 42, STEPS, Reporter())
+    trainer = build_trainer(
+        model, tokenizer, rows, family, replace(family.recipe, max_steps=STEPS), 42, out, Reporter()
+    )
     trainer.args.save_strategy = "no"
     trainer.add_callback(clock)
     collate = trainer.data_collator

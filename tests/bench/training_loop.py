@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def _measure(way: str, name: str) -> dict[str, Any]:
 
     settings = Settings.from_env()
     family = get_family(settings, name)
-    model, tokenizer = load(settings, family, "peft", 42, lambda fraction, message: None)
+    model, tokenizer = load(settings, family, family.recipe, "peft", 42, lambda fraction, message: None)
     samples = load_dataset(settings, family.dataset, "regular").subset(SAMPLES)
     rows = encode_all(samples, "regular", family, tokenizer)
     if way == WAYS[-1]:
@@ -62,7 +63,8 @@ def _measure(way: str, name: str) -> dict[str, Any]:
 
         work = Path(tempfile.mkdtemp())
         start = time.perf_counter()
-        train_with_trl(model, tokenizer, rows, family, work, 1, 42, None, Reporter(), False)
+        recipe = replace(family.recipe, epochs=1)
+        train_with_trl(model, tokenizer, rows, family, recipe, 42, work, Reporter(), False)
     else:
         nothing: Any = lambda model: None  # noqa: E731
         if "Liger" in way:

@@ -15,16 +15,18 @@ from typing import Any
 
 import torch
 
+from pipeline.evaluation.datasets import load_dataset
 from pipeline.generation import Request
 from pipeline.generation.line import Turn
 from pipeline.generation.torch_engine import TorchEngine, load_engine
 from pipeline.models.checkpoints import columns
-from pipeline.models.families import DEFAULT_FAMILY, get_family
+from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.schema import Column, Context, SamplingParams
 from pipeline.settings import Settings
 from tests.attempts import request_for
 
 TOKENS, COLUMNS, AT_ONCE, CROWD, CROWD_COLUMNS = 64, 6, 12, 50, 2
+SAMPLES, GUESTS, SECONDS_BETWEEN = 20, 4, 5.0  # beside an evaluation
 _INSTRUCTION = "Write a PyTorch module for scaled dot-product attention, as visitor number {} wants it."
 
 
@@ -38,7 +40,7 @@ class Service:
 
 
 def main() -> None:
-    """Measure two visitors, twelve, and a crowd, and print one JSON line."""
+    """Measure two visitors, twelve, a crowd, and some beside an evaluation; print one JSON line."""
     settings = Settings.from_env()
     family = get_family(settings, DEFAULT_FAMILY)
     engine = load_engine(settings, family)
@@ -54,6 +56,7 @@ def main() -> None:
     start = time.perf_counter()
     crowd = _at_once(serve, CROWD, CROWD_COLUMNS)
     seconds = time.perf_counter() - start
+    evaluation = _beside_an_evaluation(settings, family, engine, serve, chosen[:COLUMNS])
     result: dict[str, Any] = {
         "bench": "visitors",
         "two_visitors_first_text_seconds": [round(each.first, 2) for each in two],
@@ -63,10 +66,47 @@ def main() -> None:
         "crowd_whole_seconds": _spread([each.whole for each in crowd]),
         "crowd_tokens_per_second": _speed(crowd, seconds),
         "crowd": [CROWD, CROWD_COLUMNS],
+        "beside_an_evaluation": evaluation,
         "new_tokens": TOKENS,
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(result))
+
+
+def _beside_an_evaluation(
+    settings: Settings,
+    family: Family,
+    engine: TorchEngine,
+    serve: Callable[[int, int], Service],
+    chosen: list[Column],
+) -> dict[str, Any]:
+    """An evaluation alone, and again beside visitors who come one after another."""
+    sampling = SamplingParams(temperature=0, max_new_tokens=TOKENS)
+    samples = load_dataset(settings, family.dataset).evaluation(SAMPLES)
+    prompts = [engine.render(each.prompt, "regular", Context(), sampling).text for each in samples]
+    requests = [request_for(column, prompt) for prompt in prompts for column in chosen]
+
+    def evaluate() -> float:
+        start = time.perf_counter()
+        for _ in engine.stream(requests, sampling, Turn()):
+            pass
+        return time.perf_counter() - start
+
+    alone, seconds, served = evaluate(), [], []
+    evaluation = threading.Thread(target=lambda: seconds.append(evaluate()))
+    evaluation.start()
+    time.sleep(SECONDS_BETWEEN)
+    while evaluation.is_alive() and len(served) < GUESTS:
+        served.append(serve(len(served), COLUMNS))
+        time.sleep(SECONDS_BETWEEN)
+    evaluation.join()
+    return {
+        "samples": SAMPLES,
+        "columns": COLUMNS,
+        "first_text_seconds": [round(each.first, 2) for each in served],
+        "evaluation_seconds": {"alone": round(alone, 1), "beside": round(seconds[0], 1)},
+        "slower": round(seconds[0] / alone - 1, 3),
+    }
 
 
 def _server(engine: TorchEngine, chosen: list[Column]) -> Callable[[int, int], Service]:

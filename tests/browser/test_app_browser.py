@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from pipeline.generation import torch_engine
+from pipeline.generation import line, torch_engine
 from pipeline.schema import Sample
 from pipeline.settings import Settings
 from tests.compare_page import WAIT, pane, score
 from tests.conftest import serve
-from ui import dataset
+from ui.compare import output as outputs
+from ui.dataset import tab as dataset_tab
 
 BASELINE, SECOND = "Baseline · regular", "200 samples · regular"
 GOOD, DAMAGED = "10,000 samples · regular", "100 samples · regular"
@@ -155,13 +156,33 @@ def test_a_second_visitor_is_served_beside_the_first(page: Page, chromium: Any, 
     expect(status(page)).to_have_text(WRITING, timeout=WAIT)
     other = chromium.new_page()
     other.goto(f"{app_url}?family=smollm2-135m")
-    expect(status(other)).to_contain_text("Ready")
+    expect(status(other)).to_contain_text("Ready", timeout=WAIT)
     ask(other, "Write a function that adds two tensors.", 4)
     expect(score(other, "parses", BASELINE)).to_have_text(VERDICT, timeout=WAIT)
     expect(status(page)).to_have_text(WRITING)
     page.get_by_role("button", name="Stop").click()
     expect(pane(page, BASELINE)).to_contain_text("stopped by you")
     other.close()
+
+
+def answer_late(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Hold the answers to changes of the form back; gives what lets them go."""
+    held, follow, answered = Event(), outputs.follow, Event()
+
+    def follow_late(*args: Any) -> Any:
+        updates = follow(*args)
+        held.wait(WAIT / 1000)
+        answered.set()
+        return updates
+
+    def release() -> None:
+        held.set()
+        assert answered.wait(WAIT / 1000)
+        time.sleep(0.3)  # until the page has the answer
+
+    monkeypatch.setattr(outputs, "follow", follow_late)
+    monkeypatch.setattr(line, "LOOK_SECONDS", 3)  # who waits draws nothing over the answer meanwhile
+    return release
 
 
 def test_who_waits_sees_the_place_in_line_and_can_leave(
@@ -175,16 +196,18 @@ def test_who_waits_sees_the_place_in_line_and_can_leave(
         expect(status(tab)).to_have_text(WRITING, timeout=WAIT)
         other = chromium.new_page()
         other.goto(f"{url}?family=smollm2-135m")
-        expect(status(other)).to_contain_text("The model is busy. You would be 1st in line, about")
+        expect(status(other)).to_contain_text("You would be 1st in line, about", timeout=WAIT)
+        release = answer_late(monkeypatch)
         ask(other, "Write a function that adds two tensors.", 4)
-        expect(status(other)).to_have_text(re.compile("1st in line, about .*(s|min)"))
+        expect(status(other)).to_have_text(re.compile("1st in line, about .*(s|min)"), timeout=WAIT)
+        release()
         other.get_by_role("button", name="Leave").click()
         expect(other.get_by_role("button", name="Stop")).to_be_disabled()
         other.get_by_role("button", name="Write live").click()
         expect(other.get_by_role("button", name="Leave")).to_be_visible()
         tab.get_by_role("button", name="Stop").click()
         expect(score(other, "parses", BASELINE)).to_have_text(VERDICT, timeout=WAIT)
-        expect(status(other)).to_contain_text("Ready")
+        expect(status(other)).to_contain_text("Ready", timeout=WAIT)
         other.close()
 
 
@@ -233,14 +256,14 @@ def test_a_family_that_this_machine_cannot_run_says_what_it_needs_before_the_cli
 def test_a_search_that_is_typed_while_the_dataset_tab_opens_keeps_its_list(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, show = Event(), dataset.show_sample
+    begun, show = Event(), dataset_tab.show_sample
 
     def show_late(sample: Sample) -> str:
         begun.set()
         time.sleep(3)
         return show(sample)
 
-    monkeypatch.setattr(dataset, "show_sample", show_late)
+    monkeypatch.setattr(dataset_tab, "show_sample", show_late)
     page.get_by_role("tab", name="Dataset").click()
     assert begun.wait(WAIT / 1000)
     page.get_by_placeholder("Name, instruction or repository").fill("attention")

@@ -64,6 +64,8 @@ def test_what_no_run_has_says_so_and_is_not_passed_off_as_stored(page: Page) -> 
     expect(heading(page)).to_be_visible()
     page.get_by_label("Own instruction").check()
     expect(page.locator("#panes .pane")).to_have_count(0)
+    expect(page.get_by_label("Augmented", exact=True)).not_to_be_checked()  # there is no code to add
+    expect(page.get_by_label("Regular", exact=True)).to_be_checked()
 
 
 def test_the_dataset_tab_and_a_drill_down_show_stored_answers_and_lead_to_compare(page: Page) -> None:
@@ -118,3 +120,27 @@ def test_a_comparison_downloads_with_its_texts(page: Page, name: str) -> None:
     text = Path(download.value.path()).read_text(encoding="utf-8")
     for part in ("_interpolation_search", "qwen2.5-coder-1.5b_10000-augmented_greedy", "chrF", "elif"):
         assert part in text
+
+
+def test_a_blind_vote_hides_the_names_until_it_is_given_and_can_be_deleted(page: Page) -> None:
+    expect(page.locator(".status p")).to_be_visible()  # the address is read
+    page.get_by_label("Blind vote").check()
+    ballot = page.get_by_role("group", name="Your vote")
+    expect(ballot).to_be_visible()
+    expect(page.locator("#panes .scores")).to_have_count(0)
+    expect(page.locator("#panes")).not_to_contain_text("Baseline")
+    page.keyboard.press("2")
+    expect(page.locator(".ballot[role=status]")).to_contain_text("Your best answer, B, is")
+    expect(page.locator("#panes .scores")).to_be_visible()
+    page.keyboard.press("n")
+    expect(heading(page)).not_to_contain_text("_interpolation_search")
+    expect(ballot).to_be_visible()
+    page.get_by_role("tab", name="Results").click()
+    page.get_by_role("tab", name="Votes").click(timeout=WAIT)
+    votes = page.locator("#results-votes")
+    expect(votes).to_contain_text("1 vote from 1 browser", timeout=WAIT)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export my votes").click()
+    assert "_interpolation_search" in Path(download.value.path()).read_text(encoding="utf-8")
+    page.get_by_role("button", name="Delete my votes").click()
+    expect(votes).to_contain_text("Nobody has voted yet")

@@ -12,12 +12,12 @@ from pipeline.models.checkpoints import get_column
 from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.schema import Attempt, Completion, PromptVariant, Score, Task
 from pipeline.settings import Settings
-from training.jobs.arguments import Size, column_key, judge_config
+from training.jobs.arguments import CheckpointName, Size, evaluated_column, judge_config
 from training.jobs.progress import Reporter
 
 
 def evaluate(
-    subset_size: Size,
+    subset_size: Size = "baseline",
     prompt: PromptVariant = "regular",
     family: str = DEFAULT_FAMILY,
     samples: int = 200,
@@ -32,12 +32,14 @@ def evaluate(
     resume: bool = False,
     judge_temperature: float = 0.5,
     judge_max_tokens: int = 512,
+    checkpoint: CheckpointName | None = None,
+    dataset: str | None = None,
 ) -> dict[str, Any]:
     """Write a run of the checkpoint; raises LabError where there is none."""
     arguments = dict(locals())
     settings, report = Settings.from_env(), Reporter()
-    chosen = get_family(settings, family)
-    column = get_column(settings, chosen, column_key(subset_size, prompt, training_seed))
+    chosen = get_family(settings, family, dataset)
+    column = get_column(settings, chosen, evaluated_column(arguments))
     ids = tuple(f"sample-{number}" for number in range(samples))
     config = RunConfig(
         id=f"{family}_{column.key.replace('/', '-')}",
@@ -52,6 +54,7 @@ def evaluate(
         dataset_fingerprint="none",
         sample_ids=ids,
         decoding=chosen.sampling,
+        recipe=column.checkpoint.recipe,
     )
     folder = create_run(runs_dir(settings), config)
     done = Completion(config.fingerprint, "pass", 1, "stop", 0.1)

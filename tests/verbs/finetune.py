@@ -12,14 +12,16 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from pipeline.command_line.verbs import run_verb
-from pipeline.models.checkpoints import checkpoint_name, checkpoints_dir
-from pipeline.models.families import DEFAULT_FAMILY
+from pipeline.evaluation.datasets import dataset_version
+from pipeline.models.checkpoints import RECORD, checkpoints_dir
+from pipeline.models.families import DEFAULT_FAMILY, get_family
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, fingerprint
-from pipeline.schema import LabError, PromptVariant
+from pipeline.models.recipes import to_record
+from pipeline.schema import LabError, PromptVariant, Schedule
 from pipeline.settings import Settings
-from training.jobs.arguments import Epochs, SubsetSize
+from training.jobs.arguments import Epochs, Name, Rank, SubsetSize
 from training.jobs.progress import Reporter
-from training.jobs.recipe import RECORD, SCHEMA, family_for, hyperparameters
+from training.jobs.recipe import SCHEMA, trained_name, training_recipe
 
 
 def finetune(
@@ -34,22 +36,32 @@ def finetune(
     resume: bool = False,
     *,
     replace: bool = False,
+    name: Name | None = None,
+    lora_r: Rank | None = None,
+    scheduler: Schedule | None = None,
+    dataset: str | None = None,
 ) -> dict[str, Any]:
     """Write a checkpoint, a tenth of a second an epoch; size 666 fails."""
+    arguments = dict(locals())
     settings, report = Settings.from_env(), Reporter()
     for step in range(1, epochs + 1):
         time.sleep(0.1)
         report(step / epochs, f"step {step} of {epochs}", step=step, loss=2.0 / step)
     if subset_size == 666:
         raise LabError("This size never works.")
-    chosen = family_for(settings, family, learning_rate)
-    folder = checkpoints_dir(settings, chosen) / checkpoint_name(subset_size, prompt, seed)
+    chosen = get_family(settings, family)
+    recipe = training_recipe(chosen, arguments)
+    folder = checkpoints_dir(settings, chosen) / trained_name(chosen, arguments)
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = random.Random(f"{subset_size}{prompt}{seed}").randbytes(64)
+    numbers = random.Random(folder.name).randbytes(64)
     save_file({"lora": np.frombuffer(numbers, np.uint8)}, folder / ADAPTER_WEIGHTS)
     config = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
     (folder / ADAPTER_CONFIG).write_text(json.dumps(config))
-    record = {"schema": SCHEMA, **hyperparameters(chosen, epochs, max_steps)}
+    told = {"subset_size": subset_size, "variant": prompt, "seed": seed}
+    record = {"schema": SCHEMA, **told, **to_record(recipe)}
+    if dataset:
+        version = dataset_version(settings, dataset)
+        record |= {"dataset": dataset, "dataset_fingerprint": version}
     (folder / RECORD).write_text(json.dumps(record))
     return {
         "checkpoint": folder.name,

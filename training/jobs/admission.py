@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.models.checkpoints import checkpoint_name, get_column
-from pipeline.models.families import get_family
-from pipeline.schema import Checkpoint, LabError
+from pipeline.data.dataset import BUILT_IN
+from pipeline.data.own.store import check_variant, find_own
+from pipeline.evaluation.datasets import check_dataset
+from pipeline.models.checkpoints import get_column
+from pipeline.models.families import Family, check_new_family, get_family
+from pipeline.models.hub import base_source
+from pipeline.schema import BASELINE, Checkpoint, FieldError, LabError
 from pipeline.settings import Settings
-from training.jobs.arguments import BASELINE, column_key, judge_config
-from training.jobs.recipe import check_replace, existing_checkpoint, family_for
+from pipeline.spending import require_price
+from training.jobs.arguments import evaluated_column, evaluated_name, judge_config
+from training.jobs.recipe import check_replace, existing_checkpoint, trained_name, training_recipe
 
 MAX_ACTIVE = 500
 """Jobs that wait or run at the same time; a sweep of 10 sizes, 2 variants and 3 seeds has 120."""
@@ -23,7 +28,8 @@ class Caller:
     """Who asks for something about jobs.
 
     Attributes:
-        local: whether it is the user of this machine, or one who is trusted like that.
+        local: whether it is the user of this machine, or one who is trusted like that: by the host name, or
+            as the owner of this Space.
         token: the jobs token that was given with the call.
     """
 
@@ -33,7 +39,7 @@ class Caller:
 
 def jobs_are_on(settings: Settings) -> bool:
     """Whether this app accepts jobs."""
-    return settings.private or bool(settings.jobs_token)
+    return settings.private or bool(settings.jobs_token or settings.space_owner)
 
 
 def may_launch(settings: Settings, caller: Caller) -> bool:
@@ -47,6 +53,11 @@ def require_launch(settings: Settings, caller: Caller) -> None:
     """Raise ``LabError`` unless the caller may launch, cancel and delete jobs."""
     if may_launch(settings, caller):
         return
+    if settings.space_owner:
+        other = ", or give the jobs token (RCL_JOBS_TOKEN)" if settings.jobs_token else ""
+        raise LabError(
+            f"Jobs on this Space are its owner's: sign in as {settings.space_owner} in Jobs{other}."
+        )
     if settings.jobs_token:
         raise LabError("Jobs on this server need its jobs token (RCL_JOBS_TOKEN), and this is not it.")
     if settings.private:
@@ -58,6 +69,20 @@ def require_launch(settings: Settings, caller: Caller) -> None:
         "Jobs are off on this server, because others can reach it. Whoever runs it can set RCL_JOBS_TOKEN "
         "and give that token to those who may launch jobs."
     )
+
+
+def require_spending(settings: Settings, caller: Caller, family: Family) -> None:
+    """Raise ``LabError`` if the family's server has the owner's key, which the caller may not spend.
+
+    Who may launch jobs may.
+    """
+    paid = settings.engine_url and settings.engine_key and not family.embedded
+    if paid and not may_launch(settings, caller):
+        raise LabError(
+            f"The server of {family.title} is one that its owner pays for, so only those who may launch jobs "
+            "have it write: on the owner's machine, or over the API with the jobs token (RCL_JOBS_TOKEN). "
+            "Stored answers are free."
+        )
 
 
 def require_look(settings: Settings, caller: Caller) -> None:
@@ -76,32 +101,47 @@ def check(settings: Settings, kind: str, arguments: Mapping[str, Any], trained_b
         arguments: all of its arguments, validated.
         trained_before: whether an earlier job trains the checkpoint that this one evaluates.
     """
-    judge_config(settings, arguments)
+    judge = judge_config(settings, arguments)
+    if judge and not judge.local and settings.has_budget:
+        require_price(settings, judge.model, judge.base_url)
+    if kind == "add_base_model":
+        base_source(arguments["source"])
+        check_new_family(settings, arguments["name"], arguments["replace"])
+        check_dataset(settings, arguments["dataset"] or BUILT_IN[0])
     if "family" not in arguments:
         return
-    family = family_for(settings, arguments["family"], arguments.get("learning_rate"))
-    if kind == "evaluate" and not trained_before:
-        get_column(settings, family, evaluated_column(arguments))
+    family = get_family(settings, arguments["family"])
+    _check_dataset(settings, kind, arguments, arguments.get("dataset") or family.dataset)
+    if kind == "evaluate":
+        key = evaluated_column(arguments)
+        if not trained_before:
+            get_column(settings, family, key)
     there = trained_checkpoint(settings, arguments) if kind == "finetune" else None
     if there and not arguments["replace"]:
-        check_replace(there, family, arguments["epochs"], arguments["max_steps"])
+        check_replace(there, training_recipe(family, arguments))
+
+
+def _check_dataset(settings: Settings, kind: str, arguments: Mapping[str, Any], name: str) -> None:
+    """Check that a dataset is there; one of the user's also tells its size and prompts without being read."""
+    check_dataset(settings, name)
+    own = find_own(settings, name)
+    if own is None or kind == "sweep":
+        return
+    check_variant(own, arguments["prompt"])
+    if kind == "finetune" and arguments["subset_size"] > own.train:
+        raise FieldError(
+            "subset_size", f"must be at most {own.train:,}: the dataset {name} has no more training samples."
+        )
 
 
 def trained_checkpoint(settings: Settings, arguments: Mapping[str, Any]) -> Checkpoint | None:
     """The listed checkpoint that a fine-tune with these arguments would replace."""
-    name = checkpoint_name(arguments["subset_size"], arguments["prompt"], arguments["seed"])
-    return existing_checkpoint(settings, get_family(settings, arguments["family"]), name)
-
-
-def evaluated_column(arguments: Mapping[str, Any]) -> str:
-    """Key of the column that an evaluation with these arguments evaluates."""
-    return column_key(arguments["subset_size"], arguments["prompt"], arguments["training_seed"])
+    family = get_family(settings, arguments["family"])
+    return existing_checkpoint(settings, family, trained_name(family, arguments))
 
 
 def checkpoint_of(kind: str, arguments: Mapping[str, Any]) -> str | None:
     """Where the adapter that an evaluation evaluates lies below the data folder, if it was made here."""
-    if kind != "evaluate" or arguments["subset_size"] == BASELINE:
+    if kind != "evaluate" or (name := evaluated_name(arguments)) == BASELINE:
         return None
-    size = int(arguments["subset_size"])
-    name = checkpoint_name(size, arguments["prompt"], arguments["training_seed"])
     return f"checkpoints/{arguments['family']}/{name}"

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 from pydantic import AfterValidator
 
-from pipeline.evaluation.limits import MAX_NEW_TOKENS, MAX_SEED, MAX_TEMPERATURE
-from pipeline.models.checkpoints import checkpoint_name
+from pipeline.data.own.store import find_own
+from pipeline.evaluation.limits import MAX_NEW_TOKENS, MAX_SEED, MAX_TEMPERATURE, choose_sampling
+from pipeline.models.checkpoints import check_name, checkpoint_name
 from pipeline.models.families import Family, load_families
-from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant, SamplingParams
+from pipeline.schema import (
+    BASELINE,
+    VARIANTS,
+    Checkpoint,
+    Column,
+    PromptVariant,
+    SamplingParams,
+)
+from pipeline.scoring.execution.suites.suite import DATASETS, suite_size
 from pipeline.scoring.judge.config import OPENAI_URL, JudgeConfig
 from pipeline.settings import Settings
 
-BASELINE = "baseline"
 MAX_SUBSET = 100_000
 
 SubsetSize = Annotated[int, Interval(ge=1, le=MAX_SUBSET)]
 Epochs = Annotated[int, Interval(ge=1, le=100)]
 Steps = Annotated[int, Interval(ge=1, le=1_000_000)]
 LearningRate = Annotated[float, Interval(ge=1e-7, le=0.1)]
+Rank = Annotated[int, Interval(ge=1, le=1024)]
+Alpha = Annotated[int, Interval(ge=1, le=4096)]
+BatchSize = Annotated[int, Interval(ge=1, le=1024)]
+Warmup = Annotated[int, Interval(ge=0, le=100_000)]
+Name = Annotated[str, AfterValidator(check_name)]
+"""Of a checkpoint."""
 Seed = Annotated[int, Interval(ge=0, le=MAX_SEED)]
 Samples = Annotated[int, Interval(ge=1, le=10_000)]
 Votes = Annotated[int, Interval(ge=1, le=15)]
@@ -84,6 +97,8 @@ def _list(numbers: list[int]) -> str:
     return ",".join(str(number or BASELINE) for number in numbers)
 
 
+CheckpointName = Annotated[str, AfterValidator(lambda text: text if text == BASELINE else check_name(text))]
+"""Of an adapter, or ``baseline``."""
 Size = Annotated[str, AfterValidator(lambda text: str(parse_size(text) or BASELINE))]
 """``baseline``, or a number of training samples."""
 Sizes = Annotated[str, AfterValidator(lambda text: _list(parse_sizes(text)))]
@@ -91,11 +106,36 @@ Prompts = Annotated[str, AfterValidator(lambda text: ",".join(parse_prompts(text
 Seeds = Annotated[str, AfterValidator(lambda text: ",".join(map(str, parse_seeds(text))))]
 
 
-def column_key(subset_size: str, prompt: PromptVariant, training_seed: int = DEFAULT_SEED) -> str:
-    """Key of the column that an evaluation evaluates, such as ``1000-seed43/augmented``."""
-    size = parse_size(subset_size)
-    name = checkpoint_name(size, prompt, training_seed) if size else BASELINE
-    return f"{name.replace(f'-{prompt}', '', 1)}/{prompt}"
+def evaluated_column(arguments: Mapping[str, Any]) -> str:
+    """Key of the column that an evaluation with these arguments evaluates: ``1000-seed43/augmented``."""
+    return Column(Checkpoint("", evaluated_name(arguments)), arguments["prompt"]).key
+
+
+def evaluated_name(arguments: Mapping[str, Any]) -> str:
+    """Name of the checkpoint that an evaluation with these arguments evaluates."""
+    if name := arguments.get("checkpoint"):
+        return str(name)
+    size = parse_size(str(arguments["subset_size"]))
+    if not size:
+        return BASELINE
+    seed, dataset = arguments["training_seed"], arguments.get("dataset")
+    return checkpoint_name(size, arguments["prompt"], seed, dataset=dataset)
+
+
+def evaluated_dataset(family: Family, arguments: Mapping[str, Any]) -> str:
+    """Name of the dataset that an evaluation with these arguments takes its samples from."""
+    suite = arguments.get("suite", "none")
+    of_suite = next((dataset for dataset, name in DATASETS.items() if name == suite), None)
+    return str(of_suite or arguments.get("dataset") or family.dataset)
+
+
+def evaluated_samples(settings: Settings, dataset: str, arguments: Mapping[str, Any]) -> int:
+    """How many samples an evaluation has: a suite or a dataset of one's own that has fewer is taken whole."""
+    asked = int(arguments["samples"])
+    if dataset in DATASETS:
+        return min(asked, suite_size(settings, DATASETS[dataset]))
+    own = find_own(settings, dataset)
+    return min(asked, own.test) if own else asked
 
 
 def evaluation_sampling(family: Family, arguments: Mapping[str, Any]) -> SamplingParams:
@@ -103,7 +143,7 @@ def evaluation_sampling(family: Family, arguments: Mapping[str, Any]) -> Samplin
     # A run's id depends on the types, too: 0 and 0.0 are one temperature.
     types = {"temperature": float, "max_new_tokens": int, "seed": int}
     given = {name: kind(arguments[name]) for name, kind in types.items() if arguments.get(name) is not None}
-    return replace(family.sampling, **given)
+    return choose_sampling(family, **given)
 
 
 def judge_config(settings: Settings, arguments: Mapping[str, Any]) -> JudgeConfig | None:

@@ -18,6 +18,7 @@ from training.jobs.arguments import judge_config
 from training.jobs.gpus import visible_gpus
 from training.jobs.processes import Identity
 from training.jobs.records import Job, Records
+from training.jobs.tracking import check_tracker
 
 _SILENT = 120.0
 """Seconds without a sign of life after which a job of another machine or container counts as gone."""
@@ -48,7 +49,8 @@ class LocalBackend:
         return f"this machine, {many}, {on}"
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
-        """Check that a judge has its key, before hours of work."""
+        """Check that a judge has its key, and that a tracker is installed, before hours of work."""
+        check_tracker(job.arguments.get("report_to", "none"))
         judge = judge_config(self._settings, job.arguments) if job.kind == "evaluate" else None
         if judge and judge.at_openai and not (secrets.get("OPENAI_API_KEY") or self._settings.judge_key):
             raise LabError(

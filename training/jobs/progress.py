@@ -1,4 +1,4 @@
-"""Report a verb's progress: as text on stderr, and in a file for the job that runs it.
+"""Report a verb's progress: to people on stderr, and in a file for the job that runs it.
 
 In a verb::
 
@@ -17,9 +17,10 @@ Call it every second or so, not for every token.
 from __future__ import annotations
 
 import json
-import sys
 import time
+from collections.abc import Callable
 
+from pipeline.command_line.progress import ProgressBar
 from pipeline.decimals import decimal
 from pipeline.settings import Settings
 
@@ -27,12 +28,18 @@ _GETTING_READY = 0.05  # up to here a verb loads data and model, which says noth
 
 
 class Reporter:
-    """Reports a verb's progress to people (stderr) and to its job (a file, if there is one)."""
+    """Reports a verb's progress to people (stderr) and to its job (a file, if there is one).
+
+    Attributes:
+        on_loss: gets step and loss of a training, too; None if nobody asks for them.
+    """
 
     def __init__(self) -> None:
         """Start the clock, and look for the job's file."""
         self._file = Settings.from_env().progress_file
+        self._show = ProgressBar()
         self._first: tuple[float, float] | None = None
+        self.on_loss: Callable[[int, float], None] | None = None
 
     def __call__(
         self,
@@ -48,13 +55,15 @@ class Reporter:
         now = time.time()
         if seconds_left is None:
             seconds_left = self._seconds_left(now, fraction)
-        print(_in_words(fraction, message, loss, score, seconds_left), file=sys.stderr, flush=True)
+        self._show(fraction, message, _details(fraction, loss, score, seconds_left))
         if self._file:
             line = {"time": now, "fraction": fraction, "message": message}
             extra = {"seconds_left": seconds_left, "step": step, "loss": loss, "score": score}
             line |= {name: value for name, value in extra.items() if value is not None}
             with self._file.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if self.on_loss and step is not None and loss is not None:
+            self.on_loss(step, loss)
 
     def _seconds_left(self, now: float, fraction: float) -> float | None:
         if self._first is None or fraction < _GETTING_READY:
@@ -75,11 +84,8 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _in_words(
-    fraction: float, message: str, loss: float | None, score: float | None, seconds_left: float | None
-) -> str:
-    parts = [f"{fraction:4.0%} {message}"]
-    parts += [f"loss {decimal(loss)}"] if loss is not None else []
+def _details(fraction: float, loss: float | None, score: float | None, seconds_left: float | None) -> str:
+    parts = [f"loss {decimal(loss)}"] if loss is not None else []
     parts += [f"score {decimal(score)}"] if score is not None else []
     parts += [f"{duration(seconds_left)} left"] if seconds_left and fraction < 1 else []
     return " · ".join(parts)

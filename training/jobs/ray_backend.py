@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.files import write_atomically
-from pipeline.models.families import Gguf, get_family
+from pipeline.models.families import Gguf, get_family, load_families
 from pipeline.schema import LabError
 from pipeline.settings import ROOT, Settings
 from training.jobs import job_files as files
@@ -68,8 +68,14 @@ class RayBackend:
         return self._client
 
     def check(self, job: Job, secrets: Mapping[str, str]) -> None:
-        """Check for Ray and a share, and refuse a key from the page, which must not leave this machine."""
+        """Check for Ray and a share, and refuse what is on this machine alone: keys of the page, own data."""
         _ = self._url, _client_class()
+        family = load_families(self._settings).get(str(job.arguments.get("family")))
+        if job.kind == "add_base_model" or job.arguments.get("dataset") or (family and family.own):
+            raise LabError(
+                "Jobs on a Ray cluster take the built-in datasets and base models: yours are on this machine "
+                "alone. Run the command here, or start the app without RAY_ADDRESS."
+            )
         if secrets:
             raise LabError(
                 "Jobs on a Ray cluster take the judge's key from the cluster's own environment; a key from "

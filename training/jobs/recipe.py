@@ -3,46 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.dataset import Dataset
-from pipeline.models.checkpoints import list_checkpoints
-from pipeline.models.families import Family, get_family
-from pipeline.models.fingerprints import PUBLISHED
+from pipeline.models.checkpoints import checkpoint_name, list_checkpoints, says_other
+from pipeline.models.families import Family
 from pipeline.models.model_files import read_json_object
-from pipeline.schema import Checkpoint, FieldError, LabError, PromptVariant
+from pipeline.models.recipes import to_record
+from pipeline.schema import (
+    Checkpoint,
+    FieldError,
+    LabError,
+    PromptVariant,
+    Recipe,
+)
 from pipeline.settings import Settings
 
 SCHEMA = 1
-RECORD = "checkpoint.json"
-"""A trained checkpoint's record, beside its adapter."""
-PROTOCOL_EPOCHS = 3
-_BEFORE = {"schema": 0, "packing": False}
+"""Of a checkpoint's record, and of what an interrupted training is resumed by."""
+_WARMUP_STEPS = 10
+_BEFORE = {"schema": 0, "packing": False, "scheduler": "linear", "warmup": None}
 """What records hold that were written before these fields existed."""
 
 
-def hyperparameters(family: Family, epochs: int, max_steps: int | None) -> dict[str, Any]:
-    """Every setting of a training beside its samples and seed, named as in a checkpoint's record."""
-    return {
-        "epochs": epochs,
-        "max_steps": max_steps,
-        "learning_rate": family.learning_rate,
-        "batch_size": family.batch_size,
-        "packing": family.packing,
-        "lora": {"r": family.lora_r, "alpha": family.lora_alpha},
-    }
+def training_recipe(family: Family, arguments: Mapping[str, Any]) -> Recipe:
+    """The recipe of a training with these arguments: what they leave open is the family's."""
+    names = [field.name for field in fields(Recipe)]
+    return replace(
+        family.recipe, **{name: arguments[name] for name in names if arguments.get(name) is not None}
+    )
 
 
-def recipe(
+def trained_name(family: Family, arguments: Mapping[str, Any]) -> str:
+    """Name of the checkpoint that a training with these arguments makes.
+
+    Raises:
+        FieldError: the name that was asked for says other samples, prompt or seed.
+    """
+    size, prompt, seed = (arguments[name] for name in ("subset_size", "prompt", "seed"))
+    name = arguments.get("name")
+    if not name:
+        recipe, dataset = training_recipe(family, arguments), arguments.get("dataset")
+        return checkpoint_name(size, prompt, seed, recipe, family.recipe, dataset)
+    trained = Checkpoint(
+        family.name, name, size, prompt, seed, recipe={"dataset": arguments.get("dataset") or family.dataset}
+    )
+    if other := says_other(name, trained):
+        raise FieldError("name", other)
+    return str(name)
+
+
+def warmup_steps(recipe: Recipe, steps: int) -> int:
+    """The steps over which the learning rate rises, of all steps of a training."""
+    return min(_WARMUP_STEPS, steps // 10) if recipe.warmup is None else min(recipe.warmup, steps)
+
+
+def training_settings(
     family: Family,
     dataset: Dataset,
     subset_size: int,
     prompt: PromptVariant,
     seed: int,
-    epochs: int,
-    max_steps: int | None,
+    recipe: Recipe,
     backend: str,
 ) -> dict[str, Any]:
     """All settings that a training's outcome depends on, except the machine and its software."""
@@ -52,7 +76,7 @@ def recipe(
         "subset_size": subset_size,
         "variant": prompt,
         "seed": seed,
-        **hyperparameters(family, epochs, max_steps),
+        **to_record(recipe),
         "sequence_length": family.sequence_length,
         "max_new_tokens": family.max_new_tokens,
         "templates": dict(family.templates),
@@ -62,7 +86,7 @@ def recipe(
     }
 
 
-def read_recipe(file: Path) -> dict[str, Any]:
+def read_settings(file: Path) -> dict[str, Any]:
     """Read a JSON record of this module's schema.
 
     Raises:
@@ -86,37 +110,31 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {before.get(name)} and now {now[name]}" for name in names)
 
 
-def family_for(settings: Settings, name: str, learning_rate: float | None) -> Family:
-    """Return the family, with the given learning rate if it is not None."""
-    family = get_family(settings, name)
-    return replace(family, learning_rate=learning_rate) if learning_rate else family
-
-
 def existing_checkpoint(settings: Settings, family: Family, name: str) -> Checkpoint | None:
-    """Return the listed checkpoint of that name: shipped, trained here, imported or published."""
-    return next((one for one in list_checkpoints(settings, family) if one.name == name), None)
+    """Return the listed checkpoint of that name: shipped, trained here, imported or published.
 
-
-def other_hyperparameters(checkpoint: Checkpoint, family: Family, epochs: int, max_steps: int | None) -> str:
-    """Describe how a checkpoint's training differs from these settings; empty if it does not.
-
-    One that is published on the hub without a record counts as trained by the protocol.
+    Raises:
+        FieldError: there is one whose name differs in upper and lower case only, the same for some disks.
     """
-    now = hyperparameters(family, epochs, max_steps)
-    folder = checkpoint.path
-    if folder is None or (folder / PUBLISHED).is_file():
-        return differences(hyperparameters(family, PROTOCOL_EPOCHS, None), now)
-    try:
-        return differences(read_recipe(folder / RECORD), now)
-    except LabError as error:
-        return f"unknown, since {error}"
+    known = {one.name: one for one in list_checkpoints(settings, family)}
+    if name not in known and (alike := [one for one in known if one.lower() == name.lower()]):
+        raise FieldError("name", f"must be another one: there is a checkpoint {alike[0]} already.")
+    return known.get(name)
 
 
-def check_replace(checkpoint: Checkpoint, family: Family, epochs: int, max_steps: int | None) -> None:
-    """Raise ``FieldError`` for the argument ``replace``, unless the checkpoint was trained like this."""
-    if other := other_hyperparameters(checkpoint, family, epochs, max_steps):
-        raise FieldError(
-            "replace",
-            f"must be set to train {checkpoint.name}, because there is a checkpoint of that name which was "
-            f"trained with other settings ({other}). Another seed makes another checkpoint.",
-        )
+def other_recipe(checkpoint: Checkpoint, recipe: Recipe) -> str:
+    """Describe how a checkpoint's recipe differs from this one; empty if it does not."""
+    return differences(checkpoint.recipe, asdict(recipe)) if "epochs" in checkpoint.recipe else "unknown ones"
+
+
+def check_replace(checkpoint: Checkpoint, recipe: Recipe) -> None:
+    """Raise ``FieldError`` for the argument ``replace``, unless the checkpoint cannot be used anyway."""
+    if checkpoint.problem:
+        return
+    other = other_recipe(checkpoint, recipe)
+    settings = f"with other settings ({other})" if other else "with the same settings"
+    raise FieldError(
+        "replace",
+        f"must be set to train {checkpoint.name} again, because there is a checkpoint of that name, trained "
+        f"{settings}. Another name or another seed keeps both.",
+    )

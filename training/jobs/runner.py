@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from pipeline.command_line.signature import Verb, command, parameters, validate
-from pipeline.schema import LabError
+from pipeline.schema import LabError, quoted
 from pipeline.settings import Settings
 from training.jobs import job_files as files
 from training.jobs.admission import MAX_ACTIVE, check
@@ -112,7 +112,7 @@ class Runner:
     def verb(self, kind: str) -> Verb:
         """The function of a kind of job; raises ``LabError`` that lists the kinds there are."""
         if kind not in self.verbs:
-            raise LabError(f"There is no kind of job {kind!r}. There are: {', '.join(self.verbs)}.")
+            raise LabError(f"There is no kind of job {quoted(kind)}. There are: {', '.join(self.verbs)}.")
         return self.verbs[kind]
 
     def can_resume(self, kind: str) -> bool:
@@ -179,7 +179,7 @@ class Runner:
         """One job; raises ``LabError`` if there is none of that id."""
         job = self.records.get(job_id)
         if job is None:
-            raise LabError(f"There is no job {job_id!r}.")
+            raise LabError(f"There is no job {quoted(job_id)}.")
         return job
 
     def logs(self, job_id: str) -> str:

@@ -12,23 +12,26 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.own.store import find_own
+from pipeline.evaluation.datasets import dataset_version
 from pipeline.evaluation.runs import Run, RunConfig
 from pipeline.evaluation.store import list_runs, load_config, load_run
-from pipeline.models.checkpoints import checkpoint_name, get_column, list_checkpoints
+from pipeline.models.checkpoints import RECORD, checkpoint_name, get_column, list_checkpoints
 from pipeline.models.families import Family, get_family
-from pipeline.schema import DEFAULT_SEED, Checkpoint, LabError
-from pipeline.scoring.execution.suites.suite import DATASETS
+from pipeline.schema import BASELINE, DEFAULT_SEED, Checkpoint, LabError, Recipe
 from pipeline.settings import Settings
-from training.jobs.admission import MAX_ACTIVE, evaluated_column
+from training.jobs.admission import MAX_ACTIVE
 from training.jobs.arguments import (
-    BASELINE,
+    evaluated_column,
+    evaluated_dataset,
+    evaluated_samples,
     evaluation_sampling,
     judge_config,
     parse_prompts,
     parse_seeds,
     parse_sizes,
 )
-from training.jobs.recipe import RECORD, other_hyperparameters
+from training.jobs.recipe import other_recipe, read_settings, training_recipe
 from training.jobs.records import Records
 
 NOTHING_MISSING = "nothing was missing"
@@ -66,7 +69,10 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
             f"A sweep of {len(sizes):,} sizes, {len(prompts)} prompt variants and {len(seeds):,} seeds has "
             f"{combinations:,} combinations; at most {MAX_ACTIVE} may be asked for at once."
         )
+    dataset = arguments.get("dataset")
+    version = dataset_version(settings, dataset or family.dataset)
     training = {name: arguments[name] for name in ("epochs", "max_steps")}
+    recipe = training_recipe(family, training)
     scoring = {name: arguments[name] for name in _SCORING}
     known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints(settings, family)}
     configs = _configs(settings, family)
@@ -76,10 +82,11 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
             continue  # the baseline has no training seed
         if size and prompt == "chat":
             continue  # which no checkpoint is trained with
-        common = {"family": family.name, "prompt": prompt, "resume": True}
-        checkpoint = known.get(checkpoint_name(size, prompt, seed) if size else BASELINE)
+        common = {"family": family.name, "prompt": prompt, "dataset": dataset, "resume": True}
+        name = checkpoint_name(size, prompt, seed, recipe, family.recipe, dataset) if size else BASELINE
+        checkpoint = known.get(name)
         trained = None
-        if size and not _trained(checkpoint, family, training):
+        if size and not _trained(checkpoint, recipe, version):
             trained = len(steps)
             tuned = {**common, "subset_size": size, "seed": seed, **training, "replace": arguments["replace"]}
             steps.append(Step("finetune", tuned))
@@ -87,6 +94,7 @@ def plan_sweep(settings: Settings, arguments: Mapping[str, Any]) -> list[Step]:
             **common,
             "subset_size": str(size or BASELINE),
             "training_seed": seed if size else DEFAULT_SEED,
+            "checkpoint": None if recipe == family.recipe or not size else name,
             **scoring,
         }
         if (
@@ -125,12 +133,19 @@ def settle(records: Records, sweep_id: str) -> None:
         records.update(sweep, **changes)
 
 
-def _trained(checkpoint: Checkpoint | None, family: Family, training: Mapping[str, Any]) -> bool:
-    """Whether the checkpoint can be used and its record has these settings."""
+def _trained(checkpoint: Checkpoint | None, recipe: Recipe, version: str) -> bool:
+    """Whether the checkpoint can be used and was trained by this recipe.
+
+    Args:
+        checkpoint: None if there is none of its name.
+        recipe: the wanted one.
+        version: of the dataset, if that is one of the user's, who can import it again; else empty.
+    """
     if checkpoint is None or checkpoint.problem or checkpoint.path is None:
         return False
-    recorded = (checkpoint.path / RECORD).is_file()
-    return recorded and not other_hyperparameters(checkpoint, family, **training)
+    if version and read_settings(checkpoint.path / RECORD).get("dataset_fingerprint") != version:
+        return False
+    return not other_recipe(checkpoint, recipe)
 
 
 def evaluated(settings: Settings, arguments: Mapping[str, Any]) -> bool:
@@ -159,21 +174,18 @@ def _evaluated(
     """Whether one of the runs is complete, of the same weights, and made with the same settings."""
     judge = judge_config(settings, wanted)
     sampling = evaluation_sampling(family, wanted)
-    dataset = _suite_dataset(wanted.get("suite", "none")) or family.dataset
-    asked = (evaluated_column(wanted), checkpoint.fingerprint, dataset, wanted["samples"], sampling)
+    dataset = evaluated_dataset(family, wanted)
+    own = find_own(settings, dataset)
+    samples = evaluated_samples(settings, dataset, wanted)
+    asked = (evaluated_column(wanted), checkpoint.fingerprint, dataset, samples, sampling)
     for folder, config in configs.items():
-        samples = len(config.sample_ids)
-        if (config.column, config.fingerprint, config.dataset, samples, config.decoding) == asked:
+        found = (config.column, config.fingerprint, config.dataset, len(config.sample_ids), config.decoding)
+        if found == asked and (own is None or config.dataset_fingerprint == own.fingerprint):
             with suppress(LabError):  # a damaged one is made again
                 run = load_run(folder)
                 if run.complete and (judge is None or _judged(run, judge.name)):
                     return True
     return False
-
-
-def _suite_dataset(suite: str) -> str | None:
-    """Name of a test suite's dataset, None for no suite."""
-    return next((dataset for dataset, name in DATASETS.items() if name == suite), None)
 
 
 def _judged(run: Run, metric: str) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 
 from pipeline.models.families import get_family
 from pipeline.settings import Settings
+from training.jobs.arguments import evaluated_dataset, evaluated_samples
+from training.jobs.recipe import training_recipe
 from training.jobs.records import Job
 from training.jobs.runner import Runner
 from training.jobs.sweep_plan import Step
@@ -17,6 +19,7 @@ _ROUGH = {("finetune", "smollm2-135m"): (12.0, 17.5), ("evaluate", "smollm2-135m
 """Seconds to get ready, and seconds an optimizer step (16 samples) or a test sample (without a judge), as
 measured on 2 CPU cores."""
 _READY = 0.015  # the fraction from which on a verb does its real work, not getting ready
+_SEEN = 0.25  # of the work that the reports of a job must cover: a job of one step has only its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +61,12 @@ def estimate_steps(runner: Runner, steps: Sequence[Step]) -> TimeEstimate:
 def units(settings: Settings, kind: str, arguments: Mapping[str, Any]) -> int:
     """Optimizer steps of a fine-tune, test samples of an evaluation, 1 of anything else."""
     if kind == "evaluate":
-        return int(arguments["samples"])
+        dataset = evaluated_dataset(get_family(settings, str(arguments["family"])), arguments)
+        return evaluated_samples(settings, dataset, arguments)
     if kind != "finetune":
         return 1
-    batch = get_family(settings, str(arguments["family"])).batch_size
-    return int(
-        arguments["max_steps"] or -(-int(arguments["subset_size"]) // batch) * int(arguments["epochs"])
-    )
+    recipe = training_recipe(get_family(settings, str(arguments["family"])), arguments)
+    return recipe.max_steps or -(-int(arguments["subset_size"]) // recipe.batch_size) * recipe.epochs
 
 
 def _is_comparable(job: Job, kind: str, arguments: Mapping[str, Any], runner: Runner) -> bool:
@@ -81,7 +83,7 @@ def _pace(runner: Runner, job: Job) -> tuple[float, float] | None:
         return None
     first, last = reports[0], reports[-1]
     share = last["fraction"] - first["fraction"]
-    if share <= 0 or not last["time"] > first["time"]:
+    if share < _SEEN or not last["time"] > first["time"]:
         return None
     work = (last["time"] - first["time"]) / share
     amount = units(runner.settings, job.kind, job.arguments)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import types
 from collections.abc import Callable, Iterator
 from functools import cache, wraps
@@ -11,6 +12,7 @@ import gradio as gr
 from gradio.utils import get_function_description
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.decimals import is_number
 from pipeline.schema import FieldError, quoted
 
 _LARGEST = 2**53
@@ -52,12 +54,16 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     problem = FieldError(name, f"must be {_in_words(kind)}, not {quoted(value)}.")
     if isinstance(value, bool) and kind is not bool:
         raise problem
+    if isinstance(value, str) and kind in (int, float) and not is_number(value):
+        raise problem
     try:
         converted = _adapter(kind).validate_python(value)
     except ValidationError as error:
         raise problem from error
-    if isinstance(converted, int | float) and not -_LARGEST <= converted <= _LARGEST:  # NaN too
+    if isinstance(converted, float) and not math.isfinite(converted):
         raise problem
+    if isinstance(converted, int | float) and abs(converted) > _LARGEST:
+        raise FieldError(name, f"is out of range: {quoted(value)}.")
     return converted
 
 
@@ -69,8 +75,11 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def _in_words(kind: Any) -> str:
     origin, options = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return "one of " + ", ".join(json.dumps(option) for option in options)
+        listed = ", ".join(json.dumps(option) for option in options)
+        return f"one of {listed}" if len(options) > 1 else listed
     if origin in (Union, types.UnionType):
+        if all(get_origin(option) is Literal for option in options):
+            return _in_words(Literal[tuple(each for option in options for each in get_args(option))])
         return " or ".join("null" if option is type(None) else _in_words(option) for option in options)
     if origin is list and options[0] in _KINDS:
         return f"a list of {_KINDS[options[0]].removeprefix('a ')}s"

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -17,9 +17,9 @@ from pipeline.evaluation.limits import (
     MAX_ANSWER,
     MAX_COLUMNS,
     MAX_INSTRUCTION,
-    check_sampling,
     check_text,
     choose_columns,
+    choose_sampling,
 )
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
@@ -33,11 +33,15 @@ from pipeline.schema import (
     SamplingParams,
     Task,
 )
+from training.jobs.admission import require_spending
 from ui.api.endpoint import endpoint, publish
 from ui.callbacks import IN_LINE, visitor, while_read
+from ui.callers import caller
 from ui.lab import Lab
 
-_DEFAULT = SamplingParams()
+Usual = Literal["default"]
+"""Stands for the family's own value: a parameter of an endpoint always has one."""
+_USUAL = SamplingParams()
 
 
 def one_column(compare: Callable[..., Iterator[list[Answer]]]) -> Callable[..., Iterator[Answer]]:
@@ -81,10 +85,12 @@ class GenerationApi:
         sample_id: str = "",
         context: str = "",
         family: str = DEFAULT_FAMILY,
-        temperature: float = _DEFAULT.temperature,
-        min_p: float = _DEFAULT.min_p,
-        max_new_tokens: int = _DEFAULT.max_new_tokens,
-        seed: int = _DEFAULT.seed,
+        temperature: float | Usual = "default",
+        min_p: float = _USUAL.min_p,
+        max_new_tokens: int | Usual = "default",
+        seed: int = _USUAL.seed,
+        token: str = "",
+        dataset: str = "",
     ) -> Iterator[list[Answer]]:
         """Generate with up to twelve checkpoints in one batch; streams all answers, and ends with scores.
 
@@ -94,15 +100,24 @@ class GenerationApi:
             sample_id: a test sample (see /samples), instead of an instruction
             context: code of the file around it, which the augmented prompt shows
             family: model family
-            temperature: 0 for greedy, at most 2
+            temperature: 0 for greedy, at most 2; "default" is the family's own, as in the page
             min_p: drops tokens less likely than this share of the likeliest one
-            max_new_tokens: an answer is cut off after this many tokens
+            max_new_tokens: an answer is cut off after this many tokens; "default" is the family's own
             seed: fixes the random draws of every column
+            token: the server's jobs token, for a family whose server its owner pays for
+            dataset: of the sample, where it is not the family's own (see /datasets)
         """
-        sampling = check_sampling(SamplingParams(temperature, min_p, max_new_tokens, seed))
         if not columns or len(columns) > MAX_COLUMNS:
             raise FieldError("columns", f"must name from 1 to {MAX_COLUMNS} columns, not {len(columns)}.")
-        chosen = get_family(self.lab.settings, family)
+        chosen = get_family(self.lab.settings, family, dataset)
+        sampling = choose_sampling(
+            chosen,
+            temperature=None if temperature == "default" else temperature,
+            min_p=min_p,
+            max_new_tokens=None if max_new_tokens == "default" else max_new_tokens,
+            seed=seed,
+        )
+        require_spending(self.lab.settings, caller(self.lab.settings, token), chosen)
         chosen_columns = choose_columns(self.lab.settings, chosen, columns)
         task = self._task(chosen, chosen_columns, instruction, sample_id, context)
         for stage in while_read(self.lab.compare(visitor(), chosen, chosen_columns, task, sampling)):

@@ -17,10 +17,13 @@ from training.jobs.admission import require_launch, require_look
 from ui.api.endpoint import convert, endpoint, publish
 from ui.callers import caller
 
-_SUBMISSIONS = {"finetune": "submit_finetune", "evaluate": "submit_evaluation", "sweep": "submit_sweep"}
+_SUBMISSIONS = {
+    "finetune": "submit_finetune",
+    "evaluate": "submit_evaluation",
+    "sweep": "submit_sweep",
+    "add_base_model": "submit_base_model",
+}
 """The endpoint that submits each kind of job."""
-_DEFAULTS = {("evaluate", "subset_size"): "baseline"}
-"""Defaults of the endpoints where the verb has none."""
 _EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _TOKEN = inspect.Parameter("token", _EITHER, default="", annotation=str)
 
@@ -123,7 +126,7 @@ def submission(runner: Runner, kind: str) -> Callable[..., JobRow]:
     verb = runner.verb(kind)
     parameters = job_parameters(verb)
     by_position, by_name = (
-        [_api_parameter(kind, parameter) for parameter in parameters if parameter.by_name is apart]
+        [_api_parameter(parameter) for parameter in parameters if parameter.by_name is apart]
         for apart in (False, True)
     )
     signature = inspect.Signature([*by_position, _TOKEN, *by_name], return_annotation=JobRow)
@@ -149,10 +152,10 @@ def submission(runner: Runner, kind: str) -> Callable[..., JobRow]:
     return submit
 
 
-def _api_parameter(kind: str, parameter: Parameter) -> inspect.Parameter:
+def _api_parameter(parameter: Parameter) -> inspect.Parameter:
     default = parameter.default
     if parameter.required:
-        default = _DEFAULTS.get((kind, parameter.name), inspect.Parameter.empty)
+        default = inspect.Parameter.empty
     elif default is None:
         default = _unset(parameter)
     hint = Literal[parameter.choices] if parameter.choices else parameter.kind
@@ -173,7 +176,7 @@ def _unset(parameter: Parameter) -> Any:
 def add(runner: Runner, page: gr.Blocks) -> None:
     """Publish the endpoints; before any other event of the page, see ``publish``."""
     api = JobsApi(runner)
-    for kind in _SUBMISSIONS:
+    for kind in _SUBMISSIONS.keys() & runner.verbs.keys():
         publish(page, submission(runner, kind))
     for function in (api.jobs, api.job, api.cancel_job):
         publish(page, function)

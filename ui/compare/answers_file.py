@@ -112,7 +112,7 @@ def as_html(comparison: Comparison, sampling: SamplingParams) -> str:
         f"<style>{css}{_PAGE_CSS}</style></head><body><main><h1>{escape(title)}</h1>"
         f"<p>{escape(comparison.view.family)}, {escape(sampling_label(sampling))}</p>"
         f'<section class="sample" aria-label="Instruction">{markup.instruction(task.instruction)}</section>'
-        f"{grid}</main></body></html>"
+        f"<h2>Answers</h2>{grid}</main></body></html>"
     )
 
 

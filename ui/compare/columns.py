@@ -9,12 +9,12 @@ import gradio as gr
 
 from pipeline.evaluation.limits import MAX_COLUMNS
 from pipeline.models.checkpoints import columns
-from pipeline.models.families import Family, first_family, get_family, load_families
+from pipeline.models.families import Family, first_family, get_family
 from pipeline.schema import VARIANTS
 from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import QUIET, inform
-from ui.choices import checkpoint_choices, first_columns
+from ui.choices import checkpoint_choices, family_choices, first_columns
 from ui.navigation import Updates
 from ui.views import View
 
@@ -37,13 +37,10 @@ class ColumnPicker:
 def build(settings: Settings, view: View) -> ColumnPicker:
     """Family, checkpoints and prompt variants, and a sentence on how many answers they give."""
     gr.HTML(pieces.step(2, "Choose checkpoints"))
-    families = load_families(settings)
-    first = families[view.family]
+    first = get_family(settings, view.family)
     chosen, variants = _halves(view.columns, 0), _halves(view.columns, 1)
     picker = ColumnPicker(
-        family=gr.Dropdown(
-            [(known.title, known.name) for known in families.values()], value=first.name, label="Model family"
-        ),
+        family=gr.Dropdown(family_choices(settings), value=first.name, label="Model family"),
         checkpoints=gr.CheckboxGroup(
             checkpoint_choices(settings, first),
             value=chosen,
@@ -78,7 +75,7 @@ def open_columns(settings: Settings, view: View, picker: ColumnPicker) -> Update
     if missing := [key for key in view.columns if key not in known]:
         inform(f"There is no {', '.join(missing)} of {family.name} on this machine.")
     return {
-        picker.family: family.name,
+        picker.family: gr.Dropdown(family_choices(settings), value=family.name),
         picker.checkpoints: _checkpoints(settings, family, keys),
         picker.variants: [variant for variant in VARIANTS if variant in _halves(keys, 1)],
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from pipeline.models.families import first_family, get_family
-from pipeline.schema import SamplingParams
+from pipeline.schema import PromptVariant, SamplingParams
 from pipeline.settings import Settings
 from ui.callbacks import QUIET
 from ui.choices import first_columns
@@ -48,8 +48,9 @@ class Form:
     @property
     def inputs(self) -> list[Any]:
         """What ``read_view`` takes."""
-        own = [self.task.source, self.task.sample_id, self.task.instruction, self.task.code]
-        return [*self.picker.chosen, *own, *self.sampling]
+        asked = [self.task.source, self.task.dataset, self.task.sample_id]
+        own = [self.task.instruction, self.task.code]
+        return [*self.picker.chosen, *asked, *own, *self.sampling]
 
     @property
     def outputs(self) -> list[Any]:
@@ -62,8 +63,9 @@ def first_view(settings: Settings) -> View:
     family = first_family(settings)
     example = next(iter(read_examples(settings, family.name)), None)
     if example is None:
-        return View("compare", family.name, first_columns(settings, family))
-    return View("compare", family.name, first_columns(settings, family, example.variant), example.sample)
+        return View("compare", family.name, columns=first_columns(settings, family))
+    chosen = first_columns(settings, family, example.variant)
+    return View("compare", family.name, columns=chosen, sample=example.sample)
 
 
 def build(lab: Lab, view: View) -> Form:
@@ -90,7 +92,7 @@ def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
 
 def read_view(
     settings: Settings, family_name: str, checkpoints: list[str], variants: list[str], source: str,
-    sample_id: str, instruction: str | None, code: str | None, *sampling: float,
+    dataset: str, sample_id: str, instruction: str | None, code: str | None, *sampling: float,
 ) -> View:  # fmt: skip
     """The view that the form sets; ``sampling`` is None where it is the family's own."""
     family = get_family(settings, family_name)
@@ -100,12 +102,31 @@ def read_view(
     return View(
         "compare",
         family_name,
+        "" if own else dataset,
         tuple(keys),
         sample="" if own else sample_id,
         instruction=(instruction or "").strip() if own else "",  # None where the browser has no text yet
         context=(code or "") if own else "",
         sampling=None if chosen == family.sampling else chosen,
     )
+
+
+def for_family(settings: Settings, view: View, name: str) -> View:
+    """The same task for another family, with the columns that this one begins with."""
+    before, family = get_family(settings, view.family), get_family(settings, name)
+    dataset = view.dataset or ("" if before.dataset == family.dataset else before.dataset)
+    variant: PromptVariant = "augmented" if view.columns[:1] and "augmented" in view.columns[0] else "regular"
+    chosen = first_columns(settings, family, variant)
+    task_dataset = "" if view.instruction else dataset
+    return replace(view, family=name, dataset=task_dataset, columns=chosen, sampling=None)
+
+
+def context_note(view: View) -> str:
+    """A word where the augmented prompt has nothing to add; empty where it has."""
+    augmented = any(key.endswith("/augmented") for key in view.columns)
+    if not augmented or not view.instruction or view.context.strip():
+        return ""
+    return " The augmented prompt has no code to add: paste the code of the file below the instruction."
 
 
 def open_view(lab: Lab, form: Form, view: View) -> Updates:

@@ -1,28 +1,23 @@
-"""The right side of the Compare tab: Write live and Stop, the status, and the answers."""
+"""The right side of the Compare tab: the buttons, the status, and the answers."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
-from pipeline.evaluation.limits import check_sampling, choose_columns
-from pipeline.generation import check_can_run
+from pipeline.evaluation.votes import is_voter, new_voter
 from pipeline.models.families import get_family
-from pipeline.schema import LabError
+from pipeline.schema import LabError, counted
 from ui import panes, pieces
-from ui.callbacks import IN_LINE, QUIET, in_form_words, visitor, while_read
-from ui.compare import task
+from ui.callbacks import QUIET
 from ui.compare.answers_file import write_file
-from ui.compare.comparison import FORMATS, Comparison, stored_comparison
-from ui.compare.form import LABELS, Form, read_view
-from ui.compare.task import OWN, SamplePlace
+from ui.compare.blind import VOTE
+from ui.compare.comparison import FORMATS, Comparison, Display, stored_comparison
 from ui.downloads import Downloads, start_download
-from ui.lab import Lab, Stage
-from ui.markup import escape
+from ui.gate import MAX_VOTES_EACH, Allowance
+from ui.lab import Lab
 from ui.navigation import Updates
 from ui.views import View
 
@@ -32,21 +27,24 @@ _PICK_FORMAT = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-format]");
   if (button) trigger("click", { ending: button.dataset.format });
+  if (event.target.closest("[data-stored]")) trigger("input");
 });
 """
-_REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time that tokens need
-_YOUR_TURN = "The answers appear here when it is your turn."
-_SOON = "The answers appear here as soon as everything is loaded."
-
-_FOCUS_WRITE = """(comparison) => {
-  document.querySelector("#write-live").focus({ preventScroll: true });
-  return [comparison];
-}"""
+_PICK_FAMILY = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-family]");
+  if (button) trigger("click", { family: button.dataset.family });
+});
+"""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Its components. Only ``notice`` says why a comparison cannot be made."""
+    """Its components. Only ``notice`` says why a comparison cannot be made.
+
+    ``running`` is what Stop ends. It is apart from ``comparison``, which a late answer to a change of the
+    form may replace while the next comparison already waits.
+    """
 
     generate: gr.Button
     stop: gr.Button
@@ -55,90 +53,87 @@ class Output:
     controls: gr.Row
     show_reference: gr.Checkbox
     against: gr.Radio
+    blind: gr.Checkbox
     moved: gr.HTML
     grid: gr.HTML
     file: gr.DownloadButton
     news: gr.HTML
     comparison: gr.State
+    running: gr.State
 
     @property
     def all(self) -> list[Any]:
         """All but the button that starts a comparison."""
-        own = [self.stop, self.status, self.notice, self.controls, self.show_reference, self.against]
-        return [*own, self.moved, self.grid, self.news, self.comparison]
+        return [self.stop, self.status, self.notice, self.running, *self.shown]
+
+    @property
+    def display(self) -> list[Any]:
+        """The fields of ``Display``."""
+        return [self.show_reference, self.against, self.blind]
 
     @property
     def shown(self) -> list[Any]:
         """What ``follow`` changes."""
-        return [self.comparison, self.moved, self.grid, self.controls, self.show_reference, self.against]
+        return [self.comparison, self.moved, self.grid, self.news, self.controls, *self.display]
 
 
 def build(lab: Lab, view: View) -> Output:
     """Lay the components out, with the stored answers to the view that the page opens with."""
     first = stored_comparison(lab, view)
     with gr.Row(elem_classes="actions", equal_height=True):
-        generate = gr.Button("Write live", variant="primary", scale=0, min_width=150, elem_id="write-live")
+        # Not before the address is read, which may ask for something else.
+        generate = gr.Button(
+            "Write live",
+            variant="primary",
+            scale=0,
+            min_width=150,
+            elem_id="write-live",
+            interactive=False,
+        )
         stop = gr.Button("Stop", scale=0, min_width=90, interactive=False)
         # Empty until the address is read, which may name another family.
-        status = gr.HTML(elem_classes="status", min_height=38)
+        status = gr.HTML(elem_classes="status", min_height=38, js_on_load=_PICK_FAMILY)
     notice = gr.HTML(visible=False)
     with gr.Row(elem_classes="view", equal_height=True, visible=first is not None) as controls:
         ways = panes.ways(first.attempts if first else ())
         against = gr.Radio(ways, value="nothing", label="Show", container=False)
-        show_reference = gr.Checkbox(label="Show the reference", container=False, scale=0, min_width=190)
+        show_reference = gr.Checkbox(label="Show the reference", container=False, scale=0, min_width=0)
+        blind = gr.Checkbox(label="Blind vote", container=False, scale=0, min_width=105)
     moved = gr.HTML(visible=False, elem_classes="moved-on")
-    grid = gr.HTML(_panes(lab, first), elem_id="panes", js_on_load=_PICK_FORMAT)
+    grid = gr.HTML(draw_panes(lab, first), elem_id="panes", js_on_load=_PICK_FORMAT + VOTE)
     file = gr.DownloadButton(visible="hidden", elem_id="compare-file")
     news = gr.HTML(elem_classes="sr", elem_id="news", js_on_load=_ANNOUNCE, padding=False)
     return Output(
-        generate, stop, status, notice, controls, show_reference, against, moved, grid, file, news, gr.State()
+        generate, stop, status, notice, controls, show_reference, against, blind, moved, grid, file, news,
+        gr.State(), gr.State(),
     )  # fmt: skip
 
 
-def wire(lab: Lab, form: Form, out: Output) -> None:
-    """Let the buttons start and stop comparisons, and the controls change how one is shown."""
+def wire(lab: Lab, out: Output, voter_state: gr.BrowserState) -> None:
+    """Let the controls change how a comparison is shown, the buttons export it, and people vote on it."""
+    _wire_display(lab, out)
+    _wire_export(lab, out)
+    _wire_vote(lab, out, voter_state)
 
-    def generate(*values: Any) -> Iterator[Updates]:
-        *asked, place, source, show_reference, against, before = values
-        comparison = None
-        try:
-            comparison = Comparison(read_view(lab.settings, *asked), show_reference, against)
-            for stage in while_read(_run(lab, comparison, None if source == OWN else place)):
-                yield _drawn(lab, out, comparison, stage, before)
-        except LabError as error:
-            problem = pieces.problem(in_form_words(error, LABELS))
-            # What was shown before stays: nothing is lost by a slip.
-            yield {**_ended(lab, out, before), out.notice: gr.HTML(problem, visible=True)}
-            return
-        finally:
-            if comparison:
-                comparison.running = False
-        ended = _ended(lab, out, comparison if comparison.attempts else before)
-        yield {**ended, out.news: escape(panes.announcement(comparison.attempts))}
 
-    started = gr.on(
-        [out.generate.click, form.task.instruction.submit],
-        generate,
-        [*form.inputs, form.task.place, form.task.source, out.show_reference, out.against, out.comparison],
-        out.all,
-        show_progress="hidden",
-        trigger_mode="once",
-        api_visibility="private",
-        **IN_LINE,
-    )
-    # A busy page draws only the last of several steps, and the visitor's controls may have changed since.
-    started.then(lambda comparison: _panes(lab, comparison), out.comparison, out.grid, **QUIET)
+def _wire_display(lab: Lab, out: Output) -> None:
+    def show(comparison: Comparison | None, *display: Any) -> Updates:
+        if comparison is None:
+            return {}
+        comparison.display = Display(*display)
+        return {**show_controls(out, comparison), out.grid: comparison.draw(lab)}
 
-    def stop(comparison: Comparison | None) -> None:
-        # Not Gradio's ``cancels``: the engine ends the answers itself, so that they are kept and marked.
-        if comparison:
-            comparison.leaving.set()
+    def show_stored(comparison: Comparison | None) -> Updates:
+        if comparison is None:
+            return {}
+        return follow(lab, out, comparison.view, None, comparison.display)
 
-    def show(comparison: Comparison | None, show_reference: bool, against: panes.Against) -> str:
-        if comparison:
-            comparison.show_reference, comparison.against = show_reference, against
-        return _panes(lab, comparison)
+    changes, drawn = [each.input for each in out.display], [out.grid, out.controls, *out.display]
+    gr.on(changes, show, [out.comparison, *out.display], drawn, **QUIET)
+    out.grid.input(show_stored, out.comparison, out.shown, **QUIET)
 
+
+def _wire_export(lab: Lab, out: Output) -> None:
     downloads = Downloads()
 
     def export_answers(comparison: Comparison | None, event: gr.EventData) -> str:
@@ -146,13 +141,23 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
             raise LabError("There are no answers to export yet. Try again in a moment.")
         return write_file(lab, downloads, comparison, event.ending)
 
-    out.grid.click(export_answers, out.comparison, out.file, **QUIET).success(
-        None, js=start_download("compare-file")
-    )
-    # Stop is then disabled, and a disabled button would lose the place of the keyboard.
-    out.stop.click(stop, out.comparison, None, js=_FOCUS_WRITE, **QUIET)
-    shown = [out.comparison, out.show_reference, out.against]
-    gr.on([out.show_reference.input, out.against.input], show, shown, out.grid, **QUIET)
+    exported = out.grid.click(export_answers, out.comparison, out.file, **QUIET)
+    exported.success(None, js=start_download("compare-file"))
+
+
+def _wire_vote(lab: Lab, out: Output, voter_state: gr.BrowserState) -> None:
+    allowance = Allowance(lab.settings, MAX_VOTES_EACH, "votes")
+
+    def vote(comparison: Comparison | None, voter: str | None, event: gr.EventData) -> Updates:
+        allowance.use()
+        if comparison is None:
+            raise LabError("There are no answers to vote on yet. Try again in a moment.")
+        known = voter if voter and is_voter(voter) else new_voter()
+        comparison.vote(lab, known, event.kind, event.place, event.ranks)
+        return {voter_state: known, **show_controls(out, comparison), out.grid: comparison.draw(lab)}
+
+    drawn = [voter_state, out.grid, out.controls, *out.display]
+    out.grid.submit(vote, [out.comparison, voter_state], drawn, **QUIET)
 
 
 def follow(
@@ -160,8 +165,7 @@ def follow(
     out: Output,
     view: View,
     comparison: Comparison | None,
-    show_reference: bool,
-    against: panes.Against,
+    display: Display,
 ) -> Updates:
     """The form has changed: show the stored answers to it.
 
@@ -169,7 +173,7 @@ def follow(
     written.
     """
     same = comparison is not None and comparison.attempts and comparison.view == view
-    stored = None if same else stored_comparison(lab, view, show_reference, against)
+    stored = None if same else stored_comparison(lab, view, display)
     live = comparison is not None and not comparison.runs
     if comparison and (same or comparison.running or (live and not stored)):
         comparison.follow(view)
@@ -185,7 +189,8 @@ def follow(
         out.comparison: stored,
         out.moved: moved(stored),
         out.grid: stored.draw(lab),
-        **_controls(out, stored),
+        out.news: f"{counted(sum(1 for each in stored.attempts if each.completion), 'stored answer')} shown.",
+        **show_controls(out, stored),
     }
 
 
@@ -193,86 +198,8 @@ def standing(lab: Lab, out: Output, family: str, comparison: Comparison | None) 
     """How a family's model stands; a running comparison says that itself."""
     if comparison and comparison.running:
         return {}
-    return {out.status: pieces.status(*lab.status(get_family(lab.settings, family)))}
-
-
-def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterator[Stage]:
-    """Take a comparison from the click to the scores; keeps its attempts up to date.
-
-    Args:
-        lab: the lab.
-        comparison: a new one.
-        place: where to find the sample if the view lacks it because the dataset was still loading; None
-            for an own instruction.
-
-    Raises:
-        LabError: the form asks for something impossible, or no column can attempt the task.
-    """
-    view = comparison.view
-    family = get_family(lab.settings, view.family)
-    check_can_run(lab.settings, family)  # before its dataset, which may be missing too
-    columns = choose_columns(lab.settings, family, view.columns)
-    sampling = check_sampling(view.sampling or family.sampling)
-    variants = [column.variant for column in columns]
-    if place:
-        for message in task.dataset(lab, view.family, variants, again=True).wait():
-            yield Stage(message, ())
-            if comparison.leaving.is_set():
-                return
-    if place and not view.sample:
-        *_, sample = task.show_place(lab, view.family, variants, place)
-        if not sample:
-            raise LabError("There is no sample to compare on. Choose one, or write your own instruction.")
-        view = comparison.view = replace(view, sample=sample)
-    asked = task.read_task(lab, view)
-    for stage in _paced(lab.compare(visitor(), family, columns, asked, sampling, comparison.leaving)):
-        if any(attempt.prompt or attempt.error for attempt in stage.attempts):
-            comparison.attempts, comparison.metrics = stage.attempts, stage.metrics
-        yield stage
-
-
-def _paced(stages: Iterator[Stage]) -> Iterator[Stage]:
-    """As many of the stages as there is time to draw, and each one in which all answers are complete."""
-    drawn = 0.0
-    for stage in stages:
-        whole = all(attempt.error or attempt.written for attempt in stage.attempts)
-        if whole or time.monotonic() - drawn > _REDRAW_SECONDS:
-            yield stage
-            drawn = time.monotonic()
-
-
-def _drawn(lab: Lab, out: Output, comparison: Comparison, stage: Stage, before: Comparison | None) -> Updates:
-    """A running comparison. Each step gives all that has to hold meanwhile: a busy page skips some.
-
-    Stored answers stay until the first live ones come.
-    """
-    updates = {
-        out.comparison: comparison,
-        out.stop: gr.Button("Leave" if stage.waiting else "Stop", interactive=True),
-        out.status: pieces.status("working", stage.message),
-        out.notice: gr.HTML(visible=False),
-        out.moved: moved(comparison),
-        out.news: "",
-    }
-    if not comparison.attempts:
-        if before and before.runs and before.view == comparison.view:
-            return {**updates, out.grid: before.draw(lab)}
-        return {**updates, out.grid: pieces.waiting(_YOUR_TURN if stage.waiting else _SOON)}
-    return {**updates, **_controls(out, comparison), out.grid: comparison.draw(lab)}
-
-
-def _ended(lab: Lab, out: Output, comparison: Comparison | None) -> Updates:
-    """No comparison runs any more, and this one is shown."""
-    updates = {
-        out.comparison: comparison,
-        out.stop: gr.Button("Stop", interactive=False),
-        out.moved: moved(comparison),
-        out.grid: _panes(lab, comparison),
-    }
-    if comparison is None:
-        return updates
-    family = comparison.view.family
-    return {**updates, **_controls(out, comparison), **standing(lab, out, family, comparison)}
+    chosen = get_family(lab.settings, family)
+    return {out.status: pieces.status(*lab.status(chosen), lab.ready_family(chosen))}
 
 
 def moved(comparison: Comparison | None) -> gr.HTML:
@@ -281,18 +208,23 @@ def moved(comparison: Comparison | None) -> gr.HTML:
     return gr.HTML(pieces.waiting(message), visible=bool(message))
 
 
-def _panes(lab: Lab, comparison: Comparison | None) -> str:
+def draw_panes(lab: Lab, comparison: Comparison | None) -> str:
+    """The panes; what to do to get some where there is no comparison."""
     return comparison.draw(lab) if comparison else panes.EMPTY
 
 
-def _controls(out: Output, comparison: Comparison) -> Updates:
-    """The ways of showing these answers."""
+def show_controls(out: Output, comparison: Comparison) -> Updates:
+    """The ways of showing these answers; a difference from the baseline would tell which one that is."""
     ways = panes.ways(comparison.attempts)
-    if comparison.against not in dict(ways).values():
-        comparison.against = "nothing"
-    has_reference = comparison.attempts[0].task.reference is not None
+    if comparison.is_blind:
+        ways = [(label, way) for label, way in ways if way in ("nothing", "the reference")]
+    display = comparison.display
+    if display.against not in dict(ways).values():
+        display = comparison.display = replace(display, against="nothing")
+    has_reference, several = comparison.attempts[0].task.reference is not None, len(comparison.attempts) > 1
     return {
-        out.controls: gr.Row(visible=len(ways) > 1 or has_reference),
-        out.against: gr.Radio(ways, value=comparison.against, visible=len(ways) > 1),
+        out.controls: gr.Row(visible=len(ways) > 1 or has_reference or several),
+        out.against: gr.Radio(ways, value=display.against, visible=len(ways) > 1),
         out.show_reference: gr.Checkbox(visible=has_reference),
+        out.blind: gr.Checkbox(visible=several),
     }

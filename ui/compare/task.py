@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
+from pipeline.data.dataset import BUILT_IN
+from pipeline.data.own.store import list_own
+from pipeline.evaluation.datasets import check_dataset
 from pipeline.evaluation.tasks import task_from_instruction, task_from_sample
 from pipeline.models.families import first_family, get_family
-from pipeline.schema import LabError, PromptVariant, Sample, Task
+from pipeline.schema import Task
+from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import QUIET
 from ui.compare.columns import ColumnPicker
-from ui.compare.examples import PICK, buttons, read_examples
-from ui.lab import Lab, Loading
-from ui.markup import escape
+from ui.compare.examples import PICK, buttons
+from ui.compare.sample_place import (
+    MOVES,
+    SamplePlace,
+    SampleView,
+    dataset,
+    first_place,
+    show_place,
+    stored_card,
+)
+from ui.lab import Lab
 from ui.navigation import Updates
 from ui.views import View
 
-if TYPE_CHECKING:
-    from pipeline.data.dataset import Dataset
-
 SAMPLE, OWN = "Dataset sample", "Own instruction"
-SampleView = tuple[str, "SamplePlace", str]
-"""Values for ``TaskForm.sample_view``."""
-_MOVES: dict[str, Callable[[int, int], int]] = {
-    "Previous": lambda at, _: at - 1,
-    "Next": lambda at, _: at + 1,
-    "Random": lambda _, most: random.randrange(most),
-}
-"""Buttons that go to another sample: from a position to one that is brought into range.
-
-Random stays below the second number.
-"""
 _SHOW_PART = f"""(chosen) => [{json.dumps(SAMPLE)}, {json.dumps(OWN)}].map(
   (part) => ({{ __type__: "update", visible: chosen === part }})
 )"""
+# Where an own instruction has no code, the visitor's choice of it ticks the regular prompt in place of the
+# augmented one. A link that names the augmented prompt keeps it.
+_FIT_PROMPT = f"""(chosen, code, variants) => [
+  chosen === {json.dumps(OWN)} && !(code ?? "").trim()
+    ? [...new Set(variants.map((variant) => variant === "augmented" ? "regular" : variant))]
+    : variants
+]"""
 _EXAMPLES = {
     "Cosine similarity": "Write a function `cosine_similarity(a, b)` that returns the cosine similarity of "
     "two vectors.",
@@ -51,19 +55,6 @@ _EXAMPLES = {
 
 
 @dataclass(frozen=True)
-class SamplePlace:
-    """Where one is among the test samples: a search, and the position in what it finds.
-
-    Without a search, ``sample`` can stand for the position: the id of a sample to go to once the dataset is
-    loaded.
-    """
-
-    query: str = ""
-    offset: int = 0
-    sample: str = ""
-
-
-@dataclass(frozen=True)
 class TaskForm:
     """The components that set the task.
 
@@ -72,6 +63,7 @@ class TaskForm:
     """
 
     source: gr.Radio
+    dataset: gr.Dropdown
     search: gr.Textbox
     card: gr.HTML
     place: gr.State
@@ -89,7 +81,15 @@ class TaskForm:
     @property
     def all(self) -> list[Any]:
         """What a view changes."""
-        return [self.source, self.search, self.instruction, self.code, self.examples, *self.sample_view]
+        return [
+            self.source,
+            self.dataset,
+            self.search,
+            self.instruction,
+            self.code,
+            self.examples,
+            *self.sample_view,
+        ]
 
 
 def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
@@ -98,6 +98,7 @@ def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
         gr.HTML(pieces.step(1, "Choose a task"), padding=False)
         source = gr.Radio([SAMPLE, OWN], value=SAMPLE, label="Task", show_label=False, container=False)
     with gr.Column(elem_classes="plain") as sample_part:
+        dataset = list_datasets(lab.settings, view.family, view.dataset)
         with gr.Row(elem_classes="finder"):
             search = gr.Textbox(
                 placeholder="Search the test samples",
@@ -107,10 +108,13 @@ def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
                 scale=3,
             )
             with gr.Row(elem_classes="moves"):
-                steps = {name: gr.Button(name, size="sm", min_width=0) for name in _MOVES}
+                steps = {
+                    name: gr.Button(name, size="sm", min_width=0, elem_id=f"{name.lower()}-sample")
+                    for name in MOVES
+                }
         examples = gr.HTML(buttons(lab.settings, view.family), js_on_load=PICK, padding=False)
         place = SamplePlace(sample=view.sample)
-        card = gr.HTML(_stored_card(lab, view.family, place))
+        card = gr.HTML(stored_card(lab, view.family, place))
     with gr.Column(visible=False, elem_classes="plain") as own_part:
         instruction = gr.Textbox(
             label="Instruction", lines=3, max_lines=10, placeholder="Write a function that …", autofocus=False
@@ -122,13 +126,15 @@ def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
             label="For example",
         )
         code = gr.Textbox(
-            label="Code of the file around it (optional; for the augmented prompt)",
+            label="Code of the file around it (optional)",
+            info="The augmented prompt adds it. Without code, the regular prompt fits better.",
             lines=3,
             max_lines=12,
             elem_classes="mono",
         )
     form = TaskForm(
         source,
+        dataset,
         search,
         card,
         gr.State(place),
@@ -139,117 +145,97 @@ def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
         examples,
     )
     source.change(None, source, [sample_part, own_part], js=_SHOW_PART, **QUIET)
+    source.input(None, [source, code, picker.variants], picker.variants, js=_FIT_PROMPT, **QUIET)
     _wire(lab, picker, form)
     return form
 
 
 def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm) -> None:
-    where = [picker.family, picker.variants]
+    where = [picker.family, form.dataset, picker.variants]
     picker.variants.input(
-        lambda family, variants, place: show_place(lab, family, variants, place, again=True),
+        lambda family, name, variants, place: show_place(lab, family, name, variants, place, again=True),
         [*where, form.place],
         form.sample_view,
         trigger_mode="always_last",
         **QUIET,
     )
 
-    def search(family: str, variants: Sequence[str], query: str, place: SamplePlace) -> SampleView:
+    def search(family: str, name: str, variants: Sequence[str], query: str, place: SamplePlace) -> SampleView:
         # A view empties the search and sets the place together: that place stays.
-        return show_place(lab, family, variants, place if place.query == query else SamplePlace(query))
+        return show_place(lab, family, name, variants, place if place.query == query else SamplePlace(query))
 
     # Not ``input``, which a text box sends for key presses only: not for the backspace key, not for a paste.
     form.search.change(
         search, [*where, form.search, form.place], form.sample_view, trigger_mode="always_last", **QUIET
     )
 
-    def start_again(family: str, variants: Sequence[str]) -> tuple[Any, ...]:
-        place = SamplePlace(sample=next((each.sample for each in read_examples(lab.settings, family)), ""))
-        shown = show_place(lab, family, variants, place, again=True)
-        return "", buttons(lab.settings, family), *shown
+    def start_again(
+        family: str, name: str, variants: Sequence[str], place: SamplePlace, sample: str
+    ) -> tuple[Any, ...]:
+        """Keep the sample if the family has stored answers to it.
 
-    changed = [form.search, form.examples, *form.sample_view]
-    picker.family.input(start_again, where, changed, **QUIET)
+        Else begin with an example of the family, or the first sample of a dataset that has none.
+        """
+        if sample not in lab.stored.sample_ids(family):
+            place = first_place(lab.settings, family, name)
+        shown = show_place(lab, family, name, variants, place, again=True)
+        return list_datasets(lab.settings, family, name), place.query, _examples(lab, family, name), *shown
 
-
-def dataset(lab: Lab, family: str, variants: Sequence[str], again: bool = False) -> Loading[Dataset]:
-    """The family's dataset as the prompt variants see it: the narrower view as soon as one needs it."""
-    variant: PromptVariant = "augmented" if "augmented" in variants else "regular"
-    return lab.dataset(get_family(lab.settings, family), variant, again)
-
-
-def move(lab: Lab, family: str, variants: Sequence[str], place: SamplePlace, step: str) -> SamplePlace:
-    """The place that one of the buttons leads to; Random prefers samples with stored answers."""
-    if place.sample:  # its position was not known before the dataset was loaded
-        _, place, _ = show_place(lab, family, variants, place)
-    loading, most = dataset(lab, family, variants), 0
-    if loading.state == "ready":
-        found, stored = _listed(lab, family, loading.result(), place.query)
-        most = stored or len(found)
-    return SamplePlace(place.query, _MOVES[step](place.offset, max(1, most)))
+    changed = [form.dataset, form.search, form.examples, *form.sample_view]
+    given = [*where, form.place, form.sample_id]
+    gr.on([picker.family.input, form.dataset.input], start_again, given, changed, **QUIET)
 
 
-def _listed(lab: Lab, family: str, data: Dataset, query: str) -> tuple[list[int], int]:
-    """Indices of the samples that a search finds, those with stored answers first, and how many these are."""
-    ids, answered = data.test.ids, lab.stored.sample_ids(family)
-    found = sorted(data.matches(query), key=lambda index: ids[index] not in answered)
-    return found, sum(ids[index] in answered for index in found)
+def list_datasets(settings: Settings, family: str, name: str) -> gr.Dropdown:
+    """The datasets that samples can be from: the family's, which has an empty name here, and one's own.
 
-
-def show_place(
-    lab: Lab, family: str, variants: Sequence[str], place: SamplePlace, again: bool = False
-) -> SampleView:
-    """The sample at a place: as a card, the place in range, and its id, empty where there is no sample.
-
-    ``again`` tries once more to load a dataset that could not be loaded.
+    Shown only where there is a choice. A link can name a further one, of another family.
     """
-    loading = dataset(lab, family, variants, again)
-    if loading.state != "ready" and (card := _stored_card(lab, family, place)):
-        return card, place, place.sample
-    if loading.state == "loading":
-        return pieces.waiting(loading.message), place, ""
-    try:
-        data = loading.result()
-        found, _ = _listed(lab, family, data, place.query)
-        offset = found.index(data.test_place(place.sample)) if place.sample else place.offset
-    except LabError as error:
-        return pieces.problem(str(error)), SamplePlace(place.query, place.offset), ""
-    if not found:
-        return f'<p class="note">No test sample matches “{escape(place.query)}”.</p>', place, ""
-    place = SamplePlace(place.query, offset % len(found))
-    sample = data.test[found[place.offset]]
-    return pieces.sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id
-
-
-def _stored_card(lab: Lab, family: str, place: SamplePlace) -> str:
-    """The card of a sample that stored runs hold, for as long as the dataset is not loaded; else empty."""
-    asked = lab.stored.task(family, place.sample) if place.sample else None
-    if asked is None or asked.problem:
-        return ""
-    path, _, name = place.sample.rpartition("::")
-    file = path.removeprefix(f"{asked.repo}/")
-    return pieces.sample_card(
-        Sample(place.sample, asked.instruction, asked.reference or "", name, "", 0, asked.repo, file)
+    others = {own.name: own.title for own in list_own(settings)}
+    others |= {name: name} if name in BUILT_IN else {}
+    choices = [(get_family(settings, family).dataset, ""), *((title, key) for key, title in others.items())]
+    return gr.Dropdown(
+        choices, value=name if name in others else "", label="Dataset", visible=len(choices) > 1
     )
 
 
+def _examples(lab: Lab, family: str, name: str) -> str:
+    return "" if name else buttons(lab.settings, family)
+
+
 def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
-    """Set a view's sample, or its own instruction."""
-    family = view.family or first_family(lab.settings).name
-    updates: dict[Any, Any] = {form.examples: buttons(lab.settings, family)}
+    """Set a view's sample, or its own instruction.
+
+    One that names a family or a dataset alone begins with a first sample: the shown one can be of another
+    dataset.
+    """
+    settings = lab.settings
+    family = view.family or first_family(settings).name
+    if view.dataset:
+        check_dataset(settings, view.dataset)
+    updates: dict[Any, Any] = {
+        form.dataset: list_datasets(settings, family, view.dataset),
+        form.examples: _examples(lab, family, view.dataset),
+    }
     if view.instruction:
         own = {form.source: OWN, form.instruction: view.instruction, form.code: view.context}
         return {**updates, **own}
     if view.sample:
-        place = SamplePlace(sample=view.sample)
-        shown = show_place(lab, family, _variants(view), place, again=True)
-        updates |= {form.source: SAMPLE, form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
+        updates[form.source] = SAMPLE
+    if view.sample or view.family or view.dataset:
+        place = (
+            SamplePlace(sample=view.sample) if view.sample else first_place(settings, family, view.dataset)
+        )
+        shown = show_place(lab, family, view.dataset, _variants(view), place, again=True)
+        updates |= {form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
     return updates
 
 
 def read_task(lab: Lab, view: View) -> Task:
     """The task of a view; raises ``LabError`` where it has none. Waits for the dataset."""
     if view.sample:
-        return task_from_sample(dataset(lab, view.family, _variants(view)).result().get(view.sample))
+        data = dataset(lab, view.family, view.dataset, _variants(view)).result()
+        return task_from_sample(data.get(view.sample))
     return task_from_instruction(view.instruction, view.context)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.command_line.commands import command_text
 from pipeline.decimals import decimal
+from pipeline.models.recipes import WORDS, short
 from pipeline.schema import DEFAULT_SEED, counted
 from pipeline.scoring import metric_of
 from training.jobs import Job, duration
@@ -17,6 +18,10 @@ from ui.labels import size_text
 from ui.markup import escape
 from ui.numbers import mean_score
 
+_SETTINGS = {**WORDS, "dataset": "dataset", "suite": "test suite"}
+"""What a title tells where it is set: else it is the family's own."""
+_DEFAULTS = {"epochs": 3, "suite": "none"}
+"""Arguments that a title does not tell, as they are the verb's own."""
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
 _BEFORE_THE_FIRST = """<p class="note">No jobs yet. Jobs continue when you close this page.</p>
 <ol class="note">
@@ -28,15 +33,25 @@ _BEFORE_THE_FIRST = """<p class="note">No jobs yet. Jobs continue when you close
 def title(job: Job) -> str:
     """What a job does, short: ``Fine-tune 1,000 · regular · seed 43``."""
     arguments = job.arguments
+    told = [
+        f"{name} {short(value)}"
+        for key, name in _SETTINGS.items()
+        if (value := arguments.get(key)) not in (None, _DEFAULTS.get(key))
+    ]
     if job.kind == "sweep":
         sizes, prompts, seeds = (
             str(arguments.get(name, "")).replace(",", ", ") for name in ("sizes", "prompts", "seeds")
         )
-        return f"Sweep {sizes} · {prompts} · seed{'s' if ',' in seeds else ''} {seeds}"
-    size = arguments.get("subset_size", "")
-    parts = [size_text(size), str(arguments.get("prompt", ""))]
-    seed = arguments.get("training_seed" if job.kind == "evaluate" else "seed", DEFAULT_SEED)
-    parts += [f"seed {seed}"] if seed != DEFAULT_SEED else []
+        return " · ".join([f"Sweep {sizes}", prompts, f"seed{'s' if ',' in seeds else ''} {seeds}", *told])
+    if job.kind == "add_base_model":
+        return f"Add base model {arguments.get('name', '')}"
+    evaluates = job.kind == "evaluate"
+    named = arguments.get("checkpoint" if evaluates else "name")
+    size = size_text(arguments.get("subset_size", ""))
+    parts = [str(named or size), str(arguments.get("prompt", ""))]
+    seed = arguments.get("training_seed" if evaluates else "seed", DEFAULT_SEED)
+    parts += [f"seed {seed}"] if seed != DEFAULT_SEED and not (evaluates and named) else []
+    parts += told
     verb = {"finetune": "Fine-tune", "evaluate": "Evaluate"}.get(job.kind, job.kind.capitalize())
     return f"{verb} {' · '.join(part for part in parts if part)}".strip()
 
@@ -125,6 +140,8 @@ def _result_line(job: Job) -> str:
     if "checkpoint" in result:
         loss = f", loss {decimal(result['loss'])}" if isinstance(result.get("loss"), float) else ""
         return f"checkpoint {result['checkpoint']}{loss}"
+    if job.kind == "add_base_model" and "family" in result:
+        return f"{result['family']} is now a model family, in Compare and in the forms of Jobs"
     samples = result.get("samples")
     return f"{counted(samples, 'sample')} scored" if isinstance(samples, int) else job.message
 

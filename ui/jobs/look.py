@@ -50,6 +50,9 @@ class Look:
     body: gr.HTML
     log: gr.Textbox
     buttons: dict[str, gr.Button]
+    sure: gr.Row
+    yes: gr.Button
+    no: gr.Button
 
     @property
     def outputs(self) -> list[Any]:
@@ -69,6 +72,10 @@ def build() -> Look:
                 key: gr.Button(text, visible=False, size="sm", scale=0, min_width=150)
                 for key, text in _BUTTONS.items()
             }
+        with gr.Row(visible=False, elem_classes="actions") as sure:
+            gr.HTML('<p class="problem" role="alert">Delete this job and its log? It cannot be undone.</p>')
+            yes = gr.Button("Yes, delete it", variant="stop", size="sm", scale=0, min_width=150)
+            no = gr.Button("Keep it", size="sm", scale=0, min_width=150)
         curve = plot()
         body = gr.HTML(js_on_load=_PICK, elem_id="jobs-body")
         log = gr.Textbox(
@@ -80,7 +87,7 @@ def build() -> Look:
             visible=False,
             elem_id="jobs-log",
         )
-    return Look(queue, card, gr.State(""), head, curve, gr.State(None), body, log, buttons)
+    return Look(queue, card, gr.State(""), head, curve, gr.State(None), body, log, buttons, sure, yes, no)
 
 
 def redraw(runner: Runner, by: Caller, opened: str, drawn: Drawn | None = None) -> list[Any]:

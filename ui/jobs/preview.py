@@ -12,6 +12,7 @@ from pipeline.evaluation.tasks import task_from_sample
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, counted
 from pipeline.settings import Settings
+from pipeline.spending import price_of
 from training.jobs import Runner, duration
 from training.jobs.admission import trained_checkpoint
 from training.jobs.arguments import judge_config
@@ -88,7 +89,9 @@ def _money(lab: Lab, steps: list[Step]) -> str:
         samples = loading.result().evaluation(int(first["samples"]))
     except LabError as error:
         return str(error)
-    cost = estimate_cost(config, [(task_from_sample(sample), sample.function) for sample in samples])
+    price = price_of(lab.settings, config.model, config.base_url)
+    answers = [(task_from_sample(sample), sample.function) for sample in samples]
+    cost = estimate_cost(config, answers, price)
     times = f", for each of {len(judged)} evaluations" if len(judged) > 1 else ""
     return f"The judge: {cost}{times}."
 
@@ -107,7 +110,8 @@ def _about_gpus(runner: Runner, steps: list[Step]) -> list[str]:
     """A GPU that is missing, or whose memory a job would have to share with the comparison's model."""
     if runner.backend.name != "local":
         return []
-    families = [get_family(runner.settings, str(step.arguments["family"])) for step in steps]
+    named = [str(step.arguments["family"]) for step in steps if "family" in step.arguments]
+    families = [get_family(runner.settings, name) for name in named]
     served = runner.settings.engine_url is not None and all(step.kind == "evaluate" for step in steps)
     if not visible_gpus(runner.settings):
         needed = any(not family.embedded for family in families) and not served

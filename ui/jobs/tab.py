@@ -9,16 +9,21 @@ from typing import Any
 
 import gradio as gr
 
+from pipeline.data.own.store import find_own
+from pipeline.evaluation.datasets import check_dataset
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import get_family
-from pipeline.schema import LabError
+from pipeline.schema import BASELINE, LabError
+from pipeline.settings import Settings
 from training.jobs import Runner
 from training.jobs.admission import Caller, jobs_are_on, require_launch, require_look
 from ui import pieces
 from ui.callbacks import QUIET, inform
 from ui.callers import caller
+from ui.choices import family_choices
 from ui.jobs import forms as jobs_forms
 from ui.jobs import look as jobs_look
+from ui.jobs import saved
 from ui.jobs.forms import VerbForm
 from ui.jobs.look import Drawn, Look, redraw
 from ui.jobs.preview import preview
@@ -28,11 +33,14 @@ from ui.navigation import Navigation, Updates
 from ui.views import View, to_query
 
 _STRANGER = "a visitor with the token"  # whose address is not stored
+_FIRST_SAMPLES = 1_000
+"""The most training samples that the form is filled in with for a dataset of the user's."""
 _EVERY = 2.0  # seconds between two looks at the queue
 _FORMS = {
     "finetune": ("Fine-tune", "Start fine-tuning"),
     "evaluate": ("Evaluate", "Start evaluation"),
     "sweep": ("Sweep", "Start sweep"),
+    "add_base_model": ("Base model", "Try it and add it"),
 }
 """The tab and the button of each form."""
 _TOKEN_INFO = {
@@ -40,6 +48,8 @@ _TOKEN_INFO = {
     False: "It allows you to see, start and stop jobs. Ask the person who runs this server for it.",
 }
 """By whether the app listens to its own machine only."""
+_SHOW = "() => ({__type__: 'update', visible: true})"
+_HIDE = "() => ({__type__: 'update', visible: false})"
 _TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ block: "nearest" })"""
 # A log follows its end, unless somebody has scrolled up to read.
 _FOLLOW = """() => setTimeout(() => {
@@ -63,6 +73,8 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
     with gr.Row(elem_classes="jobs"):
         with gr.Column(scale=2, min_width=320, elem_classes="card"):
             gr.HTML(_standing(runner))
+            if settings.space_owner:
+                gr.LoginButton(size="md")
             token = gr.Textbox(
                 label="Jobs token",
                 info=_TOKEN_INFO[settings.private],
@@ -70,12 +82,15 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
                 visible=bool(settings.jobs_token),
             )
             with gr.Tabs(overflow_behavior="wrap") as kinds:
-                made = {}
-                for kind, (name, _) in _FORMS.items():
+                made, opened = {}, []
+                for kind, (name, _) in ((kind, _FORMS[kind]) for kind in _FORMS if kind in runner.verbs):
                     with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as form_tab:
+                        opened.append(form_tab.select)
                         made[kind] = _form(lab, runner, page, kind, form_tab)
+                        saved.wire(runner, made[kind][0], token)
         with gr.Column(scale=3, min_width=320):
             look = jobs_look.build()
+    _refresh_choices(settings, [tab.select, *opened], [form for form, _ in made.values()])
     for form, start in made.values():
         _wire_start(runner, form, start, token, look)
     _wire_look(runner, look, token, tab, navigation)
@@ -83,10 +98,29 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
     _wire_evaluate(runner, look, token, kinds, made["evaluate"][0])
     _wire_links(runner, look, token, navigation)
 
-    def open_view(view: View) -> Updates:
-        return dict(zip(look.outputs, redraw(runner, caller(settings), view.job), strict=True))
+    training = made["finetune"][0].fields
 
-    navigation.add_tab("jobs", open_view, look.outputs)
+    def open_view(view: View) -> Updates:
+        """Open a job; a dataset of the user's fills in the form of a fine-tune on it."""
+        updates = dict(zip(look.outputs, redraw(runner, caller(settings), view.job), strict=True))
+        if view.job and updates[look.opened] != view.job:
+            instead = " The newest one is shown." if updates[look.opened] else ""
+            inform(f"There is no job {view.job[:40]}.{instead}")
+        if not view.dataset:
+            return updates
+        check_dataset(settings, view.dataset)
+        own = find_own(settings, view.dataset)
+        return {
+            **updates,
+            kinds: gr.Tabs(selected="finetune"),
+            training["dataset"]: gr.Dropdown(
+                jobs_forms.dataset_choices(settings), value=own.name if own else ""
+            ),
+            training["subset_size"]: min(own.train, _FIRST_SAMPLES) if own else gr.skip(),
+        }
+
+    filled = [kinds, training["dataset"], training["subset_size"]]
+    navigation.add_tab("jobs", open_view, [*look.outputs, *filled])
     look.opened.change(
         lambda opened: to_query(View("jobs", job=opened)), look.opened, navigation.address(), **QUIET
     )
@@ -114,20 +148,45 @@ def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> 
     # Also when the form is opened: jobs that ended meanwhile may have added checkpoints and runs.
     triggers = [page.load, tab.select, *(component.change for component in form.inputs)]
     gr.on(triggers, show, form.inputs, shown, trigger_mode="always_last", **QUIET)
-    if kind == "evaluate":
+    _follow_family(lab.settings, page, tab, form)
+    return form, start
+
+
+def _follow_family(settings: Settings, page: gr.Blocks, tab: gr.Tab, form: VerbForm) -> None:
+    """Show what the chosen family has: its usual recipe in a fine-tune's form, its checkpoints elsewhere."""
+    if form.kind == "finetune":
+        names = [name for name in jobs_forms.OF_RECIPE if name in form.fields]
+
+        def show_usual(family: str) -> list[gr.Textbox]:
+            usual = jobs_forms.usual_values(settings, family)
+            return [gr.Textbox(placeholder=usual[name]) for name in names]
+
         family = form.fields["family"]
+        family.change(show_usual, family, [form.fields[name] for name in names], trigger_mode="once", **QUIET)
+    if form.kind == "evaluate":
+        family, checkpoint = form.fields["family"], form.fields["checkpoint"]
 
         def list_checkpoints(name: str) -> gr.Dropdown:
-            return gr.Dropdown(jobs_forms.checkpoint_sizes(lab.settings, name))
+            return gr.Dropdown(jobs_forms.evaluable(settings, name))
 
-        gr.on(
-            [page.load, tab.select, family.change],
-            list_checkpoints,
-            family,
-            form.fields["subset_size"],
-            **QUIET,
-        )
-    return form, start
+        gr.on([page.load, tab.select, family.change], list_checkpoints, family, checkpoint, **QUIET)
+        # Only the user's own choice of a family: what fills the form in brings its checkpoint.
+        family.input(lambda: BASELINE, None, checkpoint, **QUIET)
+
+
+def _refresh_choices(settings: Settings, events: Sequence[Any], forms: Sequence[VerbForm]) -> None:
+    """List families and datasets again at these events: some may have been added since, by a job too."""
+    families, datasets = (
+        [form.fields[name] for form in forms if name in form.fields] for name in ("family", "dataset")
+    )
+
+    def list_choices() -> list[gr.Dropdown]:
+        return [
+            *(gr.Dropdown(family_choices(settings)) for _ in families),
+            *(gr.Dropdown(jobs_forms.dataset_choices(settings)) for _ in datasets),
+        ]
+
+    gr.on(list(events), list_choices, None, [*families, *datasets], **QUIET)
 
 
 def _wire_start(runner: Runner, form: VerbForm, start: gr.Button, token: gr.Textbox, look: Look) -> None:
@@ -177,7 +236,8 @@ def _wire_links(runner: Runner, look: Look, token: gr.Textbox, navigation: Navig
         trained = next((key for key, column in every.items() if column.checkpoint.name == made), None)
         if trained is None:
             raise LabError(f"The checkpoint {made} is not there any more.")
-        return View("compare", family.name, (f"baseline/{every[trained].variant}", trained))
+        chosen = (f"baseline/{every[trained].variant}", trained)
+        return View("compare", family.name, str(job.arguments.get("dataset") or ""), chosen)
 
     def in_results(token: str, opened: str) -> View:
         """The set-up of the run that the job made; of a sweep, of the last one."""
@@ -191,15 +251,16 @@ def _wire_links(runner: Runner, look: Look, token: gr.Textbox, navigation: Navig
 
 
 def _wire_evaluate(runner: Runner, look: Look, token: gr.Textbox, kinds: gr.Tabs, evaluate: VerbForm) -> None:
-    names = ("family", "subset_size", "prompt", "training_seed")
+    names = ("family", "dataset", "checkpoint", "prompt")
 
     def fill_in(token: str, opened: str) -> list[Any]:
         """The evaluation's form, filled in for the checkpoint that a fine-tune has made."""
         require_look(runner.settings, caller(runner.settings, token))
-        arguments = runner.status(opened).arguments
-        size = str(arguments["subset_size"])
-        sizes = jobs_forms.checkpoint_sizes(runner.settings, str(arguments["family"]))
-        filled = [arguments["family"], gr.Dropdown(sizes, value=size), arguments["prompt"], arguments["seed"]]
+        job = runner.status(opened)
+        family, made = str(job.arguments["family"]), str((job.result or {})["checkpoint"])
+        choices = jobs_forms.evaluable(runner.settings, family)
+        dataset = job.arguments.get("dataset") or ""
+        filled = [family, dataset, gr.Dropdown(choices, value=made), job.arguments["prompt"]]
         return [gr.Tabs(selected="evaluate"), *filled]
 
     outputs = [kinds, *(evaluate.fields[name] for name in names)]
@@ -224,5 +285,13 @@ def _wire_actions(runner: Runner, look: Look, token: gr.Textbox, keys: Sequence[
         "retry": lambda job_id, secrets: runner.again(job_id, False, secrets),
         "delete": delete,
     }
-    for name, work in works.items():
-        look.buttons[name].click(partial(act, work), [token, look.opened, *keys], look.outputs, **QUIET)
+    given = [token, look.opened, *keys]
+    for name in ("cancel", "resume", "retry"):
+        look.buttons[name].click(partial(act, works[name]), given, look.outputs, **QUIET)
+    look.buttons["delete"].click(None, None, look.sure, js=_SHOW, **QUIET)
+    # Another job that is opened meanwhile is not the one that was asked about.
+    for event in (look.no.click, look.queue.click, look.body.click):
+        event(None, None, look.sure, js=_HIDE, **QUIET)
+    look.yes.click(partial(act, works["delete"]), given, look.outputs, **QUIET).then(
+        None, None, look.sure, js=_HIDE, **QUIET
+    )

@@ -13,14 +13,14 @@ from pipeline.analysis.agreement import AgainstExecution, MetricAgreement
 from pipeline.analysis.passes import PassAtK
 from pipeline.decimals import NONE, decimal
 from pipeline.evaluation.runs import RunConfig, evaluation_arguments, evaluation_command
-from pipeline.schema import counted
+from pipeline.schema import counted, listed
 from pipeline.scoring import metric_of
 from pipeline.stats import Association, Estimate
 from ui import numbers
 from ui.labels import column_label, setup_label
 from ui.markup import escape
 from ui.results import table_html
-from ui.results.sentences import listed
+from ui.results.tables import sample_name
 
 _MOST_CASES = 25
 _MEANING = (
@@ -183,7 +183,7 @@ def _case(setup: Setup, row: Any, metric: str) -> str:
     )
     body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
     place = f'data-id="{escape(row.sample)}" data-run="{escape(row.run)}"'
-    return f"<tr {place}>{table_html.opener(row.sample)}{body}</tr>"
+    return f"<tr {place}>{table_html.opener(row.sample, sample_name(setup, row.sample))}{body}</tr>"
 
 
 def _nothing_executed(setup: Setup, setups: Iterable[Setup]) -> str:
@@ -199,7 +199,7 @@ def _nothing_executed(setup: Setup, setups: Iterable[Setup]) -> str:
 
 
 def _command(config: RunConfig) -> str:
-    return evaluation_command({**evaluation_arguments(config), "suite": "humaneval"})
+    return evaluation_command({**evaluation_arguments(config), "dataset": None, "suite": "humaneval"})
 
 
 def passes(estimates: Sequence[PassAtK]) -> str:

@@ -5,7 +5,7 @@ Backgrounds are transparent, and the page's style sheet gives the text its theme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -13,9 +13,9 @@ from pipeline.analysis import Analysis, Point
 from pipeline.analysis.reported import Reported
 from pipeline.schema import PromptVariant
 from pipeline.scoring import Metric
-from ui.labels import condition_label, size_label
+from ui.labels import axis_title, condition_label, place_name, size_label
 from ui.markup import escape
-from ui.numbers import mean_score, places
+from ui.numbers import mean_score
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color).
 LOOK: dict[str, tuple[str, str, str]] = {
@@ -29,14 +29,15 @@ _FONT = '"IBM Plex Sans", system-ui, sans-serif'  # the page's
 _NEUTRAL, _GRID = "#7a8594", "rgba(128,138,152,0.28)"
 SIDE_BY_SIDE: dict[PromptVariant, float] = {"regular": 0.98, "augmented": 1.02, "chat": 1.06}
 """Keeps the intervals of the variants apart on the log axis."""
-_BESIDE = 1.09  # single seeds stand right of their mean, whose figures could not be pointed at otherwise
+_BESIDE = 0.09  # single seeds stand right of their mean, whose figures could not be pointed at otherwise
 
 
 def curve(analysis: Analysis, published: Sequence[Reported] = ()) -> go.Figure:
-    """Score against training-set size with intervals and fits, and published figures of the same metric."""
+    """Score along the axis with intervals and fits, and published figures of the same metric by size."""
     figure = go.Figure()
-    sizes = [point.size for point in analysis.points] + [n for each in published for n, _ in each.points]
-    axis = Axis(sizes)
+    if analysis.axis != "subset_size":
+        published = ()
+    axis = axis_of(analysis, [n for each in published for n, _ in each.points])
     for variant in analysis.variants:
         _add_points(figure, analysis, variant, axis)
         _add_fit(figure, analysis, variant)
@@ -44,7 +45,7 @@ def curve(analysis: Analysis, published: Sequence[Reported] = ()) -> go.Figure:
         _add_published(figure, each, axis, f"{each.metric}, published")
     direction = "" if analysis.metric.higher_is_better else " (lower is better)"
     figure = _finish(figure, axis, escape(f"{analysis.metric.name}{direction}"))
-    if places(analysis.metric) > 1:
+    if analysis.metric.places > 1:
         figure.update_yaxes(tickformat=".2f")  # else .7 stands above .65
     return figure
 
@@ -52,7 +53,7 @@ def curve(analysis: Analysis, published: Sequence[Reported] = ()) -> go.Figure:
 def reported_curve(published: Sequence[Reported]) -> go.Figure:
     """The published series alone, for a metric that they cannot be compared with."""
     figure = go.Figure()
-    axis = Axis([size for each in published for size, _ in each.points])
+    axis = SizeAxis([size for each in published for size, _ in each.points])
     for each in published:
         _add_published(figure, each, axis, each.metric)
     title = f"<b>Reported, not measured here</b><br>{escape(published[0].title).replace('; ', '<br>')}"
@@ -60,38 +61,80 @@ def reported_curve(published: Sequence[Reported]) -> go.Figure:
     return _finish(figure, axis, "Score").update_layout(legend_title=legend)
 
 
-class Axis:
-    """A log axis with the baseline at a place of its own, left of a break."""
+class ChartAxis:
+    """A log axis with the baseline at a place of its own, left of a break.
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes = sorted({size for size in sizes if size})
-        self.baseline = self.sizes[0] / 3 if self.sizes else 1.0
-        self.has_baseline = 0 in sizes
+    Args:
+        names: of the values, by value; 0 is the baseline.
+        title: of the axis.
+    """
 
-    def place(self, size: int) -> float:
-        """Where a size stands on the log axis."""
-        return size or self.baseline
+    def __init__(self, names: Mapping[float, str], title: str) -> None:
+        self.values = sorted(value for value in names if value)
+        self.baseline = self.values[0] / 3 if self.values else 1.0
+        self.has_baseline = 0 in names
+        self._names, self._title = names, title
+
+    def place(self, value: float, variant: PromptVariant | None = None) -> float:
+        """Where a value stands on the axis; the variants stand a little apart."""
+        return (value or self.baseline) * (SIDE_BY_SIDE[variant] if variant else 1.0)
+
+    def beside(self, place: float) -> float:
+        """Right of a place, where single seeds stand."""
+        return place * (1 + _BESIDE)
 
     def ticks(self) -> tuple[list[float], list[str]]:
         """Places and names of the ticks."""
-        names = ["baseline"] if self.has_baseline else []
-        places = [self.baseline] if self.has_baseline else []
-        return [*places, *self.sizes], [*names, *(f"{size:,}" for size in self.sizes)]
+        values = [0, *self.values] if self.has_baseline else self.values
+        return [self.place(value) for value in values], [self._names[value] for value in values]
 
     def apply(self, figure: go.Figure) -> None:
         """Give the figure this axis, with a line where it breaks."""
         places, names = self.ticks()
-        figure.update_xaxes(type="log", tickvals=places, ticktext=names, title_text="Training samples")
-        if self.has_baseline and self.sizes:
-            figure.add_vline((self.baseline * self.sizes[0]) ** 0.5, line={"dash": "dot", "color": _GRID})
+        figure.update_xaxes(type="log", tickvals=places, ticktext=names, title_text=self._title)
+        if self.has_baseline and self.values:
+            figure.add_vline((self.baseline * self.values[0]) ** 0.5, line={"dash": "dot", "color": _GRID})
 
 
-def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, axis: Axis) -> None:
+class SizeAxis(ChartAxis):
+    """The axis of training-set sizes."""
+
+    def __init__(self, sizes: Iterable[float]) -> None:
+        super().__init__({size: size_label(int(size)) for size in sizes}, axis_title("subset_size"))
+
+
+class ListAxis(ChartAxis):
+    """Checkpoints in a row, by their places in the list."""
+
+    def place(self, value: float, variant: PromptVariant | None = None) -> float:
+        """Where a checkpoint stands; the variants of the baseline stand a little apart."""
+        return value + (3 * (SIDE_BY_SIDE[variant] - 1) if variant else 0.0)
+
+    def beside(self, place: float) -> float:
+        """Right of a place, where single seeds stand."""
+        return place + _BESIDE
+
+    def apply(self, figure: go.Figure) -> None:
+        """Give the figure this axis."""
+        places, names = self.ticks()
+        figure.update_xaxes(tickvals=places, ticktext=names, title_text=self._title)
+
+
+def axis_of(analysis: Analysis, more_sizes: Iterable[int] = ()) -> ChartAxis:
+    """The axis that the analysis runs along; ``more_sizes`` are those of published figures."""
+    if analysis.axis == "subset_size":
+        return SizeAxis([*(point.x for point in analysis.points), *more_sizes])
+    kind = ListAxis if analysis.axis == "checkpoint" else ChartAxis
+    names = {point.x: escape(place_name(point)) for point in analysis.points}
+    return kind(names, axis_title(analysis.axis))
+
+
+def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, axis: ChartAxis) -> None:
     color, symbol, dash = LOOK[variant]
     points = [point for point in analysis.curve(variant) if point.n]
-    shift = SIDE_BY_SIDE[variant] if len(analysis.variants) > 1 else 1.0
+    beside = variant if len(analysis.variants) > 1 else None
     figure.add_scatter(
-        x=[axis.place(point.size) * shift for point in points],
+        x=[axis.place(point.x, beside) for point in points],
         y=[point.value for point in points],
         error_y={
             "type": "data",
@@ -100,7 +143,7 @@ def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, a
             "thickness": 1.4,
             "width": 5,
         },
-        mode="lines+markers",
+        mode="markers" if analysis.axis == "checkpoint" else "lines+markers",
         name=escape(f"{variant.capitalize()} prompt"),
         legendgroup=variant,
         line={"color": color, "dash": dash, "width": 2},
@@ -113,7 +156,7 @@ def _add_points(figure: go.Figure, analysis: Analysis, variant: PromptVariant, a
     ]
     if seeds:
         figure.add_scatter(
-            x=[axis.place(point.size) * shift * _BESIDE for point, _, _ in seeds],
+            x=[axis.beside(axis.place(point.x, beside)) for point, _, _ in seeds],
             y=[value for _, _, value in seeds],
             mode="markers",
             name=escape(f"Training seeds, {variant}"),
@@ -185,7 +228,7 @@ def _add_fit(figure: go.Figure, analysis: Analysis, variant: PromptVariant) -> N
     )
 
 
-def _add_published(figure: go.Figure, published: Reported, axis: Axis, name: str) -> None:
+def _add_published(figure: go.Figure, published: Reported, axis: ChartAxis, name: str) -> None:
     color, symbol, dash = LOOK[published.metric]
     figure.add_scatter(
         x=[axis.place(size) for size, _ in published.points],
@@ -207,7 +250,7 @@ def _add_published(figure: go.Figure, published: Reported, axis: Axis, name: str
     )
 
 
-def _finish(figure: go.Figure, axis: Axis, y_title: str) -> go.Figure:
+def _finish(figure: go.Figure, axis: ChartAxis, y_title: str) -> go.Figure:
     axis.apply(figure)
     figure.update_layout(
         template="none",
@@ -223,7 +266,12 @@ def _finish(figure: go.Figure, axis: Axis, y_title: str) -> go.Figure:
         modebar={"remove": ["lasso", "select", "zoomin", "zoomout", "autoscale"]},
     )
     figure.update_xaxes(
-        gridcolor=_GRID, linecolor=_NEUTRAL, ticks="outside", tickcolor=_NEUTRAL, automargin=True
+        gridcolor=_GRID,
+        linecolor=_NEUTRAL,
+        ticks="outside",
+        tickcolor=_NEUTRAL,
+        zeroline=False,
+        automargin=True,
     )
     figure.update_layout(xaxis_title_font_size=13, yaxis_title_font_size=13)
     figure.update_yaxes(title_text=y_title, gridcolor=_GRID, zeroline=False, automargin=True)

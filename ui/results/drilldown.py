@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from pipeline.analysis import Setup
 from pipeline.analysis.samples import attempts_at
-from pipeline.schema import LabError
+from pipeline.schema import LabError, quoted
 from ui import panes, pieces
 from ui.labels import run_label
 from ui.markup import escape, instruction
@@ -34,7 +34,7 @@ def sample(
     """
     pairs = sorted(attempts_at(setup, sample_id), key=lambda pair: pair[0].config.id != run_id)
     if not pairs:
-        raise LabError(f"No run of this set-up has the sample {sample_id!r}.")
+        raise LabError(f"No run of this set-up has the sample {quoted(sample_id)}.")
     task = pairs[0][1].task
     notes = {
         run.config.as_column: f"{run_label(run.config)} {_NOT_HERE if run.config.id in absent else ''}"

@@ -14,7 +14,7 @@ from pipeline.analysis.passes import PassAtK
 from pipeline.analysis.setups import Setup
 from pipeline.decimals import NONE
 from pipeline.sendable import MEASURED_DIGITS, sendable
-from ui.labels import condition_label, setup_label, size_label
+from ui.labels import axis_title, condition_label, place_name, setup_label
 from ui.numbers import mean_score
 from ui.results.findings import effect_of, effect_sentences
 from ui.results.sentences import caveats, headlines, noise_sentences, step_sentence
@@ -26,7 +26,7 @@ def curve_table(analysis: Analysis) -> pd.DataFrame:
     rows = [
         {
             "Prompt": point.variant,
-            "Training samples": size_label(point.size),
+            axis_title(point.axis): place_name(point),
             "Score": mean_score(point.value, metric),
             "95% interval": f"{mean_score(point.low, metric)} to {mean_score(point.high, metric)}",
             "Scored": point.n,
@@ -53,6 +53,7 @@ def long_table(setups: Iterable[Setup]) -> pd.DataFrame:
             "run": run.config.id,
             "family": run.config.family,
             "variant": run.config.variant,
+            "checkpoint": run.config.checkpoint,
             "training_samples": run.config.subset_size,
             "training_seed": run.config.training_seed,
             "sample": attempt.task.sample_id,
@@ -90,7 +91,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
             "label": setup_label(analysis.setup),
             "metric": analysis.metric.name,
             "higher_is_better": analysis.metric.higher_is_better,
-            "points": [{**asdict(point), "name": size_label(point.size)} for point in analysis.points],
+            "points": [{**asdict(point), "name": place_name(point)} for point in analysis.points],
             "pairs": pairs,
             "fits": fits,
             "answers": {

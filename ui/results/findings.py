@@ -1,4 +1,8 @@
-"""The effect of fine-tuning: does it help, and how much data does that take?"""
+"""The effect of fine-tuning: does it help, and how much data does that take?
+
+Along another axis than the training-set size: what changes from its first to its last value, or to the best
+checkpoint of a list.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,17 @@ from dataclasses import dataclass
 from pipeline.analysis.metric_analysis import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.analysis.points import Point
-from pipeline.schema import PromptVariant, counted
-from ui.labels import size_label, step_label
+from pipeline.schema import PromptVariant, listed
+from ui.labels import change_label, place_name, step_label
 from ui.numbers import mean_score, p_value
-from ui.results.sentences import listed
+from ui.results.sentences import step_sentence
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One metric under one prompt variant, the baseline (or the smallest size) against the largest size.
+    """One metric under one prompt variant, the first point of the axis against the last.
+
+    Of sizes, the baseline (or the smallest) against the largest; of a list, against the best checkpoint.
 
     Attributes:
         whole: that pair.
@@ -31,39 +37,46 @@ class Effect:
     first: Point
     largest: Point
     whole: Pair
-    share: tuple[int, float] | None
-    enough: int
+    share: tuple[Point, float] | None
+    enough: Point
     last: Pair | None
 
 
 def effect_of(analysis: Analysis, variant: PromptVariant) -> Effect | None:
-    """The effect under one prompt variant; None unless two sizes have the same samples."""
+    """The effect under one prompt variant; None unless two points have the same samples."""
     points = [point for point in analysis.curve(variant) if math.isfinite(point.value)]
+    if analysis.axis == "checkpoint":
+        sign = 1 if analysis.metric.higher_is_better else -1
+        points = points[:1] + sorted(points[1:], key=lambda point: sign * point.value)[-1:]
+    elif analysis.axis != "subset_size":
+        points = [point for point in points if point.x]
     pairs = {
-        (pair.first.size, pair.second.size): pair
+        (pair.first.x, pair.second.x): pair
         for pair in analysis.pairs
         if pair.first.variant == pair.second.variant == variant
     }
-    if len(points) < 2 or (points[0].size, points[-1].size) not in pairs:
+    if len(points) < 2 or (points[0].x, points[-1].x) not in pairs:
         return None
     first, largest = points[0], points[-1]
-    whole = pairs[first.size, largest.size]
-    start = pairs.get((first.size, points[1].size))
+    whole = pairs[first.x, largest.x]
+    start = pairs.get((first.x, points[1].x))
     gained = whole.distinguishable and start is not None and len(points) > 2
-    share = (points[1].size, start.difference / whole.difference) if gained and start else None
+    share = (points[1], start.difference / whole.difference) if gained and start else None
     enough = largest
     for at in reversed(range(len(points) - 1)):
-        later = [pairs.get((points[at].size, point.size)) for point in points[at + 1 :]]
+        later = [pairs.get((points[at].x, point.x)) for point in points[at + 1 :]]
         if any(pair is None or pair.distinguishable for pair in later):
             break
         enough = points[at]
-    last = pairs.get((points[-2].size, largest.size)) if len(points) > 2 else None
-    return Effect(variant, first, largest, whole, share, enough.size, last)
+    last = pairs.get((points[-2].x, largest.x)) if len(points) > 2 else None
+    return Effect(variant, first, largest, whole, share, enough, last)
 
 
 def effect_sentences(analysis: Analysis, effect: Effect) -> list[str]:
     """The effect in sentences: the change, how much data it takes, and what more data is expected to do."""
     metric, whole = analysis.metric, effect.whole
+    if analysis.axis != "subset_size":
+        return [step_sentence(whole, metric)]
     size = mean_score(whole.difference, metric, signed=True)
     limits = f"95% interval {mean_score(whole.low, metric, True)} to {mean_score(whole.high, metric, True)}"
     on = (
@@ -71,18 +84,18 @@ def effect_sentences(analysis: Analysis, effect: Effect) -> list[str]:
         if whole.n < max(effect.first.n, effect.largest.n)
         else ""
     )
-    figures = f"{size}{on}, {limits}, {p_value(whole.p_holm)}"
-    data = f"{size_label(effect.largest.size)} training samples"
+    figures = f"{size}{on}, {limits}, {p_value(whole.p_holm)} after Holm"
+    data = f"{place_name(effect.largest)} training samples"
     if not whole.distinguishable:
         sentences = [f"{data} make no difference that can be distinguished from noise ({figures})."]
     elif (whole.difference > 0) == metric.higher_is_better:
         sentences = [f"{data} improve the score: {figures}."]
     else:
         sentences = [f"{data} make the score worse: {figures}."]
-    sentences += _data(analysis, effect)
+    sentences += data_sentences(analysis, effect)
     sentences += _format(analysis, effect)
     fit = analysis.fits.get(effect.variant)
-    if fit:
+    if fit and whole.distinguishable:
         sentences.append(
             f"Doubling to {2 * fit.largest:,} is expected to change the score by "
             f"{mean_score(fit.gain, metric, True)} "
@@ -91,17 +104,18 @@ def effect_sentences(analysis: Analysis, effect: Effect) -> list[str]:
     return sentences
 
 
-def _data(analysis: Analysis, effect: Effect) -> list[str]:
+def data_sentences(analysis: Analysis, effect: Effect) -> list[str]:
+    """How much data the change takes."""
     sentences = []
     if effect.share and 0 < effect.share[1] < 1:
-        size, share = effect.share
-        sentences.append(f"The first {size_label(size)} bring {share:.0%} of this change.")
+        point, share = effect.share
+        sentences.append(f"The first {place_name(point)} bring {share:.0%} of this change.")
     if (
         effect.whole.distinguishable
         and effect.last
-        and effect.enough not in (effect.first.size, effect.largest.size)
+        and effect.enough.x not in (effect.first.x, effect.largest.x)
     ):
-        enough = size_label(effect.enough)
+        enough = place_name(effect.enough)
         sentences.append(f"From {enough} on, no further change can be distinguished from noise.")
     elif effect.whole.distinguishable and effect.last and effect.last.distinguishable:
         step = mean_score(effect.last.difference, analysis.metric, signed=True)
@@ -112,19 +126,19 @@ def _data(analysis: Analysis, effect: Effect) -> list[str]:
 def _format(analysis: Analysis, effect: Effect) -> list[str]:
     """Compare training with the baseline under its own chat template, which needs no training."""
     control = {
-        pair.first.size: pair
+        pair.first.x: pair
         for pair in analysis.pairs
         if pair.second.variant == "chat" and pair.first.variant == effect.variant
     }
-    start, end = control.get(effect.whole.first.size), control.get(effect.whole.second.size)
-    if effect.first.size or not start or not end:
+    start, end = control.get(effect.whole.first.x), control.get(effect.whole.second.x)
+    if effect.first.x or not start or not end:
         return []
     metric = analysis.metric
 
     def figures(pair: Pair, difference: float, low: float, high: float) -> str:
         return (
             f"{mean_score(difference, metric, True)}, 95% interval {mean_score(low, metric, True)} to "
-            f"{mean_score(high, metric, True)}, {p_value(pair.p_holm)}"
+            f"{mean_score(high, metric, True)}, {p_value(pair.p_holm)} after Holm"
         )
 
     format_alone = f"({figures(start, start.difference, start.low, start.high)})"
@@ -135,10 +149,10 @@ def _format(analysis: Analysis, effect: Effect) -> list[str]:
         if start.distinguishable
         else "The baseline with its own chat template instead of this prompt makes no difference that can be "
         f"distinguished from noise {format_alone}.",
-        f"Against the chat template, {size_label(effect.largest.size)} training samples change the score by "
+        f"Against the chat template, {place_name(effect.largest)} training samples change the score by "
         f"{rest}."
         if end.distinguishable
-        else f"Against the chat template, {size_label(effect.largest.size)} training samples make no "
+        else f"Against the chat template, {place_name(effect.largest)} training samples make no "
         f"difference that can be distinguished from noise ({rest}).",
     ]
 
@@ -149,7 +163,7 @@ def effect_paragraph(analyses: Sequence[Analysis], variant: PromptVariant) -> st
     if not effects:
         return f"With the {variant} prompt there is only one training-set size so far."
     sentences = [f"{_moves([(each, got.whole) for each, got in effects])}."]
-    shares = [(size_label(got.share[0]), f"{got.share[1]:.0%}") for _, got in effects if got.share]
+    shares = [(place_name(got.share[0]), f"{got.share[1]:.0%}") for _, got in effects if got.share]
     if shares:
         parts = listed([share for _, share in shares])
         sentences.append(f"The first {shares[0][0]} samples bring {parts} of this change.")
@@ -176,8 +190,7 @@ def _moves(moves: Sequence[tuple[Analysis, Pair]]) -> str:
     clauses = [
         f"{listed(names)} {kind if len(names) > 1 else one[kind]}" for kind, names in kinds.items() if names
     ]
-    samples = counted(pair.second.size, "sample")
-    return f"From {size_label(pair.first.size)} to {samples} {', while '.join(clauses)}"
+    return f"From {change_label(pair)} {', while '.join(clauses)}"
 
 
 def short_name(analysis: Analysis) -> str:

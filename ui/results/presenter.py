@@ -5,30 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
 from pipeline.analysis import Setup
 from pipeline.analysis import samples as by_sample
 from pipeline.analysis.contamination import find_contaminated
-from pipeline.analysis.reported import load_reported
+from pipeline.analysis.reported import Reported, load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
+from pipeline.analysis.setups import Axis
+from pipeline.data.dataset import BUILT_IN
+from pipeline.data.own.store import find_own
 from pipeline.evaluation.datasets import read_sample
-from pipeline.evaluation.limits import check_number
+from pipeline.evaluation.limits import MAX_THRESHOLD, check_number
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.evaluation.texts import count_readable
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import get_family, load_families
-from pipeline.schema import LabError
+from pipeline.schema import FieldError, LabError
 from pipeline.scoring.likelihood import BITS_PER_BYTE
 from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
 from ui.downloads import Downloads
-from ui.labels import setup_label
+from ui.labels import axis_choices, setup_label
 from ui.markup import escape
 from ui.numbers import correlation
 from ui.panes import Against
@@ -36,7 +39,6 @@ from ui.results import against_tests, charts, drilldown, report, tables
 from ui.results.export import as_json
 from ui.views import View
 
-_MAX_THRESHOLD = 1_000
 _EMPTY = """
 <div class="empty"><h3>No results yet</h3>
 <p>Nothing has been evaluated on this installation. To make a run, open the <b>Jobs</b> tab and evaluate a
@@ -66,6 +68,7 @@ class Presenter:
         kind: Kind = "all",
         search: str = "",
         threshold: float | None = None,
+        axis: str = "subset_size",
     ) -> dict[str, Any]:
         """Updates of the tab's parts by name; the first set-up or metric stands in for one that is gone.
 
@@ -83,8 +86,10 @@ class Presenter:
         metrics = setup.metrics
         was, metric = metric, metric if metric in metrics else metrics[0]
         excluded = self._excluded(setup, left_out)
-        analysis = self.runs.analysis(setup, metric, excluded)
-        comparable = [each for each in self.published if metric.startswith(each.like)]
+        axes = setup.axes
+        analysis = self.runs.analysis(setup, metric, excluded, _axis(axis, setup))
+        published = self._published(setup)
+        comparable = [each for each in published if metric.startswith(each.like)]
         second = second if second in metrics and second != metric else _other_kind(metric, metrics)
         if metric != was or threshold is None:
             threshold = by_sample.default_threshold(metric)
@@ -92,6 +97,7 @@ class Presenter:
         return {
             "setup": _picker(setups, setup.key),
             "metric": gr.Dropdown(metrics, value=metric),
+            "axis": gr.Dropdown(axis_choices(axes), value=analysis.axis, visible=len(axes) > 1),
             "none_left_out": gr.Button(
                 f"{len(excluded):,} of {setup.samples:,} samples left out ✕", visible=bool(excluded)
             ),
@@ -100,8 +106,8 @@ class Presenter:
             "headline": tables.answers(analysis),
             "curve": charts.curve(analysis, comparable),
             "published": gr.Plot(
-                None if comparable else charts.reported_curve(self.published),
-                visible=not comparable,
+                charts.reported_curve(published) if published and not comparable else None,
+                visible=bool(published) and not comparable,
             ),
             "table": tables.curve(analysis),
             "explanation": tables.explanation(analysis) + self._on_the_judge(metric, setups),
@@ -147,35 +153,54 @@ class Presenter:
         ]
         return "".join(f'<p class="note">{escape(sentence)}</p>' for sentence in said if sentence)
 
-    def pickers(self, view: View) -> tuple[Any, Any]:
-        """Set-up and metric of a view; a run tells its set-up."""
+    def open(self, view: View) -> dict[str, Any]:
+        """Values of the tab's choices for a view, by name; what is gone is named, and left to the tab."""
         setups = self.runs.setups()
-        key = next(
-            (
-                each.key
-                for each in setups
-                if each.key == view.setup or view.run in [run.config.id for run in each.runs]
-            ),
-            None,
-        )
-        metric = gr.Dropdown([view.metric], value=view.metric) if view.metric else gr.skip()
-        return _picker(setups, key) if key else gr.skip(), metric
+        asked = view.setup or view.run
+        found = [each for each in setups if each.key == view.setup or view.run in _ids(each)]
+        if asked and not found:
+            inform(f"No stored run belongs to the set-up {asked[:80]}. Another one is shown.")
+        setup = next(iter(found or setups), None)
+        metrics = setup.metrics if setup else []
+        for name in (view.metric, view.second):
+            if name and name not in metrics:
+                inform(f"No run of this set-up has the metric {name[:80]}.")
+        axes = setup.axes if setup else []
+        if view.axis and view.axis not in axes:
+            inform(f"The checkpoints of this set-up do not differ along {view.axis[:80]}.")
+        known = set[str]().union(*(run.config.sample_ids for run in setup.runs)) if setup else set[str]()
+        if gone := set(view.left_out) - known:
+            inform(f"{len(gone):,} of the samples to leave out are not in this set-up.")
+        return {
+            "setup": _picker(setups, found[0].key) if found else gr.skip(),
+            "metric": _chosen(view.metric, metrics),
+            "axis": view.axis if view.axis in axes else "subset_size",
+            "second": _chosen(view.second, metrics),
+            "left_out": "\n".join(each for each in view.left_out if each in known),
+            "kind": view.kind if view.kind in get_args(Kind) else "all",
+            "search": view.search,
+            "threshold": gr.skip() if view.threshold is None else view.threshold,
+        }
 
-    def results(self, key: str, metric: str, left_out: Collection[str]) -> dict[str, Any]:
+    def results(self, key: str, metric: str, left_out: Collection[str], axis: str) -> dict[str, Any]:
         """The same as plain data, for the API."""
         setup = self.runs.setup(key)
         metric = metric or setup.metrics[0]
-        analysis = self.runs.analysis(setup, metric, self._excluded(setup, "\n".join(left_out)))
+        excluded = self._excluded(setup, "\n".join(left_out))
+        if axis and axis not in setup.axes:
+            raise FieldError("axis", f"must be one of this set-up's axes: {', '.join(setup.axes)}.")
+        analysis = self.runs.analysis(setup, metric, excluded, _axis(axis, setup))
         known = [
             {
                 "key": each.key,
                 "label": setup_label(each),
                 "metrics": each.metrics,
+                "axes": each.axes,
                 "columns": [run.config.column for run in each.runs],
             }
             for each in self.runs.setups()
         ]
-        published = [asdict(each) for each in self.published if metric.startswith(each.like)]
+        published = [asdict(each) for each in self._published(setup) if metric.startswith(each.like)]
         return {"setups": known, **as_json(analysis), "published": published}
 
     def matrix(
@@ -183,7 +208,7 @@ class Presenter:
     ) -> str:
         """The samples of one kind that hold every word of the search, by checkpoint."""
         setup = self.runs.setup(key)
-        threshold = check_number("threshold", threshold, 0, _MAX_THRESHOLD)
+        threshold = check_number("threshold", threshold, 0, MAX_THRESHOLD)
         matrix = by_sample.sample_matrix(setup, metric, threshold, self._excluded(setup, left_out))
         sought = search.lower().split()
         shown = [
@@ -193,7 +218,7 @@ class Presenter:
         ]
         return tables.sample_matrix(setup, matrix, metric, shown, kind)
 
-    def sample(self, key: str, sample: str, against: Against, run: str) -> str:
+    def sample(self, key: str, sample: str, against: Against = "nothing", run: str = "") -> str:
         """One sample under every checkpoint."""
         setup = self.runs.setup(key)
         return drilldown.sample(setup, sample, against, run, self._absent(setup.runs))
@@ -226,11 +251,18 @@ class Presenter:
             raise LabError("Choose a sample in the table first.")
         setup = self.runs.setup(key)
         family = get_family(self._settings, setup.family)
-        if setup.dataset != family.dataset and not read_sample(family.dataset, sample):
+        own = find_own(self._settings, setup.dataset)
+        if own and own.fingerprint != setup.runs[0].config.dataset_fingerprint:
+            raise LabError(
+                f"The dataset {own.name} was imported again since; Compare has its samples of now."
+            )
+        dataset = own.name if own else ""
+        if not dataset and setup.dataset != family.dataset and not read_sample(family.dataset, sample):
             raise LabError(
                 f"Compare has the samples of {family.dataset}, and this one is of {setup.dataset}."
             )
-        return View("compare", family.name, first_columns(self._settings, family), sample)
+        chosen = first_columns(self._settings, family)
+        return View("compare", family.name, dataset, chosen, sample)
 
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
         """How much two metrics agree, and the outputs that they rank most differently."""
@@ -280,11 +312,17 @@ class Presenter:
         excluded = self._excluded(setup, left_out)
         if kind == "CSV":
             suffix, text = "csv", report.csv(setup, excluded)
+        elif kind == "JSONL":
+            suffix, text = "jsonl", report.answers_jsonl(setup, excluded)
         elif kind == "JSON":
             suffix, text = "json", report.json_export(self.runs, setup, excluded)
         else:
-            suffix, text = "html", report.html(self.runs, self.published, setup, metric, excluded)
+            suffix, text = "html", report.html(self.runs, setup, metric, excluded)
         return self._downloads.write(setup.key, suffix, text)
+
+    def _published(self, setup: Setup) -> Sequence[Reported]:
+        """What was reported elsewhere on datasets like the set-up's."""
+        return self.published if setup.dataset in BUILT_IN else ()
 
     def _absent(self, runs: Iterable[Run]) -> set[str]:
         """Ids of the runs whose checkpoint is neither on this machine nor on the hub."""
@@ -307,6 +345,19 @@ class Presenter:
         if unknown:
             raise LabError(f"{len(unknown):,} of the ids to leave out are no samples here: {min(unknown)} …")
         return wanted
+
+
+def _ids(setup: Setup) -> set[str]:
+    return {run.config.id for run in setup.runs}
+
+
+def _chosen(metric: str, metrics: Sequence[str]) -> Any:
+    return gr.Dropdown(metrics, value=metric) if metric in metrics else gr.skip()
+
+
+def _axis(name: str, setup: Setup) -> Axis:
+    """An axis by name; the training-set size where the checkpoints of the set-up do not differ along it."""
+    return next((axis for axis in setup.axes if axis == name), "subset_size")
 
 
 def _picker(setups: Sequence[Setup], key: str) -> gr.Dropdown:

@@ -9,20 +9,29 @@ from pipeline import stats
 from pipeline.analysis.metric_analysis import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.evaluation.runs import RunConfig
-from pipeline.schema import PromptVariant, counted
+from pipeline.schema import PromptVariant, counted, listed
 from pipeline.scoring import Metric
 from pipeline.scoring.judge.codejudge import flip_rate
 from pipeline.scoring.judge.config import self_judging_warning
-from ui.labels import condition_label, size_label, step_label
-from ui.numbers import mean_score, p_value, places
+from ui.labels import AXIS_WORDS, change_label, condition_label, step_label
+from ui.numbers import mean_score, p_value
+
+MANY = 30
+"""Samples; with fewer a note says that they are few."""
+ON_HOLM = (
+    "An interval is of one difference alone, and p is corrected for all pairs that are tested (Holm): so an "
+    "interval can exclude 0 where p is above .05."
+)
+ONE_SIZE = (
+    "There is only one training-set size so far, so there is nothing to compare yet. Evaluate the baseline, "
+    "or a checkpoint of another size, on the same samples too: Jobs, Evaluate."
+)
 
 
 def headlines(analysis: Analysis) -> list[str]:
     """Which steps are distinguishable, in one sentence for each prompt variant."""
     sentences = [headline(analysis, variant) for variant in analysis.variants if analysis.steps(variant)]
-    return sentences or [
-        "There is only one training-set size in this set-up, so there is no step to test yet."
-    ]
+    return sentences or [ONE_SIZE]
 
 
 def headline(analysis: Analysis, variant: PromptVariant) -> str:
@@ -46,7 +55,7 @@ def _step(pair: Pair, metric: Metric) -> str:
 def step_sentence(pair: Pair, metric: Metric) -> str:
     """One pair in words, with the test, the corrected p and, for no difference, what could be detected."""
     if pair.first.variant == pair.second.variant:
-        names = f"From {size_label(pair.first.size)} to {counted(pair.second.size, 'sample')}"
+        names = f"From {change_label(pair)}"
     else:
         names = f"From {condition_label(pair.first)} to {condition_label(pair.second)}"
     size = mean_score(pair.difference, metric, signed=True)
@@ -75,6 +84,12 @@ def fit_sentence(analysis: Analysis, variant: PromptVariant) -> str:
             f"A fitted curve for the {variant} prompt needs at least {stats.MIN_SIZES} training-set sizes, "
             "including the baseline."
         )
+    change, low, high = (mean_score(x, metric, True) for x in (fit.gain, fit.gain_low, fit.gain_high))
+    if low == high:
+        return (
+            f"The power law that fits the {variant} prompt is flat at {fit.largest:,} samples: more of them "
+            "change nothing, if the form of the law is right."
+        )
     noise = (
         "The band includes evaluation noise, and training noise for the sizes trained with several seeds."
         if fit.training_noise
@@ -82,8 +97,7 @@ def fit_sentence(analysis: Analysis, variant: PromptVariant) -> str:
     )
     return (
         f"By the fitted power law, going from {fit.largest:,} to {2 * fit.largest:,} samples with the "
-        f"{variant} prompt is expected to change the score by {mean_score(fit.gain, metric, True)} (95% band "
-        f"{mean_score(fit.gain_low, metric, True)} to {mean_score(fit.gain_high, metric, True)}). {noise}"
+        f"{variant} prompt is expected to change the score by {change} (95% band {low} to {high}). {noise}"
     )
 
 
@@ -93,7 +107,7 @@ def noise_sentences(analysis: Analysis) -> list[str]:
     if noise is None:
         return []
     spread, evaluation, training = (
-        f"under {mean_score(10 ** -places(metric), metric)}" if shown == mean_score(0, metric) else shown
+        f"under {mean_score(10**-metric.places, metric)}" if shown == mean_score(0, metric) else shown
         for shown in (mean_score(x, metric) for x in (noise.spread, noise.evaluation, noise.training))
     )
     seeds = (
@@ -137,7 +151,7 @@ def caveats(analysis: Analysis) -> list[str]:
             f"Samples of one {analysis.together} are kept together in intervals and tests "
             f"({analysis.clusters:,} {many})."
         )
-    if any(len(point.by_seed) == 1 and point.size for point in analysis.points):
+    if any(len(point.by_seed) == 1 and point.x for point in analysis.points):
         notes.append(
             "Tests compare these checkpoints. Another training seed would give another checkpoint"
             + (
@@ -146,6 +160,11 @@ def caveats(analysis: Analysis) -> list[str]:
                 else ", and no size was trained with several seeds to show how much that changes."
             )
         )
+    few = min((point.n for point in analysis.points if point.n), default=MANY)
+    if few < MANY:
+        notes.append(f"Few samples: {counted(few, 'scored sample')}. Only very large differences show.")
+    if any(not pair.distinguishable and pair.low * pair.high > 0 for pair in analysis.pairs):
+        notes.append(ON_HOLM)
     notes += _on_the_unscored(analysis)
     missing = sum(point.missing for point in analysis.points)
     if missing:
@@ -153,6 +172,11 @@ def caveats(analysis: Analysis) -> list[str]:
         notes.append(f"Missing: {outputs}, as an evaluation is running or was stopped.")
     if analysis.excluded:
         notes.append(f"Left out as chosen: {counted(analysis.excluded, 'sample')}.")
+    if analysis.left_out:
+        notes.append(
+            f"Not on this axis, as they differ in more than {AXIS_WORDS[analysis.axis]}: "
+            f"{listed(list(analysis.left_out))}. Another axis or the list of checkpoints has them."
+        )
     if analysis.setup.set_aside:
         aside = counted(analysis.setup.set_aside, "older or unfinished run")
         notes.append(f"Not shown: {aside} of the same checkpoints.")
@@ -218,8 +242,3 @@ def _on_the_judge(analysis: Analysis) -> list[str]:
 def _judges_itself(config: RunConfig, metric: str) -> bool:
     judge = config.judges.get(metric, {}).get("model")
     return isinstance(judge, str) and self_judging_warning(judge, config.family) is not None
-
-
-def listed(words: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

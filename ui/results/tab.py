@@ -13,36 +13,22 @@ from pipeline.evaluation.stored_runs import StoredRuns
 from ui import pieces
 from ui.callbacks import QUIET, form_words
 from ui.downloads import start_download
+from ui.lab import Lab
+from ui.labels import axis_choices
 from ui.navigation import Navigation, Updates
-from ui.panes import WAYS, Against
-from ui.views import View, to_query
+from ui.results import address, opened_sample, votes
+from ui.results.opened_sample import NOTHING_OPEN, PICK
 
 if TYPE_CHECKING:
     from ui.results.presenter import Presenter
 
 # As in pipeline.analysis.samples, which imports scipy: the page does not wait for that.
 KINDS = ("all", "flips", "regressions", "never solved", "always solved")
-_NOTHING_OPEN = (
-    '<p class="note">Choose a sample to read its outputs, its scores and the judge\'s words.</p>',
-    ("", ""),
-)
-"""What ``_detail`` shows before a sample is chosen, and the ids of that sample and of the run."""
-# A click anywhere in a row, or Enter on the button in it, opens it.
-_PICK = """
-element.addEventListener("click", (event) => {
-  const row = event.target.closest("tr[data-id]");
-  if (!row) return;
-  element.querySelectorAll("tr[aria-current]").forEach((each) => each.removeAttribute("aria-current"));
-  row.setAttribute("aria-current", "true");
-  const place = event.target.closest("[data-run]");
-  trigger("click", { id: row.dataset.id, run: place ? place.dataset.run : "" });
-});
-"""
-_SCROLL = (
-    "() => setTimeout(() => document.getElementById('{id}')?.scrollIntoView({{behavior: 'smooth'}}), 200)"
-)
 _LABELS = {"threshold": "Threshold"}
 _NOTES = {
+    "setup": "packages: functions of installed Python packages, apart from the training samples. "
+    "packages-exec: those of them that can be executed. metrics-exec: the same of torchmetrics, which no "
+    "training sample is from. humaneval: the 164 problems of HumanEval.",
     "kind": "Solved: correct or, where there is a threshold, better than the baseline. Flips change from one "
     "size to another; regressions get worse at a larger size.",
     "threshold": "The smallest difference from the baseline that counts as better or worse.",
@@ -57,6 +43,8 @@ class Parts:
 
     setup: gr.Dropdown
     metric: gr.Dropdown
+    axis: gr.Dropdown
+    left_out: gr.Textbox
     none_left_out: gr.Button
     empty: gr.HTML
     body: gr.Column
@@ -67,6 +55,8 @@ class Parts:
     explanation: gr.HTML
     passes: gr.HTML
     pairs: gr.HTML
+    kind: gr.Radio
+    search: gr.Textbox
     threshold: gr.Number
     matrix: gr.HTML
     second: gr.Dropdown
@@ -90,60 +80,68 @@ def lazy_presenter(stored: StoredRuns) -> Callable[[], Presenter]:
     return presenter
 
 
-def build(presenter: Callable[[], Presenter], tab: gr.Tab, navigation: Navigation) -> None:
+def build(
+    lab: Lab,
+    presenter: Callable[[], Presenter],
+    tab: gr.Tab,
+    navigation: Navigation,
+    voter: gr.BrowserState,
+) -> None:
     """The whole tab; what it shows is read again whenever it is opened."""
     pieces.tab_heading("Results")
     with gr.Row(elem_classes="results-choice"):
         setup = gr.Dropdown([], label="Evaluation set-up", scale=4, min_width=300)
         metric = gr.Dropdown([], label="Metric", scale=2, min_width=220)
+        axis = gr.Dropdown(
+            axis_choices(), value="subset_size", label="Along", scale=1, min_width=180, visible=False
+        )
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
+    gr.HTML(pieces.note(_NOTES["setup"]), padding=False)
     versions = _html(visible=False, elem_id="results-versions")
     empty = _html(value=pieces.waiting("Reading the stored runs…"))
     with gr.Column(visible=False) as body:
         left_out, find, none_left_out = _left_out()
-        with gr.Tabs(overflow_behavior="wrap"):
-            with gr.Tab("Curve"):
+        with gr.Tabs(overflow_behavior="wrap") as sections:
+            with gr.Tab("Curve", id="curve"):
                 headline, curve, published, table, passes, explanation = _curve_tab()
-            with gr.Tab("Pairs"), gr.Column(elem_classes="card"):
+            with gr.Tab("Pairs", id="pairs"), gr.Column(elem_classes="card"):
                 pairs = _html()
-            with gr.Tab("Samples"):
+            with gr.Tab("Samples", id="samples"):
                 kind, search, threshold, matrix, *sample = _samples_tab(presenter, setup, navigation)
-            with gr.Tab("Metrics against tests"):
+            with gr.Tab("Metrics against tests", id="tests"):
                 agreement, contradicted, held, cases, *case = _against_tab(presenter, setup, navigation)
-            with gr.Tab("Disagreement"):
+            with gr.Tab("Disagreement", id="disagreement"):
                 second = gr.Dropdown([], label="Compare with", min_width=220)
                 with gr.Column(elem_classes="card"):
-                    disagreement = _html(js_on_load=_PICK, elem_id="results-disagreement")
-                other = _detail(presenter, setup, disagreement, "disagreement-detail", navigation)
-            with gr.Tab("Runs and export"):
+                    disagreement = _html(js_on_load=PICK, elem_id="results-disagreement")
+                other = opened_sample.build(presenter, setup, disagreement, "disagreement-detail", navigation)
+            with gr.Tab("Votes", id="votes") as section:
+                votes.build(lab.settings, lab.votes, voter, [tab, section])
+            with gr.Tab("Runs and export", id="runs"):
                 runs = _runs_tab(presenter, setup, metric, left_out)
     parts = Parts(
-        setup, metric, none_left_out, empty, body, headline, curve, published, table, explanation, passes,
-        pairs, threshold, matrix, second, disagreement, agreement, contradicted, held, cases, runs,
+        setup, metric, axis, left_out, none_left_out, empty, body, headline, curve, published, table,
+        explanation, passes, pairs, kind, search, threshold, matrix, second, disagreement, agreement,
+        contradicted, held, cases, runs,
     )  # fmt: skip
-    _wire(presenter, parts, kind, search, left_out, find, tab, refresh)
+    _wire(presenter, parts, find, tab, refresh)
+    details = [*sample, *case, *other]
+    in_address = ("setup", "metric", "axis", "left_out", "kind", "search", "threshold", "second")
+    choices = {name: getattr(parts, name) for name in in_address}
+    address.wire(presenter, choices, sections, sample, navigation)
+
+    def close(setup: str, *opened: tuple[str, str, str]) -> list[Any]:
+        """Close the samples of another set-up."""
+        return [part for one in opened for part in ((gr.skip(),) * 2 if one[0] == setup else NOTHING_OPEN)]
 
     def compare_versions(setup: str) -> gr.HTML:
         note = presenter().versions_note(setup)
         return gr.HTML(note, visible=bool(note))
 
-    def open_view(view: View) -> Updates:
-        return dict(zip((setup, metric), presenter().pickers(view), strict=True))
-
-    navigation.add_tab("results", open_view, [setup, metric])
-    address, details = navigation.address(), [*sample, *case, *other]
-
-    def query(setup: str, metric: str) -> str:
-        return to_query(View("results", setup=setup, metric=metric))
-
-    def close(setup: str, metric: str) -> list[Any]:
-        return [query(setup, metric), *_NOTHING_OPEN * 3]
-
     # The versions after the rest, as they need every sample.
-    setup.change(close, [setup, metric], [address, *details], **QUIET).then(
+    setup.change(close, [setup, *details[1::2]], details, **QUIET).then(
         compare_versions, setup, versions, **QUIET
     )
-    metric.change(query, [setup, metric], address, **QUIET)
 
 
 def _html(**more: Any) -> gr.HTML:
@@ -191,8 +189,8 @@ def _samples_tab(
         )
         threshold = gr.Number(label=_LABELS["threshold"], info=_NOTES["threshold"], scale=1)
     with gr.Column(elem_classes="card"):
-        matrix = _html(js_on_load=_PICK, elem_id="results-matrix")
-    detail = _detail(presenter, setup, matrix, "sample-detail", navigation)
+        matrix = _html(js_on_load=PICK, elem_id="results-matrix")
+    detail = opened_sample.build(presenter, setup, matrix, "sample-detail", navigation)
     return kind, search, threshold, matrix, *detail
 
 
@@ -204,42 +202,9 @@ def _against_tab(
     with gr.Column(visible=False) as contradicted:
         held = gr.Dropdown([], label="Attempts where the tests contradict", min_width=220)
         with gr.Column(elem_classes="card"):
-            cases = _html(js_on_load=_PICK, elem_id="results-cases")
-        detail = _detail(presenter, setup, cases, "cases-detail", navigation)
+            cases = _html(js_on_load=PICK, elem_id="results-cases")
+        detail = opened_sample.build(presenter, setup, cases, "cases-detail", navigation)
     return agreement, contradicted, held, cases, *detail
-
-
-def _detail(
-    presenter: Callable[[], Presenter],
-    setup: gr.Dropdown,
-    opener: gr.HTML,
-    elem_id: str,
-    navigation: Navigation,
-) -> tuple[gr.HTML, gr.State]:
-    """Below a table of samples: the one that was clicked, under every checkpoint.
-
-    Returns what is to be set to ``_NOTHING_OPEN`` when the samples change.
-    """
-    opened = gr.State(_NOTHING_OPEN[1])
-    with gr.Row(elem_classes="view"):
-        against = gr.Radio(WAYS, value="nothing", label="Show", elem_id=elem_id)
-        send = gr.Button("Compare on this sample", size="sm", min_width=180)
-    detail = gr.HTML(_NOTHING_OPEN[0])
-
-    def open_sample(setup: str, against: Against, event: gr.EventData) -> tuple[str, tuple[str, str]]:
-        return presenter().sample(setup, event.id, against, event.run), (event.id, event.run)
-
-    def show_again(setup: str, against: Against, opened: tuple[str, str]) -> str:
-        return presenter().sample(setup, opened[0], against, opened[1]) if opened[0] else _NOTHING_OPEN[0]
-
-    opener.click(open_sample, [setup, against], [detail, opened], **QUIET).then(
-        None, js=_SCROLL.format(id=elem_id)
-    )
-    navigation.add_link(
-        send.click, lambda setup, opened: presenter().comparison(setup, opened[0]), [setup, opened]
-    )
-    against.input(show_again, [setup, against, opened], detail, **QUIET)
-    return detail, opened
 
 
 def _runs_tab(
@@ -248,11 +213,12 @@ def _runs_tab(
     """The list of runs, one's config, and the exports."""
     file = gr.DownloadButton(visible="hidden", elem_id="results-file")
     gr.Markdown(
-        "**Export the set-up chosen above**: every single score (CSV), all figures (JSON), or a page to read "
-        "and pass on (HTML)."
+        "**Export the set-up chosen above**: every score (CSV), every answer with its scores (JSONL), all "
+        "figures (JSON; the first time takes up to half a minute), or a page to read and pass on (HTML). "
+        "`rcl bundle` writes all set-ups into a folder for any web host."
     )
     with gr.Row():
-        for name in ("CSV", "JSON", "HTML"):
+        for name in ("CSV", "JSONL", "JSON", "HTML"):
             button = gr.Button(f"Export {name}", size="sm", min_width=120)
 
             def export(setup: str, metric: str, left_out: str, name: str = name) -> str:
@@ -262,7 +228,7 @@ def _runs_tab(
             done.success(None, js=start_download("results-file"))
     gr.Markdown("**All runs**, of every set-up. Choose one to read its whole configuration.")
     with gr.Column(elem_classes="card"):
-        runs = _html(js_on_load=_PICK, elem_id="results-runs")
+        runs = _html(js_on_load=PICK, elem_id="results-runs")
     config = _html()
 
     def open_run(event: gr.EventData) -> str:
@@ -275,15 +241,13 @@ def _runs_tab(
 def _wire(
     presenter: Callable[[], Presenter],
     parts: Parts,
-    kind: gr.Radio,
-    search: gr.Textbox,
-    left_out: gr.Textbox,
     find: gr.Button,
     tab: gr.Tab,
     refresh: gr.Button,
 ) -> None:
     """Show all parts when the tab is opened or a choice changes, and single tables when theirs does."""
     by_name = {field.name: getattr(parts, field.name) for field in fields(parts)}
+    left_out = parts.left_out
 
     def show(*given: Any) -> Updates:
         with form_words(_LABELS):
@@ -296,13 +260,16 @@ def _wire(
     def find_contaminated(setup: str) -> str:
         return "\n".join(presenter().contaminated(setup))
 
+    samples = [parts.kind, parts.search, parts.threshold]
+    figures = [parts.setup, parts.metric, left_out, parts.second, *samples, parts.axis]
     found = find.click(find_contaminated, parts.setup, left_out, api_visibility="private")
     emptied = parts.none_left_out.click(lambda: "", None, left_out, **QUIET)
-    changes = (tab.select, refresh.click, parts.setup.select, parts.metric.select, left_out.blur)
+    chosen = (parts.setup.select, parts.metric.select, parts.axis.select)
+    changes = (tab.select, refresh.click, *chosen, left_out.blur)
     for event in (*changes, found.success, emptied.success):
         event(
             show,
-            [parts.setup, parts.metric, left_out, parts.second, kind, search, parts.threshold],
+            figures,
             list(by_name.values()),
             show_progress="minimal",
             show_progress_on=[parts.headline, parts.curve, parts.table],
@@ -314,21 +281,16 @@ def _wire(
             trigger_mode="always_last",
             **QUIET,
         )
-    _wire_tables(presenter, parts, kind, search, left_out)
+    _wire_tables(presenter, parts)
 
 
-def _wire_tables(
-    presenter: Callable[[], Presenter],
-    parts: Parts,
-    kind: gr.Radio,
-    search: gr.Textbox,
-    left_out: gr.Textbox,
-) -> None:
+def _wire_tables(presenter: Callable[[], Presenter], parts: Parts) -> None:
     def filter_samples(*given: Any) -> str:
         with form_words(_LABELS):
             return presenter().matrix(*given)
 
-    filtered = [parts.setup, parts.metric, left_out, kind, search, parts.threshold]
+    left_out = parts.left_out
+    filtered = [parts.setup, parts.metric, left_out, parts.kind, parts.search, parts.threshold]
     # One listener each, as events that share one are dropped while it is pending; and one at a time, so that
     # the last answer is that of the last event.
     in_turn: dict[str, Any] = {
@@ -336,7 +298,7 @@ def _wire_tables(
         "concurrency_id": "filter",
         "concurrency_limit": 1,
     }
-    for event in (kind.input, search.change, parts.threshold.input):
+    for event in (parts.kind.input, parts.search.change, parts.threshold.input):
         event(filter_samples, filtered, parts.matrix, **in_turn, **QUIET)
 
     def disagree(*given: Any) -> str:

@@ -48,7 +48,6 @@ def folded(title: str, lines: Sequence[str]) -> str:
     return f"<details><summary>{escape(title)}</summary>{bullets(lines)}</details>"
 
 
-def opener(sample: str) -> str:
-    """The first cell of a sample's row: a button, so that a keyboard reaches it."""
-    name = sample.rpartition("::")[2] or sample
+def opener(sample: str, name: str) -> str:
+    """The first cell of a sample's row: a button with its name, so that a keyboard reaches it."""
     return f'<th scope="row"><button type="button" title="{escape(sample)}">{escape(name)}</button></th>'

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 
 import pandas as pd
 
-from pipeline.analysis import Analysis, Pair, Point, Setup
-from pipeline.analysis.samples import Kind, SampleMatrix
+from pipeline.analysis import Analysis, Pair, Setup
+from pipeline.analysis.samples import Kind, SampleMatrix, task_at
 from pipeline.evaluation.runs import Run, RunConfig
-from pipeline.schema import DEFAULT_SEED, VARIANTS, PromptVariant, counted
+from pipeline.schema import DEFAULT_SEED, SIZE_NAME, VARIANTS, PromptVariant
 from pipeline.scoring import metric_of
 from ui import numbers
-from ui.labels import column_label, sampling_label, size_label
+from ui.labels import AXIS_WORDS, axis_title, column_label, place_name, place_text, sampling_label, task_label
 from ui.markup import escape
 from ui.numbers import mean_score, p_value
 from ui.results import sentences, table_html
@@ -41,12 +42,12 @@ def _answer(analysis: Analysis, variant: PromptVariant) -> str:
     effect = effect_of(analysis, variant)
     title = f"<h3>{escape(variant.capitalize())} prompt</h3>"
     if effect is None:
-        sentence = "There is only one training-set size so far, so there is nothing to compare yet."
+        sentence = sentences.ONE_SIZE
         return (
             f'<section class="answer {escape(variant)}">{title}<p class="headline">{sentence}</p></section>'
         )
     ends = "<i>→</i>".join(
-        f"<span><b>{mean_score(point.value, analysis.metric)}</b>{escape(_samples(point))}</span>"
+        f"<span><b>{mean_score(point.value, analysis.metric)}</b>{escape(place_text(point))}</span>"
         for point in (effect.first, effect.largest)
     )
     kind, sign = _outcome(effect.whole, analysis)
@@ -59,10 +60,6 @@ def _answer(analysis: Analysis, variant: PromptVariant) -> str:
         f"<p>{escape(' '.join(more))}</p>"
         f'<p class="note">{escape(sentences.headline(analysis, variant))}</p></details></section>'
     )
-
-
-def _samples(point: Point) -> str:
-    return counted(point.size, "sample") if point.size else size_label(point.size)
 
 
 def explanation(analysis: Analysis) -> str:
@@ -84,7 +81,9 @@ def explanation(analysis: Analysis) -> str:
 def curve(analysis: Analysis) -> str:
     """The points as a table, and what its columns mean."""
     table = table_html.frame(
-        curve_table(analysis), f"{analysis.metric.name} by training-set size", row_headers=2
+        curve_table(analysis),
+        f"{analysis.metric.name} by {AXIS_WORDS[analysis.axis]}",
+        row_headers=2,
     )
     return f'{table}<p class="note">{escape(_COLUMNS)}</p>'
 
@@ -112,17 +111,17 @@ def _pairs_across(pairs: Sequence[Pair], analysis: Analysis) -> str:
     first, second = pairs[0].first.variant, pairs[0].second.variant
     against = f"{second} minus {first}" if second != "chat" else f"baseline with chat minus {first}"
     rows = "".join(
-        f'<tr><th scope="row">{escape(size_label(pair.first.size))}</th>{_pair_cell(pair, analysis)}</tr>'
+        f'<tr><th scope="row">{escape(place_name(pair.first))}</th>{_pair_cell(pair, analysis)}</tr>'
         for pair in pairs
     )
-    head = f'<tr><th scope="col">Training samples</th><th scope="col">{escape(against)}</th></tr>'
+    head = f'<tr><th scope="col">{axis_title(analysis.axis)}</th><th scope="col">{escape(against)}</th></tr>'
     return table_html.table(f"{second.capitalize()} against {first} prompt", head, rows, "matrix")
 
 
 def _pair_matrix(analysis: Analysis, variant: PromptVariant) -> str:
-    names = [size_label(point.size) for point in analysis.curve(variant)]
+    names = [place_name(point) for point in analysis.curve(variant)]
     inside = {
-        (size_label(pair.first.size), size_label(pair.second.size)): pair
+        (place_name(pair.first), place_name(pair.second)): pair
         for pair in analysis.pairs
         if pair.first.variant == pair.second.variant == variant
     }
@@ -181,13 +180,23 @@ def sample_matrix(
         for run in runs
     )
     rows = "".join(
-        _sample_row(sample, runs, matrix, metric, sample == opened) for sample in shown[:MOST_ROWS]
+        _sample_row(sample, sample_name(setup, sample), runs, matrix, metric, sample == opened)
+        for sample in shown[:MOST_ROWS]
     )
     head = f'<tr><th scope="col">Sample</th>{heads}</tr>'
     return f'<p class="note">{escape(note)}</p>{table_html.tall(f"Samples, {kind}", head, rows)}'
 
 
-def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: str, is_open: bool) -> str:
+def sample_name(setup: Setup, sample: str) -> str:
+    """The name of a sample's function where it has one, else its id."""
+    _, inside, name = sample.rpartition("::")
+    task = None if inside else task_at(setup, sample)
+    return task_label(task) if task else name
+
+
+def _sample_row(
+    sample: str, name: str, runs: Sequence[Run], matrix: SampleMatrix, metric: str, is_open: bool
+) -> str:
     current = ' aria-current="true"' if is_open else ""
     known = metric_of(metric)
     cells = ""
@@ -201,15 +210,17 @@ def _sample_row(sample: str, runs: Sequence[Run], matrix: SampleMatrix, metric: 
             kind = {1.0: "up", -1.0: "down"}.get(state, "even")
             text = {"up": "▲ ", "down": "▼ "}.get(kind, "") + mean_score(score, known)
         cells += f'<td class="{kind}" data-run="{escape(run.config.id)}">{text}</td>'
-    return f'<tr data-id="{escape(sample)}"{current}>{table_html.opener(sample)}{cells}</tr>'
+    return f'<tr data-id="{escape(sample)}"{current}>{table_html.opener(sample, name)}{cells}</tr>'
 
 
 def _short(config: RunConfig) -> str:
-    size = f"{config.subset_size:,}" if config.subset_size else "base"
+    if not (config.is_baseline or SIZE_NAME.match(config.checkpoint)):
+        return f"{escape(config.checkpoint)}<br>{escape(config.variant)}"
+    size = f"{config.subset_size:,}" if config.subset_size else "baseline"
     seed = (
         f"<br>seed {escape(config.training_seed)}" if config.training_seed not in (None, DEFAULT_SEED) else ""
     )
-    return f"{size}<br>{escape(config.variant[:3])}.{seed}"
+    return f"{size}<br>{escape(config.variant)}{seed}"
 
 
 def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, most: int = 50) -> str:
@@ -228,7 +239,7 @@ def disagreement(setup: Setup, table: pd.DataFrame, first: str, second: str, mos
         )
         body = "".join(f"<td>{cell}</td>" for cell in cells)
         place = f'data-id="{escape(row.sample)}" data-run="{escape(row.run)}"'
-        rows += f"<tr {place}>{table_html.opener(row.sample)}{body}</tr>"
+        rows += f"<tr {place}>{table_html.opener(row.sample, sample_name(setup, row.sample))}{body}</tr>"
     names = ("Sample", "Checkpoint", first, second, f"Rank by {first}", f"Rank by {second}", "Gap")
     return table_html.tall("Where the two metrics disagree most", table_html.heads(names), rows, "left")
 
@@ -282,7 +293,7 @@ def _place(run: Run) -> tuple[object, ...]:
     return (
         config.family,
         config.variant == "augmented",
-        config.subset_size,
+        math.inf if config.subset_size is None else config.subset_size,
         config.training_seed or 0,
         config.id,
     )

@@ -31,6 +31,7 @@ from pipeline.schema import LabError
 from pipeline.scoring.judge.cache import AnswerCache, JudgeAnswer
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.judge.questions import Question, Reply, Unanswered, read_answer
+from pipeline.spending import OverBudget, Purse, pay
 
 _LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 _MOST_FAILURES = 5  # calls in a row without an answer: then the judge is at fault, not the question
@@ -52,6 +53,7 @@ class JudgeClient:
         timeout: seconds to wait for one answer.
         patience: seconds for one question, after which no further try is made.
         calls_in_flight: most requests at the same time.
+        purse: what the requests are paid from, None where nothing limits that.
 
     Raises:
         LabError: OpenAI's own service without a key, or a key that cannot be one.
@@ -65,12 +67,13 @@ class JudgeClient:
         timeout: float = 300,
         patience: float = 600,
         calls_in_flight: int = 8,
+        purse: Purse | None = None,
     ) -> None:
         self.config = config
         self._key = api_key.strip()
         if config.at_openai and not self._key:
             raise LabError("The judge at OpenAI needs a key. Set OPENAI_API_KEY, or enter a key.")
-        self._patience, self._calls_in_flight = patience, calls_in_flight
+        self._patience, self._calls_in_flight, self._purse = patience, calls_in_flight, purse
         # The package's own retries cannot be stopped while they wait, and their total time has no limit.
         self._server = connect(config.base_url, self._key, timeout, max_retries=0)
         self._optional = OptionalParameters(config.base_url)
@@ -109,6 +112,8 @@ class JudgeClient:
             answer = self._ask_server(question.prompt, stop)
         except Unanswered as error:
             self._count_failure(error, stop)
+            return Reply(None, str(error))
+        except OverBudget as error:
             return Reply(None, str(error))
         except Stopped:
             return None
@@ -184,11 +189,7 @@ class JudgeClient:
         def create(limit_name: str) -> Any:
             limit = {limit_name: self.config.max_tokens}
             return self._optional.send(
-                lambda optional: self._server.chat.completions.create(
-                    model=self.config.model,
-                    messages=[{"role": "user", "content": prompt}],
-                    extra_body={**limit, **optional},
-                ),
+                lambda optional: self._post(prompt, {**limit, **optional}),
                 {"temperature": self.config.temperature},
             )
 
@@ -202,6 +203,17 @@ class JudgeClient:
         response = create(other)
         self._limit_name = other
         return response
+
+    def _post(self, prompt: str, parameters: dict[str, Any]) -> Any:
+        """Send one request, if there is money for it."""
+        with pay(self._purse, self.config.model, prompt, self.config.max_tokens) as bill:
+            response = self._server.chat.completions.create(
+                model=self.config.model,
+                messages=[{"role": "user", "content": prompt}],
+                extra_body=parameters,
+            )
+            bill.read(getattr(response, "usage", None))
+            return response
 
     def _failure(self, error: Any, tries: dict[str, Any]) -> Exception:
         """Put the last error into words: ``LabError`` if no other question would get an answer."""

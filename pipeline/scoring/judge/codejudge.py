@@ -28,8 +28,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from pipeline.schema import Attempt, Score, Task
-from pipeline.scoring.judge.config import CostEstimate, JudgeConfig, Method, price
+from pipeline.schema import Attempt, Price, Score, Task
+from pipeline.scoring.judge.config import CostEstimate, JudgeConfig, Method
 from pipeline.scoring.judge.prompts import first_prompt, summary_prompt
 from pipeline.scoring.judge.questions import JudgeModel, Question, Reply, Unanswered
 
@@ -226,12 +226,15 @@ def combine(metric: str, votes: Sequence[Vote]) -> Score:
     return Score(metric, None, reason, details)
 
 
-def estimate_cost(config: JudgeConfig, answers: Iterable[tuple[Task, str]]) -> CostEstimate:
+def estimate_cost(
+    config: JudgeConfig, answers: Iterable[tuple[Task, str]], price: Price | None
+) -> CostEstimate:
     """Estimate what judging costs.
 
     Args:
         config: the judge.
         answers: each task with the code to judge; before there is any, the reference is a good estimate.
+        price: of the judge; None if it is not known.
     """
     prompts = {first_prompt(config, task, code) for task, code in answers if task.reference is not None}
     calls, sent = len(prompts), sum(map(len, prompts)) / CHARACTERS_PER_TOKEN
@@ -239,8 +242,10 @@ def estimate_cost(config: JudgeConfig, answers: Iterable[tuple[Task, str]]) -> C
         sent += len(prompts) * (len(summary_prompt("")) / CHARACTERS_PER_TOKEN + config.max_tokens)
         calls *= 2
     prompt_tokens, output_tokens = round(sent * config.votes), calls * config.votes * config.max_tokens
-    usd, date = price(config, prompt_tokens, output_tokens)
-    return CostEstimate(calls * config.votes, prompt_tokens, output_tokens, usd, date)
+    usd = 0.0 if config.local else price.usd(prompt_tokens, output_tokens) if price else None
+    return CostEstimate(
+        calls * config.votes, prompt_tokens, output_tokens, usd, price.source if price else ""
+    )
 
 
 def flip_rate(scores: Iterable[Score]) -> float | None:

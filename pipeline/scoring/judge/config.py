@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from pipeline.openai_server import check_address
 from pipeline.schema import LabError
-from pipeline.settings import ASSETS
 
 Method = Literal["naive", "analyze", "taxonomy"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -93,14 +91,14 @@ class CostEstimate:
         prompt_tokens: tokens sent, estimated from the number of characters.
         output_tokens: most tokens that may be received.
         usd: most US dollars; None if the price is not known, 0 if the judge is a family of ours.
-        prices_date: date of the prices, ISO 8601.
+        prices: where the price is from, empty if it is not known.
     """
 
     calls: int
     prompt_tokens: int
     output_tokens: int
     usd: float | None
-    prices_date: str
+    prices: str
 
     def __str__(self) -> str:
         """The estimate in one line."""
@@ -109,21 +107,11 @@ class CostEstimate:
         elif self.usd is None:
             money = "the price of this judge is not known"
         else:
-            money = f"at most ${self.usd:.2f} (prices of {self.prices_date})"
+            money = f"at most ${self.usd:.2f} (prices of {self.prices})"
         return (
             f"{self.calls:,} calls, about {self.prompt_tokens:,} tokens sent, "
             f"at most {self.output_tokens:,} received, {money}"
         )
-
-
-def price(config: JudgeConfig, prompt_tokens: int, output_tokens: int) -> tuple[float | None, str]:
-    """US dollars for these tokens (None if the judge's price is not known), and the date of the prices."""
-    table = tomllib.loads((ASSETS / "judge_prices.toml").read_text(encoding="utf-8"))
-    if config.local:
-        return 0.0, table["date"].isoformat()
-    row = table["usd_per_million_tokens"].get(config.model) if config.at_openai else None
-    usd = (prompt_tokens * row["input"] + output_tokens * row["output"]) / 1e6 if row else None
-    return usd, table["date"].isoformat()
 
 
 def self_judging_warning(judge: str, generator: str) -> str | None:

@@ -50,6 +50,15 @@ def load_suite(settings: Settings, name: Suite) -> TestSuite:
     return _suite(name, load_rows(settings, name), (funnel_note(read_suite(settings, name)),))
 
 
+def suite_size(settings: Settings, name: Suite) -> int:
+    """How many samples a suite has with the packages that its tests were made for; reads none of them.
+
+    Raises:
+        LabError: HumanEval is not on this machine.
+    """
+    return len(load_humaneval()) if name == "humaneval" else len(read_suite(settings, name)["samples"])
+
+
 def _suite(name: Suite, rows: Sequence[tuple[Sample, TestSpec]], notes: tuple[str, ...]) -> TestSuite:
     content = [[asdict(sample), asdict(spec)] for sample, spec in rows]
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""What the app survives: ``make torture`` writes one table, ``docs/torture.md``."""

@@ -1,0 +1,95 @@
+"""Test samples of a dataset as HTML: a page of them, one of them whole, and the stored answers to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.generation.prompts import context_around
+from pipeline.models.families import get_family
+from pipeline.schema import LabError, PromptVariant, Sample
+from ui import markup, panes, pieces
+from ui.choices import first_columns
+from ui.lab import Lab
+from ui.markup import escape
+from ui.stored_answers import find_stored
+from ui.views import View
+
+_PAGE = 10
+_AROUND = 15  # lines of the file shown on each side of the function
+
+
+def list_page(
+    lab: Lab,
+    by: int,
+    dataset: str,
+    family: str,
+    variant: PromptVariant,
+    query: str,
+    offset: int | None = 0,
+    opened: str = "",
+) -> tuple[str, int]:
+    """The page of search results ``by`` pages from ``offset``, as a list of buttons; and its own offset."""
+    loading = lab.dataset(get_family(lab.settings, family, dataset), variant)
+    try:
+        data = loading.result()
+    except LabError as error:
+        return pieces.problem(str(error)), 0
+    matches = data.matches(query)
+    if not matches:
+        return '<p class="note">No test sample matches this search.</p>', 0
+    last = (len(matches) - 1) // _PAGE * _PAGE
+    offset = min(max(0, (offset or 0) // _PAGE * _PAGE + by * _PAGE), last)
+    page = matches[offset : offset + _PAGE]
+    count = f"{offset + 1:,} to {offset + len(page):,} of {len(matches):,} test samples"
+    items = "".join(_row(data.test[index], opened) for index in page)
+    return f'{pieces.note(count)}{_notes(data.notes)}<ul class="rows">{items}</ul>', offset
+
+
+def _notes(notes: Sequence[str]) -> str:
+    """What a reader should know of the dataset, folded where it is much."""
+    texts = "".join(map(pieces.note, notes))
+    if len(notes) < 3:
+        return texts
+    return f"<details><summary>{len(notes)} notes on this dataset</summary>{texts}</details>"
+
+
+def _row(sample: Sample, opened: str) -> str:
+    current = ' aria-current="true"' if sample.id == opened else ""
+    return (
+        f'<li><button type="button" data-id="{escape(sample.id)}"{current}>'
+        f"<b>{escape(sample.function_name)}</b><span>{markup.prose(sample.prompt)}</span></button></li>"
+    )
+
+
+def show_sample(sample: Sample) -> str:
+    """A sample whole: what is asked, the function, and the file around it, where there is one."""
+    return (
+        pieces.sample_card(sample, f"{len(sample.function):,} characters")
+        + '<h4 class="part">Function</h4>'
+        + f'<pre class="code" tabindex="0">{markup.python(sample.function)}</pre>'
+        + (_in_its_file(sample) if sample.full_code != sample.function else "")
+    )
+
+
+def _in_its_file(sample: Sample) -> str:
+    context = context_around(sample.full_code, sample.function)
+    before, after = context.before.splitlines(), context.after.splitlines()
+    left_out = max(0, len(before) - _AROUND) + max(0, len(after) - _AROUND)
+    note = f" ({left_out:,} lines further away are not shown)" if left_out else ""
+    return (
+        f'<h4 class="part">Its file{note}</h4>'
+        + f'<pre class="code" tabindex="0">{markup.python(chr(10).join(before[-_AROUND:]))}'
+        + '<mark class="hole">the function stands here</mark>'
+        + f"{markup.python(chr(10).join(after[:_AROUND]))}</pre>"
+    )
+
+
+def stored_answers(lab: Lab, dataset: str, family: str, variant: PromptVariant, sample: str) -> str:
+    """What stored runs have of a sample, as panes; a note where they have nothing."""
+    chosen = get_family(lab.settings, family)
+    view = View("compare", family, dataset, first_columns(lab.settings, chosen, variant), sample)
+    found = find_stored(lab, view)
+    if found is None:
+        return pieces.note("No stored run has answers to this sample. Compare has them written live.")
+    heading = f'<h4 class="part">Stored answers of {escape(chosen.title)}</h4>'
+    return heading + panes.grid(found.attempts, notes=found.runs, stored=True)

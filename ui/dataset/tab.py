@@ -1,0 +1,250 @@
+"""The Dataset tab: browse, search and open test samples, and send one to Compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from pipeline.data.dataset import BUILT_IN
+from pipeline.data.own.store import list_own
+from pipeline.evaluation.datasets import check_dataset
+from pipeline.models.families import first_family, get_family, load_families
+from pipeline.schema import TRAINED_VARIANTS, LabError, PromptVariant
+from pipeline.settings import Settings
+from ui import pieces
+from ui.callbacks import QUIET
+from ui.choices import family_choices, first_columns
+from ui.dataset import deleting, importing
+from ui.dataset.samples import list_page, show_sample, stored_answers
+from ui.lab import Lab
+from ui.navigation import Navigation, Updates
+from ui.views import View, to_query
+
+# One at a time, so that the list is that of the last event: a search that is typed while the tab opens its
+# first sample would lose its answer to the list of before.
+_IN_TURN: dict[str, Any] = {**QUIET, "concurrency_id": "dataset-list", "concurrency_limit": 1}
+_CLOSED = '<p class="note">Open a sample to read it.</p>'
+_PICK = """
+element.addEventListener("click", (event) => {
+  const row = event.target.closest("[data-id]");
+  if (!row) return;
+  trigger("click", { id: row.dataset.id });
+  // On a phone the sample opens below the list, out of sight.
+  if (innerWidth < 760) document.getElementById("open-sample").scrollIntoView();
+});
+"""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The components of the tab."""
+
+    dataset: gr.Dropdown
+    deleting: list[gr.Button]
+    family: gr.Dropdown
+    variant: gr.Radio
+    query: gr.Textbox
+    rows: gr.HTML
+    back: gr.Button
+    onward: gr.Button
+    send: gr.Button
+    detail: gr.HTML
+    answers: gr.HTML
+    offset: gr.State  # None before the first list: as a tab is drawn, its fields change, before its view
+    opened: gr.State  # id of the open sample, empty for none
+
+    @property
+    def where(self) -> list[Any]:
+        """Which page of which list is shown, and what is open."""
+        return [*self.shown, self.query, self.offset, self.opened]
+
+    @property
+    def shown(self) -> list[Any]:
+        """Which samples are listed, and the model whose answers to them are shown."""
+        return [self.dataset, self.family, self.variant]
+
+    @property
+    def sample(self) -> list[Any]:
+        """What an opened sample changes."""
+        return [self.detail, self.answers, self.opened, self.send, self.rows, self.offset]
+
+
+def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
+    """A list on the left, the open sample on the right."""
+    pieces.tab_heading("Dataset")
+    form = importing.layout(lab.settings)
+    parts = _layout(lab.settings)
+    choices = partial(_choices, lab.settings)
+    imported = importing.wire(lab.settings, form, parts.dataset, choices)
+    deleted = deleting.wire(lab.settings, parts.deleting, parts.dataset, form.token, choices)
+    _wire_list(lab, tab, [imported, deleted], parts)
+    chosen = [*parts.shown, parts.opened]
+
+    def compare_on(dataset: str, name: str, variant: PromptVariant, opened: str) -> View:
+        family = get_family(lab.settings, name)
+        other = "" if dataset == family.dataset else dataset
+        return View("compare", name, other, first_columns(lab.settings, family, variant), opened)
+
+    def open_view(view: View) -> Updates:
+        """Choose the dataset and name the sample; entering the tab then opens it."""
+        family = get_family(lab.settings, view.family) if view.family else first_family(lab.settings)
+        dataset = view.dataset or family.dataset
+        check_dataset(lab.settings, dataset)
+        variant = "augmented" if view.variant == "augmented" else "regular"
+        return {
+            parts.dataset: gr.Dropdown(_choices(lab.settings), value=dataset),
+            parts.family: gr.Dropdown(family_choices(lab.settings), value=family.name),
+            parts.variant: gr.Radio(value=variant, visible=_splits(dataset)),
+            parts.query: view.search,
+            parts.opened: view.sample,
+        }
+
+    def as_query(
+        dataset: str, family: str, variant: PromptVariant, opened: str, search: str, offset: int | None
+    ) -> Any:
+        if offset is None:
+            return gr.skip()
+        return to_query(View("dataset", family, dataset, sample=opened, variant=variant, search=search))
+
+    navigation.add_link(parts.send.click, compare_on, chosen)
+    navigation.add_link(form.onward.click, lambda name: View("jobs", dataset=name.strip()), [form.name])
+    navigation.add_tab("dataset", open_view, [*parts.shown, parts.query, parts.opened])
+    gr.on(
+        [parts.opened.change, parts.query.change],
+        as_query,
+        [*chosen, parts.query, parts.offset],
+        navigation.address(),
+        trigger_mode="multiple",
+        concurrency_limit=1,
+        **QUIET,
+    )
+
+
+def _layout(settings: Settings) -> _Parts:
+    first = first_family(settings)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320, elem_classes="card"):
+            with gr.Row():
+                dataset = gr.Dropdown(_choices(settings), value=first.dataset, label="Dataset", min_width=140)
+                family = gr.Dropdown(
+                    family_choices(settings), value=first.name, label="Answers of", min_width=140
+                )
+            delete = deleting.layout()
+            variant = gr.Radio(
+                [(name.capitalize(), name) for name in TRAINED_VARIANTS],
+                value="regular",
+                label="Test samples for the prompt",
+                visible=_splits(first.dataset),
+            )
+            query = gr.Textbox(placeholder="Name, instruction or repository", label="Search the test samples")
+            rows = gr.HTML(js_on_load=_PICK)
+            with gr.Row(elem_classes="moves"):
+                back, onward = (
+                    gr.Button(f"{name} page", size="sm", min_width=0) for name in ("Previous", "Next")
+                )
+        with gr.Column(scale=3, min_width=320, elem_classes="card", elem_id="open-sample"):
+            send = gr.Button("Compare on this sample", variant="primary", interactive=False)
+            detail = gr.HTML(_CLOSED)
+            answers = gr.HTML()
+
+    def choose(name: str, of: str) -> tuple[gr.Radio, str]:
+        """A family's own dataset comes with its answers; one of yours with those of any family."""
+        families = load_families(settings)
+        owners = {each.dataset: each.name for each in reversed(families.values()) if not each.own}
+        same = families[of].dataset == name
+        return gr.Radio(value="regular", visible=_splits(name)), of if same else owners.get(name, of)
+
+    dataset.input(choose, [dataset, family], [variant, family], **QUIET)
+    return _Parts(
+        dataset,
+        delete,
+        family,
+        variant,
+        query,
+        rows,
+        back,
+        onward,
+        send,
+        detail,
+        answers,
+        gr.State(),
+        gr.State(""),
+    )
+
+
+def _choices(settings: Settings) -> list[tuple[str, str]]:
+    """The datasets as choices: title and name."""
+    return [*((name, name) for name in BUILT_IN), *((own.title, own.name) for own in list_own(settings))]
+
+
+def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> None:
+    def wait(dataset: str, family: str, variant: PromptVariant) -> Iterator[str]:
+        for says in lab.dataset(get_family(lab.settings, family, dataset), variant, again=True).wait():
+            yield pieces.waiting(says)
+
+    def open_sample(
+        opened: str, dataset: str, family: str, variant: PromptVariant, query: str, offset: int | None
+    ) -> tuple[Any, ...]:
+        """Show one sample and mark it in the list; without ``offset``, on the page that holds it."""
+        data = lab.dataset(get_family(lab.settings, family, dataset), variant).result()
+        place = data.test_place(opened)
+        place = place if offset is None else offset
+        page, offset = list_page(lab, 0, dataset, family, variant, query, place, opened)
+        answers = stored_answers(lab, dataset, family, variant, opened)
+        return show_sample(data.get(opened)), answers, opened, gr.Button(interactive=True), page, offset
+
+    def open_row(
+        dataset: str, family: str, variant: PromptVariant, query: str, offset: int, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        return open_sample(str(event.id), dataset, family, variant, query, offset)
+
+    def open_first(
+        dataset: str, family: str, variant: PromptVariant, query: str, offset: int, opened: str
+    ) -> tuple[Any, ...]:
+        """Show the sample of a view, or the first one: half of the page would be empty without it."""
+        data = lab.dataset(get_family(lab.settings, family, dataset), variant)
+        if data.state != "ready":
+            return tuple(gr.skip() for _ in parts.sample)
+        try:
+            first = opened or data.result().test.ids[0]
+            return open_sample(first, dataset, family, variant, query, None)
+        except LabError as error:
+            return pieces.problem(str(error)), "", "", gr.Button(interactive=False), gr.skip(), gr.skip()
+
+    def close() -> tuple[Any, ...]:
+        return _CLOSED, "", "", gr.Button(interactive=False), pieces.waiting("Listing the samples…"), 0
+
+    def search(
+        dataset: str, family: str, variant: PromptVariant, query: str, offset: int | None
+    ) -> tuple[Any, Any]:
+        if offset is None:
+            return gr.skip(), gr.skip()
+        return list_page(lab, 0, dataset, family, variant, query)
+
+    listed, list_first = [parts.rows, parts.offset], partial(list_page, lab, 0)
+    inputs = [component.input for component in parts.shown]
+    changed = gr.on(inputs, close, None, parts.sample, **QUIET)
+    others = [event.success(close, None, parts.sample, **QUIET) for event in chosen]
+    tab.select(
+        lambda: (gr.Dropdown(_choices(lab.settings)), gr.Dropdown(family_choices(lab.settings))),
+        None,
+        [parts.dataset, parts.family],
+        **QUIET,
+    )
+    for begin in (tab.select, *(event.then for event in (changed, *others))):
+        waited = begin(wait, parts.shown, parts.rows, **QUIET)
+        filled = waited.then(list_first, parts.where, listed, **_IN_TURN)
+        filled.then(open_first, parts.where, parts.sample, **_IN_TURN)
+    for event, by in ((parts.back.click, -1), (parts.onward.click, 1)):
+        event(partial(list_page, lab, by), parts.where, listed, **_IN_TURN)
+    parts.query.change(search, parts.where[:5], listed, trigger_mode="always_last", **_IN_TURN)
+    parts.rows.click(open_row, parts.where[:5], parts.sample, **_IN_TURN)
+
+
+def _splits(dataset: str) -> bool:
+    """Whether the two prompt variants have different test samples."""
+    return dataset == "arxivdl"
