@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,6 +143,7 @@ def test_a_judge_whose_model_is_not_here_says_which_command_brings_it(
     lab: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))  # asked first
     (lab.data_dir / "models").unlink()
     with pytest.raises(LabError, match="make code-model"):
         evaluate("baseline", **WRITTEN, judge="naive", judge_model="qwen2.5-coder-1.5b", resume=True)
