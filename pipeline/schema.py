@@ -334,3 +334,8 @@ class Price:
 
 Progress = Callable[[float, str], None]
 """A callback for progress: the fraction of the work that is done, from 0 to 1, and a message."""
+
+
+def percent_done(fraction: float) -> int:
+    """The percent of work that is done, rounded down: 100 only once all of it is."""
+    return int(100 * fraction + 1e-9)  # 100 * 0.29 is a little less than 29

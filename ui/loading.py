@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Generic, Literal, TypeVar
 
-from pipeline.schema import LabError, Progress
+from pipeline.schema import LabError, Progress, percent_done
 
 T = TypeVar("T")
 LoadState = Literal["loading", "ready", "failed"]
@@ -37,9 +37,9 @@ class Loading(Generic[T]):
     def _run(self, work: Callable[[Progress], T]) -> T:
         try:
             return work(self._report)
-        except LabError:
-            raise
-        except Exception as error:
+        except BaseException as error:  # also SystemExit, which would end the thread that waits
+            if isinstance(error, LabError) and str(error).strip():
+                raise
             if self._closing.is_set():  # Python ends: threads cannot be started any more, and the like
                 raise LabError(_CLOSING) from error
             _log.exception("loading failed")
@@ -62,7 +62,7 @@ class Loading(Generic[T]):
     def message(self) -> str:
         """Its progress, or why it failed, in words; empty once it is ready."""
         if self.state == "loading":
-            share = f" {self._fraction:.0%}" if 0 < self._fraction < 1 else ""
+            share = f" {percent_done(self._fraction)}%" if 0 < self._fraction < 1 else ""
             return f"{self._message}…{share}"
         return str(self._future.exception() or "")
 

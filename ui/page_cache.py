@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections import OrderedDict
+from collections import Counter
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +12,8 @@ MAX_PAGES = 16
 """A page is 0.8 MB. A server with one address has two: some clients ask for it compressed, some do not."""
 _ADDRESS = ("host", "x-forwarded-host", "x-forwarded-proto", "x-gradio-server")
 """Headers that Gradio reads the server's own address from, which is in the page."""
+_LONGEST_ADDRESS = 300
+"""Characters of such a header: the name of a server has at most 253."""
 _OTHER_PAGES = {"deep_link", "all_endpoints", "page"}
 """Parameters with which Gradio makes another page."""
 
@@ -27,7 +29,8 @@ class PageCache:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._pages: OrderedDict[_Key, list[Message]] = OrderedDict()
+        self._pages: dict[_Key, list[Message]] = {}
+        self._asked: Counter[_Key] = Counter()  # how often, for each page that is kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -37,26 +40,46 @@ class PageCache:
             return
         messages = self._pages.get(key)
         if messages is None:
-            messages = await _whole(self.app, scope, receive, compress=key[1])
-            if messages[0]["status"] == 200:
-                self._pages[key] = messages
-                if len(self._pages) > MAX_PAGES:
-                    self._pages.popitem(last=False)
-        else:
-            self._pages.move_to_end(key)
-        for message in messages:
-            await send({**message})
+            messages = await _whole(self.app, {**scope, "method": "GET"}, receive, compress=key[1])
+            if messages[0]["status"] == 200 and max(map(len, key[2])) <= _LONGEST_ADDRESS:
+                self._keep(key, messages)
+        if key in self._pages:
+            self._asked[key] += 1
+        start, body = messages
+        await send({**start})
+        await send({**body, "body": b""} if scope["method"] == "HEAD" else {**body})
+
+    def _keep(self, key: _Key, messages: list[Message]) -> None:
+        """Keep a page, in the place of the one that was asked for least often.
+
+        So the page of an address that somebody made up takes the place of another such, and not of the
+        server's own.
+        """
+        if len(self._pages) >= MAX_PAGES and key not in self._pages:
+            rarest = min(self._pages, key=self._asked.__getitem__)
+            del self._pages[rarest], self._asked[rarest]
+        self._pages[key] = messages
 
 
 def _key(scope: Scope) -> _Key | None:
     """What the page depends on; None for requests of anything else."""
-    if scope["type"] != "http" or (scope["method"], scope["path"]) != ("GET", "/"):
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or scope["path"] != "/":
         return None
     if _OTHER_PAGES & QueryParams(scope["query_string"]).keys():
         return None
     headers = Headers(scope=scope)
-    compress = "gzip" in headers.get("accept-encoding", "")
+    compress = _takes_gzip(",".join(headers.getlist("accept-encoding")))
     return scope["scheme"], compress, tuple(headers.get(name, "") for name in _ADDRESS)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether a client that accepts these encodings takes gzip: by its name, or as one of all, ``*``."""
+    weights: dict[str, str] = {}
+    for each in accepted.lower().replace(" ", "").split(","):
+        encoding, _, weight = each.partition(";q=")
+        weights[encoding] = weight if ";q=" in each else "1"
+    weight = weights.get("gzip", weights.get("*", "0"))
+    return weight.replace(".", "", 1).isdecimal() and float(weight) > 0
 
 
 async def _whole(app: ASGIApp, scope: Scope, receive: Receive, compress: bool) -> list[Message]:

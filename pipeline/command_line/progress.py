@@ -7,6 +7,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from pipeline.schema import percent_done
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -35,7 +37,7 @@ class ProgressBar:
         """
         text = f"{message} · {details}" if details else message
         if not sys.stderr.isatty():
-            print(f"{fraction:4.0%} {text}", file=sys.stderr, flush=True)
+            print(f"{percent_done(fraction):3}% {text}", file=sys.stderr, flush=True)
             return
         bar = self._bar = self._bar or _open()
         (task,) = bar.tasks

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.command_line.commands import command_text
 from pipeline.decimals import decimal
 from pipeline.models.recipes import WORDS, short
-from pipeline.schema import DEFAULT_SEED, counted
+from pipeline.schema import DEFAULT_SEED, counted, percent_done
 from pipeline.scoring import metric_of
 from training.jobs import Job, duration
 from ui.jobs.curve import Curve
@@ -116,7 +116,7 @@ def badge(job: Job) -> str:
 def _bar(job: Job) -> str:
     if job.state in ("queued", "succeeded"):
         return ""
-    share = round(100 * job.progress)
+    share = percent_done(job.progress)
     return (
         f'<div class="bar {escape(job.state)}" role="progressbar" aria-label="progress" '
         f'aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100">'

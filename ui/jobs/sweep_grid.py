@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.schema import VARIANTS, PromptVariant
+from pipeline.schema import VARIANTS, PromptVariant, percent_done
 from training.jobs import Job
 from ui.jobs import job_html
 from ui.labels import size_text
@@ -51,7 +51,7 @@ def _seed(job: Job) -> int:
 
 
 def _mark(job: Job) -> str:
-    share = f" {job.progress:.0%}" if job.state == "running" else ""
+    share = f" {percent_done(job.progress)}%" if job.state == "running" else ""
     label = escape(f"{job_html.title(job)}: {job.state}{share}. {job.reason or ''}".strip())
     return (
         f'<button type="button" class="state {escape(job.state)}" data-id="{escape(job.id)}" title="{label}" '
