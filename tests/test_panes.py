@@ -118,6 +118,12 @@ def test_the_best_of_each_score_is_marked_where_the_panes_differ() -> None:
     assert re.findall(r'<td class="best">([^<]*)', html) == ["20.0"]
 
 
+def test_no_score_is_called_the_best_while_one_of_its_row_is_awaited() -> None:
+    done = [scored(BASELINE, {"chrF": 10.0}), scored(TUNED, {"chrF": 20.0})]
+    assert "best" in score_table(done, awaited=["chrF"])
+    assert "best" not in score_table([*done, Attempt(TASK, BASELINE)], awaited=["chrF"])
+
+
 def test_the_scores_stand_once_above_the_panes_a_column_for_each_attempt() -> None:
     shown = [scored(BASELINE, {"chrF": 20.0}), scored(TUNED, {"chrF": 10.0, "parses": 1.0})]
     table, panes_below = panes.grid(shown).split('<h3 class="prompt">', 1)

@@ -19,7 +19,7 @@ from pipeline.memory import release_freed_memory
 from pipeline.models.families import Family, Gguf, first_family, load_families
 from pipeline.models.weights import is_here
 from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, SamplingParams, Task
-from pipeline.scoring import offline_scorers
+from pipeline.scoring import metric_of, offline_scorers
 from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
 from ui.labels import place_label
@@ -108,7 +108,7 @@ class Lab:
                     continue
                 completions = [attempt.completion for attempt in step if attempt.completion]
                 if completions and (not turn.leaving.is_set() or any(each.tokens for each in completions)):
-                    yield Stage(_progress_message(step, sampling), tuple(step), metrics)
+                    yield Stage(progress_message(step, sampling, metrics), tuple(step), metrics)
 
     @contextmanager
     def use_model(self, family: Family) -> Iterator[Model]:
@@ -212,11 +212,18 @@ def _not_loaded(settings: Settings, family: Family) -> str:
     return f"{said} {family.note}" if family.note else said
 
 
-def _progress_message(attempts: Sequence[Attempt], sampling: SamplingParams) -> str:
-    """``Writing 41 of 256 tokens``: how far the attempts are that are not complete; empty at the end."""
+def progress_message(attempts: Sequence[Attempt], sampling: SamplingParams, metrics: Sequence[str]) -> str:
+    """``Writing 41 of 256 tokens``: how far the attempts are that are not complete; empty at the end.
+
+    Then ``Scoring 5 of 7: bits per byte``, with the names of the metrics in the order of their computation.
+    """
     rest = [attempt for attempt in attempts if not (attempt.written or attempt.error)]
     if rest:
         tokens = max(attempt.completion.tokens if attempt.completion else 0 for attempt in rest)
         return f"Writing {tokens:,} of {sampling.max_new_tokens:,} tokens" if tokens else "Reading the prompt"
     whole = [each for each in attempts if each.completion and each.completion.finish_reason != "cancelled"]
-    return "Scoring" if any(not attempt.scores for attempt in whole) else ""
+    shown = [name for name in metrics if not metric_of(name).is_repeat]
+    for number, name in enumerate(shown, 1):
+        if any(name not in attempt.scores for attempt in whole):
+            return f"Scoring {number} of {len(shown)}: {name}"
+    return ""

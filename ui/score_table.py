@@ -31,6 +31,9 @@ def score_table(
         return ""
     head = _head(attempts, chosen)
     best = best_scores(attempts)
+    for name in awaited:
+        if any(name not in attempt.scores and _is_scored_later(attempt) for attempt in attempts):
+            best.pop(name, None)  # a better one can still come
     rows = {name: _row(name, attempts, best.get(name), name in awaited) for name in metrics}
     repeats = {name for name in metrics if metric_of(name).is_repeat}
     leading = _table("Scores", head, [row for name, row in rows.items() if name not in repeats])

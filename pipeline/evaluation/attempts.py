@@ -6,7 +6,7 @@ the reason, its scores are unscored with that reason, and the other attempts go 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.generation.engine import Engine, Request
@@ -25,7 +25,9 @@ def compare(
     sampling: SamplingParams,
     turn: Turn | None = None,
 ) -> Iterator[list[Attempt]]:
-    """Attempt one task with all columns. Yields the attempts after every few tokens, at last with scores.
+    """Attempt one task with all columns. Yields the attempts after every few tokens, and after each metric.
+
+    Quick metrics score an answer when it ends, the others all answers at the end, in the order given.
 
     Raises:
         LabError: no column can attempt the task.
@@ -33,10 +35,17 @@ def compare(
     rendered = [render(engine, Attempt(task, column), sampling) for column in columns]
     if all(attempt.error for attempt in rendered):
         raise LabError(" ".join(dict.fromkeys(attempt.error for attempt in rendered)))
-    attempts = rendered
-    for attempts in generate(engine, rendered, sampling, turn):
+    attempts, quick = rendered, [scorer for scorer in scorers if scorer.quick]
+    early: dict[int, Mapping[str, Score]] = {}
+    for latest in generate(engine, rendered, sampling, turn):
+        for row, attempt in enumerate(latest):
+            if attempt.written and row not in early:
+                early[row] = add_scores(quick, [attempt])[0].scores
+        attempts = [replace(each, scores=early.get(row, {})) for row, each in enumerate(latest)]
         yield attempts
-    yield add_scores(scorers, attempts)
+    for scorer in scorers:
+        attempts = add_scores([scorer], attempts)
+        yield attempts
 
 
 def render(engine: Engine, attempt: Attempt, sampling: SamplingParams) -> Attempt:
@@ -141,7 +150,8 @@ def add_scores(scorers: Sequence[Scorer], attempts: Sequence[Attempt]) -> list[A
     for index, attempt in enumerate(attempts):
         if attempt.error:
             names = [m for scorer in wanted if scorer.applies_to(attempt.task) for m in scorer.metrics]
-            scored[index] = replace(attempt, scores={n: Score(n, None, attempt.error) for n in names})
+            unscored = {name: Score(name, None, attempt.error) for name in names}
+            scored[index] = replace(attempt, scores={**attempt.scores, **unscored})
     return scored
 
 

@@ -150,6 +150,8 @@ class _Unavailable:
     metrics: tuple[str, ...]
     reason: str
 
+    quick = True
+
     def applies_to(self, task: Task) -> bool:
         """See ``Scorer``."""
         return task.reference is not None
@@ -165,7 +167,7 @@ def shared_matcher() -> Matcher:
 
 
 def offline_scorers(*, engine: Engine | None = None, reference: bool = True) -> list[Scorer]:
-    """Return every metric that needs no judge.
+    """Return every metric that needs no judge, the quickest first.
 
     Args:
         engine: with it, the reference's likelihood is a metric too.
@@ -178,4 +180,4 @@ def offline_scorers(*, engine: Engine | None = None, reference: bool = True) -> 
         bert = BertScore(shared_matcher())
     except LabError as error:
         bert = _Unavailable(CODEBERT.metrics[:1], str(error))
-    return [bert, TextSimilarity(), Parses(), *([Likelihood(engine)] if engine else [])]
+    return [TextSimilarity(), Parses(), bert, *([Likelihood(engine)] if engine else [])]

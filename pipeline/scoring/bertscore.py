@@ -234,6 +234,8 @@ class BertScore:
 
     matcher: Matcher
 
+    quick = False
+
     def applies_to(self, task: Task) -> bool:
         """See ``Scorer``."""
         return task.reference is not None

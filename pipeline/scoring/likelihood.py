@@ -22,6 +22,7 @@ class Likelihood:
     engine: Engine
 
     metrics = (BITS_PER_BYTE,)
+    quick = False
 
     def applies_to(self, task: Task) -> bool:
         """See ``Scorer``."""

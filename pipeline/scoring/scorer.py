@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pipeline.schema import Attempt, Score, Task
 
 
 class Scorer(Protocol):
-    """One metric, or several that are computed together."""
+    """One metric, or several that are computed together.
+
+    Attributes:
+        quick: whether it takes milliseconds and no model, so that each answer can be scored when it ends.
+    """
+
+    quick: ClassVar[bool]
 
     @property
     def metrics(self) -> tuple[str, ...]:

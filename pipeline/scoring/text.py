@@ -20,6 +20,7 @@ class TextSimilarity:
     """How close the code is to the reference: chrF, edit similarity, same signature."""
 
     metrics = (CHRF, EDIT_SIMILARITY, SAME_SIGNATURE)
+    quick = True
 
     def applies_to(self, task: Task) -> bool:
         """See ``Scorer``."""
@@ -44,6 +45,7 @@ class Parses:
     """Whether the code is Python."""
 
     metrics = (PARSES,)
+    quick = True
 
     def applies_to(self, task: Task) -> bool:
         """See ``Scorer``."""

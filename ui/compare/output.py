@@ -90,7 +90,7 @@ def build(lab: Lab, view: View) -> Output:
             elem_id="write-live",
             interactive=False,
         )
-        stop = gr.Button("Stop", scale=0, min_width=90, interactive=False)
+        stop = gr.Button("Stop", scale=0, min_width=90, elem_id="stop", interactive=False)
         # Empty until the address is read, which may name another family.
         status = gr.HTML(elem_classes="status", min_height=38, js_on_load=_PICK_FAMILY)
     notice = gr.HTML(visible=False)

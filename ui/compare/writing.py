@@ -31,9 +31,13 @@ _REDRAW_SECONDS = 0.15  # drawing every pane at every token would take the time 
 _YOUR_TURN = "The answers appear here when it is your turn."
 _SOON = "The answers appear here as soon as everything is loaded."
 
-_FOCUS_WRITE = """(running) => {
-  document.querySelector("#write-live").focus({ preventScroll: true });
-  return [running];
+# A disabled button loses the place of the keyboard: Stop does at the end, and Write live did at the start.
+_END = """() => {
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    const lost = [document.body, document.querySelector("#stop")].includes(document.activeElement);
+    if (lost) document.querySelector("#write-live").focus({ preventScroll: true });
+  }));
+  return { __type__: "update", interactive: true };
 }"""
 
 
@@ -62,7 +66,7 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
         [out.generate.click, form.task.instruction.submit],
         generate,
         [*form.inputs, form.task.place, form.task.source, out.comparison, *out.display],
-        out.all,
+        [out.generate, *out.all],
         show_progress="hidden",
         trigger_mode="once",
         api_visibility="private",
@@ -70,14 +74,14 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
     )
     # A busy page draws only the last of several steps, and the visitor's controls may have changed since.
     started.then(lambda comparison: draw_panes(lab, comparison), out.comparison, out.grid, **QUIET)
+    started.then(None, None, out.generate, js=_END, **QUIET)
 
     def stop(running: Comparison | None) -> None:
         # Not Gradio's ``cancels``: the engine ends the answers itself, so that they are kept and marked.
         if running:
             running.leaving.set()
 
-    # Stop is then disabled, and a disabled button would lose the place of the keyboard.
-    out.stop.click(stop, out.running, None, js=_FOCUS_WRITE, **QUIET)
+    out.stop.click(stop, out.running, None, **QUIET)
 
 
 def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterator[Stage]:
@@ -134,6 +138,7 @@ def _drawn(lab: Lab, out: Output, comparison: Comparison, stage: Stage, before: 
     updates = {
         out.comparison: comparison,
         out.running: comparison,
+        out.generate: gr.Button(interactive=False),
         out.stop: gr.Button("Leave" if stage.waiting else "Stop", interactive=True),
         out.status: pieces.status("working", stage.message),
         out.notice: gr.HTML(visible=False),

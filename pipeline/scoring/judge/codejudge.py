@@ -70,6 +70,8 @@ class CodeJudge:
         model: answers the questions.
     """
 
+    quick = False
+
     def __init__(self, model: JudgeModel) -> None:
         self.model = model
         self.config = model.config

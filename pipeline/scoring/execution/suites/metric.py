@@ -47,6 +47,8 @@ class Execution:
         unsafe: whether to execute where the system cannot confine a candidate.
     """
 
+    quick = False
+
     def __init__(self, suite: TestSuite, *, unsafe: bool = False) -> None:
         self.specs: Mapping[str, TestSpec] = suite.specs
         self.metrics: tuple[str, ...] = (EXECUTION[suite.name],)
