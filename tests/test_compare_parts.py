@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import gradio as gr
@@ -12,7 +13,7 @@ from pipeline.evaluation.attempts import compare
 from pipeline.evaluation.tasks import task_from_instruction
 from pipeline.generation.remote_engine import RemoteEngine
 from pipeline.models.checkpoints import checkpoints_dir, columns
-from pipeline.models.families import Family, get_family
+from pipeline.models.families import Family, Gguf, base_folder, get_family
 from pipeline.schema import LabError, SamplingParams
 from pipeline.settings import Settings
 from tests.jobs_kit import until
@@ -20,6 +21,7 @@ from tests.own_data import prepared, rows, write_csv
 from ui.choices import checkpoint_choices, first_columns
 from ui.compare import form as forms
 from ui.compare.columns import column_keys, column_note
+from ui.compare.examples import buttons, read_examples
 from ui.compare.sample_place import SamplePlace, move, show_place
 from ui.compare.task import open_task
 from ui.lab import Lab
@@ -135,3 +137,25 @@ def test_a_view_of_a_dataset_without_a_sample_begins_with_the_first_one(tmp_path
     data = lab.dataset(get_family(lab.settings, "smollm2-135m", "mine"), "regular").result()
     updates = open_task(lab, View("compare", "smollm2-135m", "mine"), form)
     assert updates[form.sample_id] == data.test.ids[0]
+
+
+def test_the_page_says_how_long_the_model_takes_to_load_before_it_is_loaded(
+    family: Family, tmp_path: Path
+) -> None:
+    lab = Lab(Settings(tmp_path))
+    assert "loads when you press Write live, which takes about 30 s the first time" in lab.status(family)[1]
+    assert isinstance(family.base, Gguf)
+    (tmp_path / "models" / base_folder(family.name, family.base)).mkdir(parents=True)
+    assert lab.status(family)[1].endswith("which takes about 15 s.")
+
+
+def test_the_example_that_is_shown_is_marked_and_stays_in_another_family(settings: Settings) -> None:
+    pressed = re.compile(r'data-id="([^"]*)"[^>]*aria-pressed="true"')
+    first, second = "qwen2.5-coder-1.5b", "smollm2-135m"
+    shown = read_examples(settings, first)[0].sample
+    assert pressed.findall(buttons(settings, first, shown)) == [shown]
+    assert "An example of Qwen2.5-Coder" not in buttons(settings, first, shown)
+    kept = buttons(settings, second, shown)
+    assert pressed.findall(kept) == [shown]
+    assert "An example of Qwen2.5-Coder-1.5B-Instruct:" in kept
+    assert not pressed.findall(buttons(settings, second, "another"))

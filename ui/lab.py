@@ -17,7 +17,7 @@ from pipeline.generation import check_can_run, open_engine
 from pipeline.generation.line import Turn
 from pipeline.memory import release_freed_memory
 from pipeline.models.families import Family, Gguf, first_family, load_families
-from pipeline.models.weights import is_here
+from pipeline.models.weights import is_converted, is_here
 from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, SamplingParams, Task
 from pipeline.scoring import metric_of, offline_scorers
 from pipeline.scoring.execution.suites.metric import executions
@@ -29,6 +29,7 @@ from ui.models import Model, Models
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
 
+_SMALL_MEGABYTES = 1_000  # a converted model that loads in seconds
 ModelState = Literal["idle", "loading", "ready", "working", "failed"]
 
 
@@ -208,8 +209,17 @@ def _not_loaded(settings: Settings, family: Family) -> str:
     base = family.base
     if isinstance(base, Gguf) and not is_here(settings, family):
         return f"Write live first downloads this model ({base.file_megabytes:,} MB, as {base.command} does)."
-    said = f"{family.title} loads when you press Write live."
+    said = f"{family.title.partition(' (')[0]} loads when you press Write live"
+    said += f", which takes {_loading_time(settings, family, base)}." if isinstance(base, Gguf) else "."
     return f"{said} {family.note}" if family.note else said
+
+
+def _loading_time(settings: Settings, family: Family, base: Gguf) -> str:
+    """What loading a model takes on two CPU cores; the first time it is converted, too."""
+    is_small = base.converted_megabytes < _SMALL_MEGABYTES
+    if is_converted(settings, family):
+        return "about 15 s" if is_small else "about a minute"
+    return f"{'about 30 s' if is_small else 'a few minutes'} the first time, as the model is prepared then"
 
 
 def progress_message(attempts: Sequence[Attempt], sampling: SamplingParams, metrics: Sequence[str]) -> str:

@@ -59,8 +59,13 @@ def base_model_dir(
 
 def is_here(settings: Settings, family: Family) -> bool:
     """Whether an embedded base was converted before, or comes with an installed package; reads no file."""
+    return is_converted(settings, family) or (isinstance(family.base, Gguf) and is_installed(family.base))
+
+
+def is_converted(settings: Settings, family: Family) -> bool:
+    """Whether an embedded base was converted before; reads no file."""
     base = family.base
-    return isinstance(base, Gguf) and (_converted(settings, family.name, base).is_dir() or is_installed(base))
+    return isinstance(base, Gguf) and _converted(settings, family.name, base).is_dir()
 
 
 def _converted(settings: Settings, family: str, base: Gguf) -> Path:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from pipeline.schema import Attempt, Score, Task
 
 
 class Scorer(Protocol):
-    """One metric, or several that are computed together.
+    """One metric, or several that are computed together."""
 
-    Attributes:
-        quick: whether it takes milliseconds and no model, so that each answer can be scored when it ends.
-    """
-
-    quick: ClassVar[bool]
+    @property
+    def quick(self) -> bool:
+        """Whether it takes milliseconds and no model: each answer is then scored as soon as it ends."""
+        ...
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -121,6 +121,7 @@ def test_the_keyboard_keeps_its_place_when_stop_is_pressed(tab: Page, app_url: s
     expect(write).to_be_enabled()  # once the address is read
     write.press("Enter")
     expect(stop).to_be_enabled()
+    expect(write).to_be_disabled()
     stop.press("Enter")
     expect(stop).to_be_disabled(timeout=WAIT)
     expect(write).to_be_focused()

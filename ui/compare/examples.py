@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
+from pipeline.models.families import load_families
 from pipeline.schema import PromptVariant
 from pipeline.settings import Settings
 from ui.markup import escape
 
+# Marks the button of the sample that is shown.
+MARK = """(shown) => document.querySelectorAll(".examples [data-id]").forEach(
+  (button) => button.setAttribute("aria-pressed", button.dataset.id === shown)
+)"""
 # A click shows the sample.
 PICK = """
 element.addEventListener("click", (event) => {
@@ -43,14 +49,29 @@ def read_examples(settings: Settings, family: str) -> list[Example]:
         return []
 
 
-def buttons(settings: Settings, family: str) -> str:
-    """A button for each example, by effect."""
-    groups = ""
-    for effect, examples in groupby(read_examples(settings, family), key=lambda each: each.effect):
-        names = "".join(
-            f'<button type="button" data-id="{escape(each.sample)}" data-variant="{escape(each.variant)}">'
-            f"{escape(each.sample.rpartition('::')[2])}</button>"
-            for each in examples
-        )
-        groups += f"<p><span>{_SAID.get(effect, escape(effect))}:</span>{names}</p> "
+def buttons(settings: Settings, family: str, shown: str) -> str:
+    """A button for each example, by effect; that of the sample that is shown is marked.
+
+    The shown sample can also be an example of another family. It then keeps its button.
+    """
+    own = read_examples(settings, family)
+    groups = "".join(
+        _group(_SAID.get(effect, effect), examples, shown)
+        for effect, examples in groupby(own, key=lambda each: each.effect)
+    )
+    if shown not in [each.sample for each in own]:
+        for other in load_families(settings).values():
+            kept = [each for each in read_examples(settings, other.name) if each.sample == shown]
+            if kept and other.name != family:
+                groups += _group(f"An example of {other.title.partition(' (')[0]}", kept, shown)
     return f'<div class="examples" role="group" aria-label="Examples">{groups}</div>' if groups else ""
+
+
+def _group(said: str, examples: Iterable[Example], shown: str) -> str:
+    names = "".join(
+        f'<button type="button" data-id="{escape(each.sample)}" data-variant="{escape(each.variant)}" '
+        f'aria-pressed="{str(each.sample == shown).lower()}">'
+        f"{escape(each.sample.rpartition('::')[2])}</button>"
+        for each in examples
+    )
+    return f"<p><span>{escape(said)}:</span>{names}</p>"

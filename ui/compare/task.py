@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import QUIET
 from ui.compare.columns import ColumnPicker
-from ui.compare.examples import PICK, buttons
+from ui.compare.examples import MARK, PICK, buttons
 from ui.compare.sample_place import (
     MOVES,
     SamplePlace,
@@ -112,7 +112,7 @@ def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
                     name: gr.Button(name, size="sm", min_width=0, elem_id=f"{name.lower()}-sample")
                     for name in MOVES
                 }
-        examples = gr.HTML(buttons(lab.settings, view.family), js_on_load=PICK, padding=False)
+        examples = gr.HTML(buttons(lab.settings, view.family, view.sample), js_on_load=PICK, padding=False)
         place = SamplePlace(sample=view.sample)
         card = gr.HTML(stored_card(lab, view.family, place))
     with gr.Column(visible=False, elem_classes="plain") as own_part:
@@ -152,6 +152,7 @@ def build(lab: Lab, picker: ColumnPicker, view: View) -> TaskForm:
 
 def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm) -> None:
     where = [picker.family, form.dataset, picker.variants]
+    form.sample_id.change(None, form.sample_id, None, js=MARK, **QUIET)
     picker.variants.input(
         lambda family, name, variants, place: show_place(lab, family, name, variants, place, again=True),
         [*where, form.place],
@@ -179,7 +180,8 @@ def _wire(lab: Lab, picker: ColumnPicker, form: TaskForm) -> None:
         if sample not in lab.stored.sample_ids(family):
             place = first_place(lab.settings, family, name)
         shown = show_place(lab, family, name, variants, place, again=True)
-        return list_datasets(lab.settings, family, name), place.query, _examples(lab, family, name), *shown
+        examples = _examples(lab, family, name, shown[-1])
+        return list_datasets(lab.settings, family, name), place.query, examples, *shown
 
     changed = [form.dataset, form.search, form.examples, *form.sample_view]
     given = [*where, form.place, form.sample_id]
@@ -199,8 +201,8 @@ def list_datasets(settings: Settings, family: str, name: str) -> gr.Dropdown:
     )
 
 
-def _examples(lab: Lab, family: str, name: str) -> str:
-    return "" if name else buttons(lab.settings, family)
+def _examples(lab: Lab, family: str, name: str, shown: str) -> str:
+    return "" if name else buttons(lab.settings, family, shown)
 
 
 def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
@@ -215,7 +217,7 @@ def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
         check_dataset(settings, view.dataset)
     updates: dict[Any, Any] = {
         form.dataset: list_datasets(settings, family, view.dataset),
-        form.examples: _examples(lab, family, view.dataset),
+        form.examples: _examples(lab, family, view.dataset, view.sample),
     }
     if view.instruction:
         own = {form.source: OWN, form.instruction: view.instruction, form.code: view.context}
@@ -227,7 +229,12 @@ def open_task(lab: Lab, view: View, form: TaskForm) -> Updates:
             SamplePlace(sample=view.sample) if view.sample else first_place(settings, family, view.dataset)
         )
         shown = show_place(lab, family, view.dataset, _variants(view), place, again=True)
-        updates |= {form.search: "", **dict(zip(form.sample_view, shown, strict=True))}
+        examples = _examples(lab, family, view.dataset, shown[-1])
+        updates |= {
+            form.search: "",
+            form.examples: examples,
+            **dict(zip(form.sample_view, shown, strict=True)),
+        }
     return updates
 
 
