@@ -17,9 +17,10 @@ from pipeline.analysis.agreement import against_execution
 from pipeline.analysis.passes import passes_at_k
 from pipeline.evaluation.store import append_attempts, load_run
 from pipeline.evaluation.stored_runs import StoredRuns
+from pipeline.models.families import load_families
 from pipeline.schema import SamplingParams
 from tests.made_up_runs import BERT, BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
-from ui.labels import setup_label
+from ui.labels import setup_title
 from ui.results import against_tests, report, sentences
 from ui.results.presenter import Presenter
 
@@ -354,9 +355,10 @@ def test_a_set_up_without_execution_names_those_that_have_it(own):
     executed(own, 0, [1.0, 0.0], chrf=[1.0, 2.0])
     presenter = Presenter(StoredRuns(own))
     plain, suite = sorted(presenter.runs.setups(), key=lambda setup: setup.execution is not None)
+    families = load_families(own)
     html = presenter.against(plain.key, CHRF)["agreement"]
-    assert setup_label(suite) in html
-    assert setup_label(plain) not in html
+    assert setup_title(suite, families) in html
+    assert setup_title(plain, families) not in html
     assert "training.evaluate" not in html
 
 

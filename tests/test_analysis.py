@@ -17,12 +17,13 @@ from pipeline.analysis.samples import agreement, disagreement, sample_matrix
 from pipeline.data import dataset as datasets
 from pipeline.evaluation.store import append_attempts, load_run
 from pipeline.evaluation.stored_runs import StoredRuns
+from pipeline.models.families import load_families
 from pipeline.schema import LabError, Sample, SamplingParams
 from pipeline.scoring import metric_of
 from pipeline.settings import Settings
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
 from ui import numbers
-from ui.labels import condition_label, setup_label
+from ui.labels import condition_label, setup_label, setup_title
 from ui.results import sentences
 from ui.results.export import as_json, curve_table, long_table
 from ui.results.findings import effect_of, effect_sentences
@@ -260,7 +261,29 @@ def test_the_answer_says_what_it_helps_and_how_much_data_that_takes(own):
     said = " ".join(effect_sentences(analysis, found))
     assert said.startswith("1,000 training samples improve the score: +")
     assert "The first 200 bring 80% of this change." in said
-    assert "From 500 on, no further change can be distinguished from noise." in said
+    assert "From 500 on, no two sizes can be distinguished from each other." in said
+
+
+def test_small_steps_that_add_up_are_said_beside_those_that_are_indistinguishable_one_by_one(own):
+    noise = np.random.default_rng(0).permuted(np.tile(np.linspace(-20, 20, 60), (4, 1)), axis=1)
+    runs = [
+        make_run(own, size, repos=60, values={CHRF: list(mean + each)})
+        for size, mean, each in zip((0, 200, 500, 1000), (20, 50, 53.5, 57), noise, strict=True)
+    ]
+    analysis = analyze(only(runs), CHRF)
+    assert [step.distinguishable for step in analysis.steps("regular")] == [True, False, False, True]
+    assert effect_of(analysis, "regular").enough.x == 500
+    assert "Small steps add up: 200 to 1,000 (+" in sentences.headline(analysis, "regular")
+
+
+def test_a_set_up_is_called_by_the_titles_of_its_family_and_its_suite(own):
+    make_run(own, 0)
+    families = load_families(own)
+    setup = only(StoredRuns(own).runs())
+    assert setup_title(setup, families).startswith("SmolLM2-135M-Instruct · dataset packages · ")
+    suite = replace(setup, dataset="packages-exec")
+    assert setup_title(suite, families).startswith("SmolLM2-135M-Instruct · execution (packages) · ")
+    assert setup_title(suite, {}).startswith("smollm2-135m · execution (packages) · ")
 
 
 def test_no_further_change_is_said_only_where_no_two_later_sizes_differ(own):

@@ -7,7 +7,7 @@ from pipeline.models.families import Family, load_families
 from pipeline.models.own_checkpoints import hidden_checkpoints
 from pipeline.schema import Column, PromptVariant
 from pipeline.settings import Settings
-from ui.labels import checkpoint_label
+from ui.labels import checkpoint_label, family_label
 
 
 def checkpoint_choices(settings: Settings, family: Family) -> list[tuple[str, str]]:
@@ -23,7 +23,7 @@ def checkpoint_choices(settings: Settings, family: Family) -> list[tuple[str, st
 def family_choices(settings: Settings) -> list[tuple[str, str]]:
     """The model families as choices: title, without what stands in brackets behind it, and name."""
     known = load_families(settings).values()
-    return [(family.title.partition(" (")[0], family.name) for family in known]
+    return [(family_label(family), family.name) for family in known]
 
 
 def first_columns(settings: Settings, family: Family, variant: PromptVariant = "regular") -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pipeline.schema import Attempt, Column, LabError, Progress, PromptVariant, 
 from pipeline.scoring import metric_of, offline_scorers
 from pipeline.scoring.execution.suites.metric import executions
 from pipeline.settings import Settings
-from ui.labels import place_label
+from ui.labels import family_label, place_label
 from ui.loading import Loading
 from ui.models import Model, Models
 
@@ -209,7 +209,7 @@ def _not_loaded(settings: Settings, family: Family) -> str:
     base = family.base
     if isinstance(base, Gguf) and not is_here(settings, family):
         return f"Write live first downloads this model ({base.file_megabytes:,} MB, as {base.command} does)."
-    said = f"{family.title.partition(' (')[0]} loads when you press Write live"
+    said = f"{family_label(family)} loads when you press Write live"
     said += f", which takes {_loading_time(settings, family, base)}." if isinstance(base, Gguf) else "."
     return f"{said} {family.note}" if family.note else said
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.evaluation.runs import RunConfig
 from pipeline.generation.line import PlaceInLine
+from pipeline.models.families import Family
 from pipeline.models.recipes import short
 from pipeline.schema import DEFAULT_SEED, SIZE_NAME, Checkpoint, Column, SamplingParams, Task, counted
+from pipeline.scoring.execution.spec import EXECUTION
 from pipeline.scoring.execution.suites.suite import DATASETS
 from training.jobs.progress import duration
 
@@ -135,11 +137,28 @@ def task_label(task: Task) -> str:
     return textwrap.shorten(first, 80, placeholder=" …") or first[:80]
 
 
+def family_label(family: Family) -> str:
+    """Its title, without what stands in brackets behind it."""
+    return family.title.partition(" (")[0]
+
+
 def setup_label(setup: Setup) -> str:
     """Family, dataset or test suite, number of samples, sampling, and the dataset's fingerprint."""
     kind = "test suite" if setup.dataset in DATASETS else "dataset"
+    return _setup(setup, setup.family, f"{kind} {setup.dataset}")
+
+
+def setup_title(setup: Setup, families: Mapping[str, Family]) -> str:
+    """The same with the titles of family and test suite, where these are known."""
+    family = families.get(setup.family)
+    suite = DATASETS.get(setup.dataset)
+    what = EXECUTION[suite] if suite else f"dataset {setup.dataset}"
+    return _setup(setup, family_label(family) if family else setup.family, what)
+
+
+def _setup(setup: Setup, family: str, what: str) -> str:
     versions = sorted({run.config.dataset_fingerprint for run in setup.runs})
     return (
-        f"{setup.family} · {kind} {setup.dataset} · {setup.samples:,} samples · "
+        f"{family} · {what} · {setup.samples:,} samples · "
         f"{sampling_label(setup.decoding)} · version {' and '.join(versions)}"
     )

@@ -7,6 +7,7 @@ import gradio as gr
 from pipeline.models.families import Family
 from pipeline.schema import Sample
 from ui import markup
+from ui.labels import family_label
 from ui.markup import escape
 
 
@@ -17,7 +18,7 @@ def status(state: str, message: str, instead: Family | None = None) -> str:
     """
     offer = (
         f' <button type="button" data-family="{escape(instead.name)}">Write with '
-        f"{escape(instead.title.partition(' (')[0])}, which is here</button>"
+        f"{escape(family_label(instead))}, which is here</button>"
         if instead
         else ""
     )

@@ -15,6 +15,7 @@ from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import QUIET, inform
 from ui.choices import checkpoint_choices, family_choices, first_columns
+from ui.labels import family_label
 from ui.navigation import Updates
 from ui.views import View
 
@@ -73,7 +74,7 @@ def open_columns(settings: Settings, view: View, picker: ColumnPicker) -> Update
     known = columns(settings, family)
     keys = [key for key in view.columns if key in known] or first_columns(settings, family)
     if missing := [key for key in view.columns if key not in known]:
-        inform(f"There is no {', '.join(missing)} of {family.name} on this machine.")
+        inform(f"There is no {', '.join(missing)} of {family_label(family)} on this machine.")
     return {
         picker.family: gr.Dropdown(family_choices(settings), value=family.name),
         picker.checkpoints: _checkpoints(settings, family, keys),

@@ -10,6 +10,7 @@ from itertools import groupby
 from pipeline.models.families import load_families
 from pipeline.schema import PromptVariant
 from pipeline.settings import Settings
+from ui.labels import family_label
 from ui.markup import escape
 
 # Marks the button of the sample that is shown.
@@ -63,7 +64,7 @@ def buttons(settings: Settings, family: str, shown: str) -> str:
         for other in load_families(settings).values():
             kept = [each for each in read_examples(settings, other.name) if each.sample == shown]
             if kept and other.name != family:
-                groups += _group(f"An example of {other.title.partition(' (')[0]}", kept, shown)
+                groups += _group(f"An example of {family_label(other)}", kept, shown)
     return f'<div class="examples" role="group" aria-label="Examples">{groups}</div>' if groups else ""
 
 

@@ -17,7 +17,7 @@ from pipeline.schema import counted, listed
 from pipeline.scoring import metric_of
 from pipeline.stats import Association, Estimate
 from ui import numbers
-from ui.labels import column_label, setup_label
+from ui.labels import column_label
 from ui.markup import escape
 from ui.results import table_html
 from ui.results.tables import sample_name
@@ -46,10 +46,10 @@ settings</b>, or use the command line:</p><pre class="code" tabindex="0">{comman
 <p>These runs are then a set-up of their own, which you can choose above.</p>"""
 
 
-def agreement(setup: Setup, against: AgainstExecution | None, setups: Iterable[Setup] = ()) -> str:
+def agreement(setup: Setup, against: AgainstExecution | None, executed: Sequence[str] = ()) -> str:
     """Every metric held against execution, the best in a sentence; or which of the set-ups allows that."""
     if against is None or not against.attempts:
-        return _nothing_executed(setup, setups)
+        return _nothing_executed(setup, executed)
     headlines = "".join(f'<p class="headline">{escape(sentence)}</p>' for sentence in sentences(against))
     if not any(isinstance(each.overall, Association) for each in against.metrics):
         return headlines
@@ -132,14 +132,14 @@ def _judges(metrics: Iterable[MetricAgreement]) -> str:
     )
 
 
-def judge_sentence(setup: Setup, found: MetricAgreement) -> str:
+def judge_sentence(setup: str, found: MetricAgreement) -> str:
     """What a judge's verdicts are worth by the tests of a set-up; empty where nothing can be said."""
     if found.verdicts is None:
         return ""
     v = found.verdicts
     flips = f"; its votes contradict each other on {_figure(found.flips)}" if found.flips else ""
     return (
-        f"By the tests of {setup_label(setup)}, this judge is right on {_figure(v.accuracy)} of "
+        f"By the tests of {setup}, this judge is right on {_figure(v.accuracy)} of "
         f"{counted(found.attempts, 'attempt')}. It calls {_figure(v.false_correct)} of the failing ones "
         f"correct and {_figure(v.false_incorrect)} of the passing ones incorrect; κ is {_figure(v.kappa)}"
         f"{flips}. In brackets: 95% intervals."
@@ -186,14 +186,14 @@ def _case(setup: Setup, row: Any, metric: str) -> str:
     return f"<tr {place}>{table_html.opener(row.sample, sample_name(setup, row.sample))}{body}</tr>"
 
 
-def _nothing_executed(setup: Setup, setups: Iterable[Setup]) -> str:
+def _nothing_executed(setup: Setup, executed: Sequence[str]) -> str:
     scores = [score for run in setup.runs for score in run.scores(setup.execution or "")]
     reason = next((score.reason for score in scores if score.reason), "")
     if reason:
         return f'<p class="note">No attempt of this set-up could be executed: {escape(reason)}</p>'
-    executed = "".join(f"<li>{escape(setup_label(each))}</li>" for each in setups if each.execution)
     if executed:
-        return _NOT_EXECUTED.format(remedy=_CHOOSE.format(labels=executed))
+        labels = "".join(f"<li>{escape(each)}</li>" for each in executed)
+        return _NOT_EXECUTED.format(remedy=_CHOOSE.format(labels=labels))
     ends = dict.fromkeys((_command(setup.runs[0].config), _command(setup.runs[-1].config)))
     return _NOT_EXECUTED.format(remedy=_EVALUATE.format(commands=escape("\n".join(ends))))
 

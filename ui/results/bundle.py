@@ -14,10 +14,11 @@ from pipeline.analysis import Setup
 from pipeline.analysis.run_cache import RunCache
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.files import given_path, write_atomically
+from pipeline.models.families import load_families
 from pipeline.schema import LabError, Progress
 from pipeline.sendable import sendable_text
 from pipeline.settings import Settings
-from ui.labels import setup_label
+from ui.labels import setup_label, setup_title
 from ui.markup import escape
 from ui.results import report, static_chart, tables
 
@@ -78,7 +79,8 @@ def _entry(runs: RunCache, setup: Setup, files: list[str]) -> str:
     page, *data = files
     analysis = runs.analysis(setup, setup.metrics[0])
     links = " · ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in data)
+    title = setup_title(setup, load_families(runs.stored.settings))
     return (
-        f'<section><h2><a href="{escape(page)}">{escape(setup_label(setup))}</a></h2>'
+        f'<section><h2><a href="{escape(page)}">{escape(title)}</a></h2>'
         f"{tables.answers(analysis)}{static_chart.curve(analysis)}<p>{links}</p></section>"
     )

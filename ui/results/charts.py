@@ -5,6 +5,7 @@ Backgrounds are transparent, and the page's style sheet gives the text its theme
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -93,7 +94,13 @@ class ChartAxis:
         places, names = self.ticks()
         figure.update_xaxes(type="log", tickvals=places, ticktext=names, title_text=self._title)
         if self.has_baseline and self.values:
-            figure.add_vline((self.baseline * self.values[0]) ** 0.5, line={"dash": "dot", "color": _GRID})
+            at = (self.baseline * self.values[0]) ** 0.5
+            figure.add_vline(at, line={"dash": "dot", "color": _GRID})
+            # Of a log axis, Plotly takes the logarithm for an annotation, and the value for a line.
+            figure.add_annotation(
+                text="log scale →", x=math.log10(at), y=1, yref="paper", showarrow=False,
+                xanchor="left", yanchor="top", font={"size": 11},
+            )  # fmt: skip
 
 
 class SizeAxis(ChartAxis):

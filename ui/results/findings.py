@@ -73,7 +73,12 @@ def effect_of(analysis: Analysis, variant: PromptVariant) -> Effect | None:
 
 
 def effect_sentences(analysis: Analysis, effect: Effect) -> list[str]:
-    """The effect in sentences: the change, how much data it takes, and what more data is expected to do."""
+    """The effect in sentences: the finding, how much is format, and what more data is expected to do."""
+    return [*finding(analysis, effect), *beyond_finding(analysis, effect)]
+
+
+def finding(analysis: Analysis, effect: Effect) -> list[str]:
+    """What fine-tuning changes, and how much data that takes."""
     metric, whole = analysis.metric, effect.whole
     if analysis.axis != "subset_size":
         return [step_sentence(whole, metric)]
@@ -92,10 +97,16 @@ def effect_sentences(analysis: Analysis, effect: Effect) -> list[str]:
         sentences = [f"{data} improve the score: {figures}."]
     else:
         sentences = [f"{data} make the score worse: {figures}."]
-    sentences += data_sentences(analysis, effect)
-    sentences += _format(analysis, effect)
+    return sentences + data_sentences(analysis, effect)
+
+
+def beyond_finding(analysis: Analysis, effect: Effect) -> list[str]:
+    """How much of the change is format, and what more data is expected to do."""
+    if analysis.axis != "subset_size":
+        return []
+    sentences, metric = _format(analysis, effect), analysis.metric
     fit = analysis.fits.get(effect.variant)
-    if fit and whole.distinguishable:
+    if fit and effect.whole.distinguishable:
         sentences.append(
             f"Doubling to {2 * fit.largest:,} is expected to change the score by "
             f"{mean_score(fit.gain, metric, True)} "
@@ -116,7 +127,7 @@ def data_sentences(analysis: Analysis, effect: Effect) -> list[str]:
         and effect.enough.x not in (effect.first.x, effect.largest.x)
     ):
         enough = place_name(effect.enough)
-        sentences.append(f"From {enough} on, no further change can be distinguished from noise.")
+        sentences.append(f"From {enough} on, no two sizes can be distinguished from each other.")
     elif effect.whole.distinguishable and effect.last and effect.last.distinguishable:
         step = mean_score(effect.last.difference, analysis.metric, signed=True)
         sentences.append(f"The last step, {step_label(effect.last)}, still makes a difference ({step}).")

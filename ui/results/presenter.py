@@ -31,7 +31,7 @@ from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
 from ui.downloads import Downloads
-from ui.labels import axis_choices, setup_label
+from ui.labels import axis_choices, setup_label, setup_title
 from ui.markup import escape
 from ui.numbers import correlation
 from ui.panes import Against
@@ -95,7 +95,7 @@ class Presenter:
             threshold = by_sample.default_threshold(metric)
         matrix = by_sample.sample_matrix(setup, metric, threshold, excluded)
         return {
-            "setup": _picker(setups, setup.key),
+            "setup": self._picker(setups, setup.key),
             "metric": gr.Dropdown(metrics, value=metric),
             "axis": gr.Dropdown(axis_choices(axes), value=analysis.axis, visible=len(axes) > 1),
             "none_left_out": gr.Button(
@@ -132,7 +132,9 @@ class Presenter:
         held_to = [each.metric.name for each in agreement.metrics] if agreement and agreement.attempts else []
         held = next((name for name in (held, metric, *held_to) if name in held_to), None)
         return {
-            "agreement": against_tests.agreement(setup, agreement, setups),
+            "agreement": against_tests.agreement(
+                setup, agreement, [self._title(each) for each in setups if each.execution]
+            ),
             "contradicted": gr.Column(visible=bool(held_to)),
             "held": gr.Dropdown(held_to, value=held),
             "cases": self.cases(setup.key, left_out, held),
@@ -145,7 +147,7 @@ class Presenter:
         executed = [each for each in setups if each.execution and metric in each.metrics]
         agreements = ((each, self.runs.agreement(each)) for each in executed)
         said = [
-            against_tests.judge_sentence(setup, one)
+            against_tests.judge_sentence(self._title(setup), one)
             for setup, agreement in agreements
             if agreement
             for one in agreement.metrics
@@ -172,7 +174,7 @@ class Presenter:
         if gone := set(view.left_out) - known:
             inform(f"{len(gone):,} of the samples to leave out are not in this set-up.")
         return {
-            "setup": _picker(setups, found[0].key) if found else gr.skip(),
+            "setup": self._picker(setups, found[0].key) if found else gr.skip(),
             "metric": _chosen(view.metric, metrics),
             "axis": view.axis if view.axis in axes else "subset_size",
             "second": _chosen(view.second, metrics),
@@ -320,6 +322,12 @@ class Presenter:
             suffix, text = "html", report.html(self.runs, setup, metric, excluded)
         return self._downloads.write(setup.key, suffix, text)
 
+    def _title(self, setup: Setup) -> str:
+        return setup_title(setup, load_families(self._settings))
+
+    def _picker(self, setups: Sequence[Setup], key: str) -> gr.Dropdown:
+        return gr.Dropdown([(self._title(each), each.key) for each in setups], value=key)
+
     def _published(self, setup: Setup) -> Sequence[Reported]:
         """What was reported elsewhere on datasets like the set-up's."""
         return self.published if setup.dataset in BUILT_IN else ()
@@ -358,10 +366,6 @@ def _chosen(metric: str, metrics: Sequence[str]) -> Any:
 def _axis(name: str, setup: Setup) -> Axis:
     """An axis by name; the training-set size where the checkpoints of the set-up do not differ along it."""
     return next((axis for axis in setup.axes if axis == name), "subset_size")
-
-
-def _picker(setups: Sequence[Setup], key: str) -> gr.Dropdown:
-    return gr.Dropdown([(setup_label(each), each.key) for each in setups], value=key)
 
 
 def _other_kind(metric: str, metrics: list[str]) -> str:

@@ -12,10 +12,11 @@ from pipeline.analysis.run_cache import RunCache
 from pipeline.evaluation.answers import as_answer
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.texts import digest_of
+from pipeline.models.families import load_families
 from pipeline.scoring import metric_of
 from pipeline.sendable import MEASURED_DIGITS, sendable
 from pipeline.settings import ASSETS
-from ui.labels import column_label, setup_label
+from ui.labels import column_label, setup_label, setup_title
 from ui.markup import escape
 from ui.results import against_tests, static_chart, tables
 from ui.results.export import agreement_as_json, as_json, long_table, passes_as_json
@@ -93,7 +94,7 @@ def html(runs: RunCache, setup: Setup, metric: str, excluded: Collection[str] = 
     left_out = f"<p>{len(excluded):,} of {setup.samples:,} samples are left out.</p>" if excluded else ""
     return page(
         "Research Code Lab: results",
-        f"<p>{escape(setup_label(setup))}</p>{left_out}"
+        f"<p>{escape(setup_title(setup, load_families(runs.stored.settings)))}</p>{left_out}"
         f'<nav aria-label="Contents"><ol>{contents}</ol></nav>{sections}',
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 from pipeline import stats
 from pipeline.analysis.metric_analysis import Analysis
@@ -45,7 +46,22 @@ def headline(analysis: Analysis, variant: PromptVariant) -> str:
     return (
         f"With the {variant} prompt {'; '.join(parts)} "
         f"({steps[0].test}, Holm's correction over {counted(len(analysis.pairs), 'pair')})."
+        f"{_together(analysis, variant, steps)}"
     )
+
+
+def _together(analysis: Analysis, variant: PromptVariant, steps: Sequence[Pair]) -> str:
+    """The pair of the fewest steps that is distinguishable though none of its steps is; empty without one."""
+    found: list[tuple[int, Pair]] = []
+    for pair in analysis.pairs:
+        inside = [each for each in steps if pair.first.x <= each.first.x and each.second.x <= pair.second.x]
+        same = pair.first.variant == pair.second.variant == variant
+        if same and pair.distinguishable and not any(each.distinguishable for each in inside):
+            found.append((len(inside), pair))
+    if not found:
+        return ""
+    _, pair = min(found, key=lambda each: each[0])
+    return f" Small steps add up: {_step(pair, analysis.metric)} is distinguishable."
 
 
 def _step(pair: Pair, metric: Metric) -> str:

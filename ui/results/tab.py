@@ -15,6 +15,7 @@ from ui.callbacks import QUIET, form_words
 from ui.downloads import start_download
 from ui.lab import Lab
 from ui.labels import axis_choices
+from ui.markup import escape
 from ui.navigation import Navigation, Updates
 from ui.results import address, opened_sample, votes
 from ui.results.opened_sample import NOTHING_OPEN, PICK
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 KINDS = ("all", "flips", "regressions", "never solved", "always solved")
 _LABELS = {"threshold": "Threshold"}
 _NOTES = {
-    "setup": "packages: functions of installed Python packages, apart from the training samples. "
-    "packages-exec: those of them that can be executed. metrics-exec: the same of torchmetrics, which no "
-    "training sample is from. humaneval: the 164 problems of HumanEval.",
+    "setup": "Dataset packages: functions of installed Python packages, apart from the training samples. "
+    "Execution (packages): those of them that can be executed. Execution (metrics): the same of "
+    "torchmetrics, which no training sample is from. Execution (HumanEval): its 164 problems.",
     "kind": "Solved: correct or, where there is a threshold, better than the baseline. Flips change from one "
     "size to another; regressions get worse at a larger size.",
     "threshold": "The smallest difference from the baseline that counts as better or worse.",
@@ -96,7 +97,10 @@ def build(
             axis_choices(), value="subset_size", label="Along", scale=1, min_width=180, visible=False
         )
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
-    gr.HTML(pieces.note(_NOTES["setup"]), padding=False)
+    gr.HTML(
+        f"<details class='note'><summary>What the set-ups are</summary>{escape(_NOTES['setup'])}</details>",
+        padding=False,
+    )
     versions = _html(visible=False, elem_id="results-versions")
     empty = _html(value=pieces.waiting("Reading the stored runs…"))
     with gr.Column(visible=False) as body:

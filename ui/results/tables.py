@@ -19,13 +19,14 @@ from ui.markup import escape
 from ui.numbers import mean_score, p_value
 from ui.results import sentences, table_html
 from ui.results.export import curve_table
-from ui.results.findings import effect_of, effect_sentences
+from ui.results.findings import beyond_finding, effect_of, finding
 
 MOST_ROWS = 200
 _COLUMNS = (
-    "Cut off: answers that reached the token limit. Over 512 tokens: answers that the encoder of "
-    "(Code)BERTScore reads in several parts. Training seeds: which ones, and the score of each where there "
-    "are several."
+    "Cut off: answers that reached the token limit; usual for the baseline with the regular "
+    "prompt, which writes on after its code until it is trained. Over 512 tokens: answers that the encoder "
+    "of (Code)BERTScore reads in several parts. Training seeds: which ones, and the score of each where "
+    "there are several."
 )
 
 
@@ -52,12 +53,12 @@ def _answer(analysis: Analysis, variant: PromptVariant) -> str:
     )
     kind, sign = _outcome(effect.whole, analysis)
     change = mean_score(effect.whole.difference, analysis.metric, signed=True)
-    first, *more = effect_sentences(analysis, effect)
+    found, more = " ".join(finding(analysis, effect)), " ".join(beyond_finding(analysis, effect))
+    more = f"<p>{escape(more)}</p>" if more else ""
     return (
         f'<section class="answer {escape(variant)}">{title}'
         f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
-        f'<p class="headline">{escape(first)}</p><details><summary>More on this prompt</summary>'
-        f"<p>{escape(' '.join(more))}</p>"
+        f'<p class="headline">{escape(found)}</p><details><summary>More on this prompt</summary>{more}'
         f'<p class="note">{escape(sentences.headline(analysis, variant))}</p></details></section>'
     )
 
