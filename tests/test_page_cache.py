@@ -80,7 +80,7 @@ class Made:
 
 
 def test_made_up_addresses_do_not_take_the_place_of_the_one_that_is_used() -> None:
-    client = TestClient(PageCache(Made()), "http://lab.example")
+    client = TestClient(PageCache(Made(), opening=""), "http://lab.example")
     usual = [client.get("/").text for _ in range(2)]
     for number in range(5 * MAX_PAGES):
         client.get("/", headers={"X-Forwarded-Host": f"made-up-{number}.example"})
@@ -90,7 +90,7 @@ def test_made_up_addresses_do_not_take_the_place_of_the_one_that_is_used() -> No
 @pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Gradio-Server"])
 def test_no_page_is_kept_for_an_address_that_is_longer_than_any(header: str) -> None:
     made = Made()
-    client = TestClient(PageCache(made), "http://lab.example")
+    client = TestClient(PageCache(made, opening=""), "http://lab.example")
     for _ in range(2):
         assert client.get("/", headers={header: "x" * 4_000}).status_code == 200
     assert made.times == 2
@@ -112,3 +112,12 @@ def test_what_asks_gradio_for_another_page_gets_that(url: str, query: str, statu
     assert other.status_code == status
     assert other.text != own
     assert get(f"{url}?tab=results").text == own
+
+
+def test_the_page_has_the_opening_once_and_loads_its_colors_with_it(url: str) -> None:
+    page = get(url)
+    opening = theme.OPENING.read_text(encoding="utf-8")
+    assert page.text.count(opening) == 1
+    assert page.text.index("theme.css?v=") < page.text.index("</head>")
+    assert page.text.index(opening) < page.text.index("<gradio-app")
+    assert int(page.headers["content-length"]) == len(page.content)

@@ -1,8 +1,12 @@
-"""The HTML of the page, made once. Gradio makes it for each request: 60 ms in which no other Python runs."""
+"""The HTML of the page, made once, with what it shows until Gradio has built its components.
+
+Gradio makes it for each request: 60 ms in which no other Python runs.
+"""
 
 from __future__ import annotations
 
 import gzip
+import re
 from collections import Counter
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
@@ -17,6 +21,8 @@ _LONGEST_ADDRESS = 300
 _OTHER_PAGES = {"deep_link", "all_endpoints", "page"}
 """Parameters with which Gradio makes another page."""
 
+_THEME = re.compile(rb'"theme_hash": ?"(\w+)"')
+
 _Key = tuple[str, bool, tuple[str, ...]]
 
 
@@ -27,8 +33,9 @@ class PageCache:
     on the view in the address comes later, by calls.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, opening: str) -> None:
+        """Wrap the app; ``opening`` is HTML that stands before Gradio's part of the page."""
+        self.app, self._opening = app, opening.encode()
         self._pages: dict[_Key, list[Message]] = {}
         self._asked: Counter[_Key] = Counter()  # how often, for each page that is kept
 
@@ -40,7 +47,7 @@ class PageCache:
             return
         messages = self._pages.get(key)
         if messages is None:
-            messages = await _whole(self.app, {**scope, "method": "GET"}, receive, compress=key[1])
+            messages = await self._whole({**scope, "method": "GET"}, receive, compress=key[1])
             if messages[0]["status"] == 200 and max(map(len, key[2])) <= _LONGEST_ADDRESS:
                 self._keep(key, messages)
         if key in self._pages:
@@ -59,6 +66,33 @@ class PageCache:
             rarest = min(self._pages, key=self._asked.__getitem__)
             del self._pages[rarest], self._asked[rarest]
         self._pages[key] = messages
+
+    async def _whole(self, scope: Scope, receive: Receive, compress: bool) -> list[Message]:
+        """The app's answer in two messages: how it starts, and its body."""
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        await self.app(scope, receive, keep)
+        start, body = messages[0], b"".join(each.get("body", b"") for each in messages)
+        headers = MutableHeaders(raw=list(start["headers"]))
+        body = self._with_opening(body)
+        if compress:
+            body = gzip.compress(body)
+            headers["Content-Encoding"] = "gzip"
+        headers["Content-Length"] = str(len(body))
+        headers.add_vary_header("Accept-Encoding")
+        return [{**start, "headers": headers.raw}, {"type": "http.response.body", "body": body}]
+
+    def _with_opening(self, body: bytes) -> bytes:
+        """The page with the opening, and with the colors that it needs, which Gradio's script loads later."""
+        theme = _THEME.search(body)
+        if theme is None:
+            return body
+        head, _, rest = body.rpartition(b"</head>")
+        link = b'<link rel="stylesheet" href="theme.css?v=%s"></head>' % theme[1]
+        return head + link + rest.replace(b"<gradio-app", self._opening + b"<gradio-app", 1)
 
 
 def _key(scope: Scope) -> _Key | None:
@@ -80,20 +114,3 @@ def _takes_gzip(accepted: str) -> bool:
         weights[encoding] = weight if ";q=" in each else "1"
     weight = weights.get("gzip", weights.get("*", "0"))
     return weight.replace(".", "", 1).isdecimal() and float(weight) > 0
-
-
-async def _whole(app: ASGIApp, scope: Scope, receive: Receive, compress: bool) -> list[Message]:
-    """The app's answer in two messages: how it starts, and its body."""
-    messages: list[Message] = []
-
-    async def keep(message: Message) -> None:
-        messages.append(message)
-
-    await app(scope, receive, keep)
-    start, body = messages[0], b"".join(each.get("body", b"") for each in messages)
-    headers = MutableHeaders(raw=list(start["headers"]))
-    if compress:
-        body = gzip.compress(body)
-        headers["Content-Encoding"], headers["Content-Length"] = "gzip", str(len(body))
-    headers.add_vary_header("Accept-Encoding")
-    return [{**start, "headers": headers.raw}, {"type": "http.response.body", "body": body}]

@@ -15,6 +15,7 @@ from ui.refusals import Refusals
 
 CSS: list[Path] = [ASSETS / name for name in ("app.css", "checkpoints.css", "jobs.css", "results.css")]
 HEAD: Path = ASSETS / "head.html"
+OPENING: Path = ASSETS / "opening.html"
 LOGO: Path = ASSETS / "logo.svg"
 
 
@@ -108,6 +109,10 @@ def launch(settings: Settings) -> dict[str, Any]:
         "max_threads": 200,  # each comparison that waits or runs needs one
         "state_session_capacity": 2_000,
         "app_kwargs": {
-            "middleware": [Middleware(Gate, settings=settings), Middleware(PageCache), Middleware(Refusals)]
+            "middleware": [
+                Middleware(Gate, settings=settings),
+                Middleware(PageCache, opening=OPENING.read_text(encoding="utf-8")),
+                Middleware(Refusals),
+            ]
         },
     }

@@ -1,0 +1,79 @@
+"""What the page shows until Gradio has built its components, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+FIRST_SCREEN = [".masthead h1", ".guide", ".examples", ".sample"]
+# The drawing is closed to scripts, and so to Playwright.
+OPEN_IT = """
+const attach = Element.prototype.attachShadow;
+Element.prototype.attachShadow = function () { return attach.call(this, { mode: "open" }); };
+"""
+ANSWERS = [".answers-to h2", ".scores td.best", ".pane h4", ".pane pre"]
+
+
+@pytest.fixture
+def unbuilt(chromium: Any) -> Iterator[Page]:
+    """A tab in which Gradio builds nothing and calls nothing."""
+    tab = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    tab.add_init_script(OPEN_IT)
+    for blocked in ("**/assets/Blocks-*.js", "**/queue/*"):
+        tab.route(blocked, lambda route: route.abort())
+    yield tab
+    tab.close()
+
+
+def places(page: Page, parts: list[str]) -> list[Any]:
+    """Where parts are on the screen."""
+    expect(page.locator(parts[-1]).first).to_be_visible()
+    boxes = [page.locator(part).first.bounding_box() for part in parts]
+    return [(round(box["x"]), round(box["y"]), round(box["width"])) for box in boxes if box]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_first_answers_need_neither_gradios_components_nor_a_call(
+    unbuilt: Page, app_url: str, scheme: Any
+) -> None:
+    unbuilt.emulate_media(color_scheme=scheme)
+    unbuilt.goto(app_url)
+    expect(unbuilt.locator(".answers-to h2")).to_have_text("Stored answers to _interpolation_search")
+    expect(unbuilt.locator(".pane pre").first).to_be_in_viewport()
+    expect(unbuilt.locator(".scores td.best").first).to_have_css(
+        "color", "rgb(15, 118, 110)" if scheme == "light" else "rgb(45, 212, 191)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "parts"), [(1400, 1000, [*FIRST_SCREEN, *ANSWERS]), (390, 844, FIRST_SCREEN)]
+)
+def test_the_components_come_in_the_same_places(
+    unbuilt: Page, app_url: str, width: int, height: int, parts: list[str]
+) -> None:
+    unbuilt.set_viewport_size({"width": width, "height": height})
+    unbuilt.goto(app_url)
+    before = places(unbuilt, parts)
+    unbuilt.unroute("**/assets/Blocks-*.js")
+    unbuilt.reload()
+    expect(unbuilt.locator("#write-live")).to_be_visible()
+    expect(unbuilt.locator("#opening")).to_have_count(0)
+    assert places(unbuilt, parts) == before
+
+
+def test_nothing_is_there_twice_once_the_components_are_built(tab: Page, app_url: str) -> None:
+    tab.goto(app_url)
+    expect(tab.locator("#write-live")).to_be_enabled()
+    for part in (".masthead", ".guide", ".answers-to", ".scores"):
+        expect(tab.locator(part)).to_have_count(1)
+
+
+@pytest.mark.parametrize("view", ["tab=results", "family=smollm2-135m", "sample=other"])
+def test_an_address_with_a_view_does_not_open_with_other_answers(
+    unbuilt: Page, app_url: str, view: str
+) -> None:
+    unbuilt.goto(f"{app_url}?{view}")
+    expect(unbuilt.locator(".pane")).to_have_count(0)
