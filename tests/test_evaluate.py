@@ -40,7 +40,7 @@ QUICK = ("--subset-size", "baseline", "--max-new-tokens", "6", "--temperature", 
 # The verb storing two at a time, so that few samples are stored in many steps.
 IN_PAIRS = """
 from pipeline.evaluation import evaluate_columns
-evaluate_columns.SCORED_TOGETHER = 2
+evaluate_columns.LEAST_TOGETHER = evaluate_columns.MOST_TOGETHER = 2
 from training.evaluate import main
 raise SystemExit(main())
 """

@@ -39,7 +39,8 @@ from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
 
-SCORED_TOGETHER = 32  # that are scored and stored together
+LEAST_TOGETHER = 32  # answers that are scored and stored together, until the last ones
+MOST_TOGETHER = 256  # where answers end faster than they are scored, many together take less time
 
 
 @dataclass(frozen=True)
@@ -227,10 +228,10 @@ def _complete(
     attempts = [row.attempt for row in rows]
     for latest in generate(engine, attempts, plan.sampling) if engine else [attempts]:
         whole = [index for index in left if latest[index].written or latest[index].error]
-        while len(whole) >= SCORED_TOGETHER or (whole and len(whole) == len(left)):
+        while len(whole) >= LEAST_TOGETHER or (whole and len(whole) == len(left)):
             done = len(rows) - len(left)
             report(0.02 + 0.9 * done / len(rows), f"{done} of {len(rows)} generated and scored")
-            batch, whole = whole[:SCORED_TOGETHER], whole[SCORED_TOGETHER:]
+            batch, whole = whole[:MOST_TOGETHER], whole[MOST_TOGETHER:]
             scored = add_scores(scorers, [latest[index] for index in batch])
             _store([_Row(rows[i].folder, attempt) for i, attempt in zip(batch, scored, strict=True)])
             left = [index for index in left if index not in batch]

@@ -101,9 +101,14 @@ class AdapterStack:
         self.load(rows)
         self.route(rows)
 
-    def load(self, rows: Sequence[Adapter | None]) -> None:
-        """Stack the adapters of these rows and no others; does nothing if they are stacked."""
+    def load(self, rows: Sequence[Adapter | None], keep: bool = False) -> None:
+        """Stack the adapters of these rows and no others; does nothing if they are stacked.
+
+        With ``keep`` others may stay beside them.
+        """
         adapters = {adapter.fingerprint: adapter for adapter in rows if adapter}
+        if keep and self._places is not None and adapters.keys() <= self._places.keys():
+            return
         order = sorted(adapters)  # one order, whoever comes first
         if self._places is None or order != list(self._places):
             self._places = None  # if memory runs out half-way, the next call begins again

@@ -99,3 +99,8 @@ class Linear:
 def normalize(x: Tensor, module: Any) -> Tensor:
     """Root mean square normalization."""
     return functional.rms_norm(x, (x.shape[-1],), module.weight, module.variance_epsilon)
+
+
+def round_up(number: int, step: int) -> int:
+    """The next multiple of ``step``."""
+    return -(-number // step) * step

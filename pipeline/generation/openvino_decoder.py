@@ -78,9 +78,9 @@ class OpenVinoDecoder:
         release_file_pages(".safetensors")
         release_freed_memory()
 
-    def load(self, adapters: Sequence[Adapter | None]) -> None:
-        """See ``Decoder.load``."""
-        self._stack.load(adapters)
+    def load(self, adapters: Sequence[Adapter | None], keep: bool = False) -> None:
+        """See ``Decoder.load``, and ``AdapterStack.load`` for ``keep``."""
+        self._stack.load(adapters, keep)
         if self._stack.order == self._order:
             return
         self._matrices, self._order = {}, self._stack.order
@@ -110,7 +110,7 @@ class OpenVinoDecoder:
         targets: Sequence[Sequence[int]],
     ) -> list[float]:
         """See ``Decoder.nats``."""
-        self.load(adapters)
+        self.load(adapters, keep=True)  # the running batch needs the others again at its next step
         return list(map(self._nats, adapters, prompts, targets))
 
     def _nats(self, adapter: Adapter | None, prompt: Sequence[int], target: Sequence[int]) -> float:

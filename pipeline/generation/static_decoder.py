@@ -21,15 +21,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.generation.adapters import Adapter, AdapterStack
+from pipeline.generation.cuda_graphs import Graphs
 from pipeline.generation.decoders import sum_nats
-from pipeline.generation.fused_layers import Layer, Linear, normalize
+from pipeline.generation.fused_layers import Layer, Linear, normalize, round_up
+from pipeline.generation.text_reader import TextReader
 
 _LENGTH_STEP = 256
 """Lengths of the caches that a graph reads are multiples of it."""
 _SLOT_STEP = 64
 """Numbers of slots are multiples of it, or powers of two below it."""
-_TEXT_STEP = 128
-"""Lengths of texts that are read at once are multiples of it."""
 _RANK_STEP = 16
 """Room for ranks of adapters is a multiple of it."""
 
@@ -64,19 +64,22 @@ class StaticDecoder:
         self._caches: weakref.WeakSet[_Rows] = weakref.WeakSet()
         self._slots = self._length = 0
         self._cache = self._embedding.new_zeros(0)  # [layers, 2, slots, heads, length + 1, head size]
-        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
-        self._pool: Any = None  # of memory, which all graphs share
+        self._graphs = Graphs(model.device)
+        self._reader = TextReader(self._layers, self._embedding, self._norm, self._angles, self._graphs)
 
-    def load(self, adapters: Sequence[Adapter | None]) -> None:
-        """See ``Decoder.load``; the matrices stay where they are unless they have to grow."""
-        self._stack.load(adapters)
+    def load(self, adapters: Sequence[Adapter | None], keep: bool = False) -> None:
+        """See ``Decoder.load``, and ``AdapterStack.load`` for ``keep``.
+
+        The matrices stay where they are unless they have to grow.
+        """
+        self._stack.load(adapters, keep)
         if self._stack.order == self._order:
             return
         self._order = self._stack.order
-        ranks = _round_up(self._stack.ranks, _RANK_STEP)
+        ranks = round_up(self._stack.ranks, _RANK_STEP)
         if ranks > self._ranks:
             self._ranks = ranks
-            self._forget_graphs()
+            self._forget()
             for linear in self._linears():
                 linear.make_room(ranks)
         for linear in self._linears():
@@ -96,7 +99,8 @@ class StaticDecoder:
         slots = _slot_step(max(cache.slots) + 1)
         self._make_room(slots, length)
         self._set_inputs(adapters, ids[:, 0], positions[:, -1], cache.slots)
-        self._step(slots, _round_up(length, _LENGTH_STEP))
+        length = round_up(length, _LENGTH_STEP)
+        self._graphs.compute((slots, length), lambda: self._compute_step(slots, length))
         return self._logits[cache.slots], cache
 
     def join(self, first: _Rows, second: _Rows) -> _Rows:
@@ -108,6 +112,11 @@ class StaticDecoder:
         """See ``Decoder.select``; a row begins at its own first position, so ``length`` changes nothing."""
         cache.slots = [cache.slots[row] for row in rows]
         return cache
+
+    def _forget(self) -> None:
+        """Addresses or sizes change: no graph is of use."""
+        self._graphs.forget()
+        self._reader.forget()
 
     # Slots
 
@@ -123,13 +132,13 @@ class StaticDecoder:
 
     def _make_room(self, slots: int, length: int) -> None:
         """Grow the caches; the graphs of the old addresses are of no use then."""
-        slots, length = max(slots, self._slots), _round_up(length, _LENGTH_STEP)
+        slots, length = max(slots, self._slots), round_up(length, _LENGTH_STEP)
         if slots == self._slots and length <= self._length:
             return
         if length > self._length:
-            length = max(length, _round_up(self._length * 5 // 4, _LENGTH_STEP))  # not at every step
+            length = max(length, round_up(self._length * 5 // 4, _LENGTH_STEP))  # not at every step
         length = max(length, self._length)
-        self._forget_graphs()
+        self._forget()
         kind = {"dtype": self._embedding.dtype, "device": self._device}
         # Unused slots write to one place more than there are positions.
         shape = (len(self._layers), 2, slots, self._heads, length + 1, self._head_size)
@@ -189,32 +198,6 @@ class StaticDecoder:
         mask = self._stack.rank_mask(adapters).to(self._embedding.dtype)
         return functional.pad(mask, (0, self._ranks - mask.shape[1])).repeat(1, 3)
 
-    def _step(self, slots: int, length: int) -> None:
-        if self._device.type != "cuda":
-            self._compute_step(slots, length)
-            return
-        if (slots, length) not in self._graphs:
-            self._graphs[slots, length] = self._capture(slots, length)
-        self._graphs[slots, length].replay()
-
-    def _capture(self, slots: int, length: int) -> torch.cuda.CUDAGraph:
-        """A step twice is the same step: it writes the same keys and values to the same places."""
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self._compute_step(slots, length)  # sets up the libraries, which a capture must not
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        # Other threads may use the GPU meanwhile, for BERTScore for example.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            self._compute_step(slots, length)
-        return graph
-
-    def _forget_graphs(self) -> None:
-        self._graphs.clear()
-        self._pool = None  # its memory goes with the last graph
-
     def _compute_step(self, slots: int, length: int) -> None:
         """The next token's logits of the first slots, from the first ``length`` positions of the caches."""
         positions, ranks = self._positions[:slots], self._mask[:slots]
@@ -265,19 +248,11 @@ class StaticDecoder:
         last = x.view(rows, columns, -1)[:, -1]
         return functional.linear(normalize(last, self._norm), self._head)
 
-    def group_texts(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Those that are as long after rounding up (see ``Decoder.group_texts``).
+    # Texts
 
-        A batch has the same shape whoever is in it, so a text's values do not depend on the others.
-        """
-        groups: dict[int, list[list[int]]] = {}
-        for text, length in enumerate(lengths):
-            padded = _round_up(length, _TEXT_STEP)
-            full = groups.setdefault(padded, [[]])
-            if len(full[-1]) == _texts_at_once(padded):
-                full.append([])
-            full[-1].append(text)
-        return [group for full in groups.values() for group in full]
+    def group_texts(self, lengths: Sequence[int]) -> list[list[int]]:
+        """See ``TextReader.group``."""
+        return self._reader.group(lengths)
 
     def nats(
         self,
@@ -286,33 +261,10 @@ class StaticDecoder:
         targets: Sequence[Sequence[int]],
     ) -> list[float]:
         """See ``Decoder.nats``; the texts are one group of ``group_texts``."""
+        self.load(adapters, keep=True)  # the running batch needs the others again at its next step
         texts = [[*prompt, *target] for prompt, target in zip(prompts, targets, strict=True)]
-        states = self._hidden_states(adapters, texts)
+        states = self._reader.read(texts, self._rank_mask(adapters))
         return sum_nats(lambda hidden: functional.linear(hidden, self._head), states, prompts, targets)
-
-    def _hidden_states(
-        self, adapters: Sequence[Adapter | None], texts: Sequence[Sequence[int]]
-    ) -> list[Tensor]:
-        """What the head reads, of each text [tokens, width]."""
-        self.load(adapters)
-        length = _round_up(max(map(len, texts)), _TEXT_STEP)
-        rows = _texts_at_once(length)
-        ids = torch.zeros(rows, length, dtype=torch.long)
-        for row, text in enumerate(texts):
-            ids[row, : len(text)] = torch.tensor(text)
-        mask = self._rank_mask([*adapters, *[None] * (rows - len(texts))])
-        ranks = mask.to(self._device).repeat_interleave(length, 0)
-        cos, sin = (each.repeat(rows, 1)[:, None] for each in self._angles(length))
-        x = functional.embedding(ids.to(self._device).flatten(), self._embedding)
-        for layer in self._layers:
-            query, pair = (each.unflatten(0, (rows, length)) for each in layer.project(x, ranks, cos, sin))
-            query, key, value = (each.transpose(1, 2) for each in (query, pair[:, :, 0], pair[:, :, 1]))
-            found = functional.scaled_dot_product_attention(
-                query, key, value, is_causal=True, enable_gqa=self._group > 1
-            )
-            x = layer.finish(x, found.transpose(1, 2).flatten(2).flatten(0, 1), ranks)
-        states = normalize(x, self._norm).view(rows, length, -1)
-        return [states[row, : len(text)] for row, text in enumerate(texts)]
 
     def _angles(self, length: int) -> tuple[Tensor, Tensor]:
         """Of the first positions [length, head size]: what ``Layer.project`` rotates with."""
@@ -335,14 +287,6 @@ def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, float("-inf"))
 
 
-def _round_up(number: int, step: int) -> int:
-    return -(-number // step) * step
-
-
-def _texts_at_once(length: int) -> int:
-    return max(1, min(16, 8192 // length))
-
-
 def _slot_step(slots: int) -> int:
     """The number of slots of the smallest graph for so many."""
-    return _round_up(slots, _SLOT_STEP) if slots > _SLOT_STEP else 1 << (slots - 1).bit_length()
+    return round_up(slots, _SLOT_STEP) if slots > _SLOT_STEP else 1 << (slots - 1).bit_length()
