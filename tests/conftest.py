@@ -112,6 +112,18 @@ def fresh_short(short: Settings, tmp_path: Path) -> Settings:
     return isolated(short, tmp_path / "data")
 
 
+@pytest.fixture
+def linked(short: Settings, family: Family, tmp_path: Path) -> Settings:
+    """``short`` in a data folder of the test's own: so is what is made beside the base model."""
+    from pipeline.models.weights import base_model_dir
+
+    base, data_dir = Path(base_model_dir(short, family)), tmp_path / "data"
+    (data_dir / "models").mkdir(parents=True)
+    (data_dir / "models" / base.name).symlink_to(base)
+    (data_dir / "datasets").symlink_to(short.data_dir / "datasets")
+    return Settings(data_dir=data_dir)
+
+
 def isolated(settings: Settings, data_dir: Path) -> Settings:
     """Settings for a new data folder, in which the shared models and datasets are linked."""
     for name in ("models", "datasets"):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +16,7 @@ from pipeline.analysis import analyze, find_setups
 from pipeline.analysis.reported import load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
+from pipeline.evaluation.store import create_run, runs_dir
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.models.families import get_family
 from pipeline.schema import LabError
@@ -156,6 +158,18 @@ def test_the_runs_list_tells_the_unfinished(tmp_path):
     run = make_run(settings, 200, samples=10, items=4)
     assert "4 of 10, unfinished" in tables.runs([run], ["broken: no JSON"])
     assert "Not readable: broken" in tables.runs([run], ["broken: no JSON"])
+
+
+def test_results_say_which_runs_were_computed_with_int8_weights_where_others_were_not(tmp_path):
+    settings = bare_settings(tmp_path)
+    config = make_run(settings, 200).config
+    create_run(runs_dir(settings), replace(config, engine="Qwen · bfloat16 with int8 weights · CPU"))
+    presenter = Presenter(StoredRuns(settings))
+    assert presenter.versions_note("") == ""
+    make_run(settings, 0)
+    note = Presenter(StoredRuns(settings)).versions_note("")
+    assert "with int8 weights: 200" in note
+    assert "baseline" not in note
 
 
 # Exports

@@ -16,6 +16,8 @@ ROUNDING_NOTE = (
     "depend on the other answers, and are right to about .01."
 )
 """What rounding does to the numbers and texts of an engine, for people."""
+INT8 = "int8 weights"
+"""In the description of an engine that computes with them, and so in its runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pipeline.generation.adapters import Adapter, AdapterStack
 from pipeline.generation.decoders import read_alone
+from pipeline.generation.int8 import Int8
 from pipeline.generation.openvino_graph import MASKED, build_graph, share_memory
 from pipeline.memory import release_file_pages, release_freed_memory
 
@@ -53,10 +54,16 @@ class OpenVinoDecoder:
 
     most_to_join: float = 4096
 
-    def __init__(self, model: Any, stack: AdapterStack) -> None:
-        """Write and compile the graph of a model on the CPU: seconds, in which other threads can go on."""
+    def __init__(self, model: Any, stack: AdapterStack, int8: Mapping[str, Int8] | None = None) -> None:
+        """Write and compile the graph of a model on the CPU: seconds, in which other threads can go on.
+
+        Args:
+            model: in transformers.
+            stack: the model's linear layers.
+            int8: weights to compute with instead of the model's own, by the name of their layer.
+        """
         self._stack, self._dtype, self._rotary = stack, model.dtype, model.model.rotary_emb
-        self._graph = build_graph(model)
+        self._graph = build_graph(model, int8 or {})
         precision = "bf16" if model.dtype == torch.bfloat16 else "f32"
         options = {
             "INFERENCE_PRECISION_HINT": precision,

@@ -8,6 +8,7 @@ are those that OpenVINO's CPU plugin fuses; a cached key is not copied for the q
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,10 @@ import torch
 from openvino import opset13 as ops
 from torch import Tensor
 
+from pipeline.generation.int8 import Int8
+
 TYPES = {
+    torch.int8: ov.Type.i8,
     torch.float32: ov.Type.f32,
     torch.bfloat16: ov.Type.bf16,
     torch.int32: ov.Type.i32,
@@ -66,9 +70,14 @@ def share_memory(values: Tensor) -> tuple[ov.Tensor, Tensor]:
     return ov.Tensor(array, ov.Shape(list(values.shape)), TYPES[values.dtype]), values
 
 
-def build_graph(model: Any) -> Graph:
-    """Write the graph of a transformers model whose linear layers are stacked (``AdapterStack``)."""
-    return _Writer(model).write()
+def build_graph(model: Any, int8: Mapping[str, Int8]) -> Graph:
+    """Write the graph of a transformers model whose linear layers are stacked (``AdapterStack``).
+
+    Args:
+        model: in transformers.
+        int8: weights by the name of their module; the others are the model's own.
+    """
+    return _Writer(model, int8).write()
 
 
 def _ints(*values: int) -> Any:
@@ -80,6 +89,7 @@ class _Writer:
     """Writes the graph from the input to the output."""
 
     model: Any
+    int8: Mapping[str, Int8]
     parameters: list[Any] = field(default_factory=list)
     states: list[Any] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
@@ -113,7 +123,7 @@ class _Writer:
             x = ops.add(x, self._mlp(self._norm(x, layer.post_attention_layernorm), layer.mlp, number))
         x = ops.reshape(x, ops.concat([self.rows, self.columns, _ints(self.width)], 0), False)
         x = ops.slice(x, self.first, _ints(np.iinfo(np.int32).max), _ints(1), _ints(1))
-        logits = ops.matmul(self._norm(x, core.norm), self._constant(self.model.lm_head.weight), False, True)
+        logits = self._product(self._norm(x, core.norm), "lm_head", self.model.lm_head)
         graph = ov.Model([ops.result(logits)], self.states, self.parameters, "decoder")
         return Graph(graph, tuple(self.projections), self.weights)
 
@@ -127,10 +137,13 @@ class _Writer:
         """The plugin computes in its own precision, and drops the conversion."""
         return values if self.kind == ov.Type.f32 else ops.convert(values, "f32")
 
-    def _constant(self, values: Tensor) -> Any:
+    def _shared(self, values: Tensor) -> Any:
         tensor, memory = share_memory(values)
         self.weights += [tensor, memory]
-        constant = ov.op.Constant(tensor, shared_memory=True)
+        return ov.op.Constant(tensor, shared_memory=True)
+
+    def _constant(self, values: Tensor) -> Any:
+        constant = self._shared(values)
         if values.dtype == torch.float32:
             return constant
         floats = ops.convert(constant, "f32")
@@ -155,14 +168,24 @@ class _Writer:
         ranks = ops.multiply(ops.matmul(x, self._float(a), False, True), self.ranks[len(names)])
         changes = ops.variadic_split(ops.matmul(ranks, self._float(b), False, True), 1, _ints(*sizes))
         return [
-            ops.add(self._base(x, base), change)
-            for base, change in zip(bases, changes.outputs(), strict=True)
+            ops.add(self._base(x, name, base), change)
+            for name, base, change in zip(projection.layers, bases, changes.outputs(), strict=True)
         ]
 
-    def _base(self, x: Any, module: Any) -> Any:
+    def _base(self, x: Any, name: str, module: Any) -> Any:
         """A linear layer without its adapters."""
-        y = ops.matmul(x, self._constant(module.weight), False, True)
+        y = self._product(x, name, module)
         return y if module.bias is None else ops.add(y, self._constant(module.bias.float()))
+
+    def _product(self, x: Any, name: str, module: Any) -> Any:
+        """With a layer's weights; the plugin makes int8 ones whole as it multiplies, and keeps no copy."""
+        if weight := self.int8.get(name):
+            values = ops.convert(self._shared(weight.values), "f32")
+            whole = ops.multiply(values, self._shared(weight.scales))
+            matrix = ops.reshape(whole, _ints(*module.weight.shape), False)
+        else:
+            matrix = self._constant(module.weight)
+        return ops.matmul(x, matrix, False, True)
 
     def _attention(self, x: Any, module: Any, number: int) -> Any:
         path = f"model.layers.{number}.self_attn"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +18,8 @@ from pipeline.generation.decoders import (
     find_obstacle,
     find_openvino_obstacle,
 )
-from pipeline.generation.engine import Request
+from pipeline.generation.engine import INT8, Request
+from pipeline.generation.int8 import Compressor, compress, int8_file
 from pipeline.generation.line import Line, PlaceInLine, Turn
 from pipeline.generation.model_loading import explain_errors, load_model
 from pipeline.generation.prompt_writer import PromptWriter
@@ -64,6 +67,8 @@ def load_engine(
 ) -> TorchEngine:
     """Load the family's base model on the best device here; see ``TorchEngine`` for ``plain``.
 
+    Without a ``dtype`` it is the one that is best here, which for a large model on a CPU is int8 weights.
+
     Raises:
         LabError: the base model cannot be loaded.
     """
@@ -74,7 +79,10 @@ def load_engine(
     report(0.9, "Loading the base model")
     with explain_errors(family, source):
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    return TorchEngine(family, load_model(family, source, dtype), tokenizer, plain=plain)
+    model, compressor = load_model(family, source, dtype), None
+    if dtype is None and isinstance(source, Path):  # converted here: it has a place for its int8 weights
+        compressor = partial(compress, int8_file(source), report)
+    return TorchEngine(family, model, tokenizer, plain=plain, compressor=compressor)
 
 
 class TorchEngine:
@@ -84,7 +92,13 @@ class TorchEngine:
     """
 
     def __init__(
-        self, family: Family, model: Any, tokenizer: Any, merged: bool = False, plain: str = ""
+        self,
+        family: Family,
+        model: Any,
+        tokenizer: Any,
+        merged: bool = False,
+        plain: str = "",
+        compressor: Compressor | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -94,6 +108,10 @@ class TorchEngine:
             tokenizer: of the model.
             merged: whether it is a checkpoint itself and takes no adapters.
             plain: why transformers writes and nothing faster; empty where nothing prevents that.
+            compressor: gives the weights that OpenVINO computes with in int8; None where nothing keeps them.
+
+        Raises:
+            LabError: the int8 weights cannot be kept.
         """
         prepare_tokenizer(tokenizer)
         self.family, self.model, self.tokenizer = family, model.eval(), tokenizer
@@ -106,7 +124,8 @@ class TorchEngine:
         kind, stop_ids = self.device.type, _stop_ids(model, tokenizer)
         obstacle = find_openvino_obstacle if kind == "cpu" else find_obstacle
         self._obstacle = plain or obstacle(model, self.stack)
-        self._decoder = self._choose_decoder()
+        self._precision = str(self.dtype).removeprefix("torch.")
+        self._decoder = self._choose_decoder(compressor)
         batch = RunningBatch(self._decoder, stop_ids, _PIECE_TOKENS[kind])
         line = Line(ROWS[kind], _cache_bytes(self.device) / _bytes_per_token(model))
         self._scheduler = Scheduler(batch, line)
@@ -118,23 +137,26 @@ class TorchEngine:
             place, writer = torch.cuda.get_device_name(self.device), "CUDA graphs"
         if self._obstacle:
             writer = f"transformers ({self._obstacle})"
-        model, dtype = self.family.title.partition(" (")[0], str(self.dtype).removeprefix("torch.")
-        return f"{model} · {dtype} · {place} · {writer}"
+        return f"{self.family.title.partition(' (')[0]} · {self._precision} · {place} · {writer}"
 
-    def _choose_decoder(self) -> Decoder:
+    def _choose_decoder(self, compressor: Compressor | None) -> Decoder:
         """The fast one, which on a CPU compiles for seconds; transformers where something prevents it."""
         if self._obstacle:
             return TransformersDecoder(self.model, self.stack)
         if self.device.type == "cuda":
             return StaticDecoder(self.model, self.stack)
+        int8 = compressor(self.model, self.stack) if compressor else {}
         try:
             from pipeline.generation.openvino_decoder import OpenVinoDecoder
 
-            return OpenVinoDecoder(self.model, self.stack)
+            decoder = OpenVinoDecoder(self.model, self.stack, int8)
         except Exception as error:  # any part of another library can fail
             self._obstacle = f"OpenVINO failed: {error}"
             logging.getLogger(__name__).warning("%s", self._obstacle)
             return TransformersDecoder(self.model, self.stack)
+        if int8:
+            self._precision += f" with {INT8}"
+        return decoder
 
     def render(
         self, instruction: str, variant: PromptVariant, context: Context, sampling: SamplingParams

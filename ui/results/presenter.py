@@ -23,6 +23,7 @@ from pipeline.evaluation.limits import MAX_THRESHOLD, check_number
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.evaluation.texts import count_readable
+from pipeline.generation.engine import INT8
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import get_family, load_families
 from pipeline.schema import FieldError, LabError
@@ -31,7 +32,7 @@ from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
 from ui.downloads import Downloads
-from ui.labels import axis_choices, setup_label, setup_title
+from ui.labels import axis_choices, column_label, setup_label, setup_title
 from ui.markup import escape
 from ui.numbers import correlation
 from ui.panes import Against
@@ -226,9 +227,16 @@ class Presenter:
         return drilldown.sample(setup, sample, against, run, self._absent(setup.runs))
 
     def versions_note(self, key: str) -> str:
-        """What other versions of the packages mean for the samples; empty if all versions are the same."""
+        """What other versions of the packages, or int8 weights in some runs, mean; empty if all are alike."""
         setup = self.runs.setup(key)
         sentences = []
+        rounded = [run.config for run in setup.runs if INT8 in run.config.engine]
+        if rounded and len(rounded) < len(setup.runs):
+            names = ", ".join(column_label(config.as_column) for config in rounded)
+            sentences.append(
+                f"Computed with {INT8}: {names}. The others were not, so small differences to them can come "
+                "from rounding. Evaluate them on the same machine to be sure."
+            )
         if setup.matched:
             sentences.append(
                 "These runs were made with different versions of the packages that the samples are from. "
