@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from pipeline.data.own.file_formats import ENDINGS, READERS
-from pipeline.data.own.table import MAX_ROWS, Table, as_table, check_columns, check_size, columns_of
+from pipeline.data.own.table import Collector, Table, check_size
+from pipeline.data.own.text_lines import not_decoded
 from pipeline.files import given_path
 from pipeline.network import HUB_ID, HUB_URL, with_settings
 from pipeline.schema import LabError, quoted
+from pipeline.sendable import sendable_text
 
 
 def read_source(source: str, split: str = "train") -> Table:
@@ -42,13 +41,18 @@ def read_file(path: Path) -> Table:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise LabError(f"{path.name} cannot be read: its name must end in one of {', '.join(ENDINGS)}.")
+    rows = Collector(sendable_text(path.name))
     try:
-        check_size(path.name, path.stat().st_size)
-        data = path.read_bytes()
+        check_size(rows.source, path.stat().st_size)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                reader(rows, file)
+            except UnicodeDecodeError:
+                raise not_decoded(rows.source, file) from None
     except OSError as error:
-        raise LabError(f"The file {path.name} cannot be read: {error}.") from error
-    columns, rows, unread = reader(path.name, data)
-    return as_table(path.name, hashlib.sha256(data).hexdigest(), columns, rows, unread)
+        raise LabError(f"The file {rows.source} cannot be read: {error}.") from error
+    return rows.table(sha256)
 
 
 def read_hub(hub_id: str, split: str = "train") -> Table:
@@ -57,19 +61,14 @@ def read_hub(hub_id: str, split: str = "train") -> Table:
 
     if not HUB_ID.fullmatch(hub_id):
         raise LabError(f"A dataset's id on the Hugging Face Hub looks like owner/name, not {hub_id[:80]!r}.")
-    rows: list[Mapping[str, Any]] = []
-    size = 0
+    rows = Collector(hub_id)
     try:
         # Streaming: nothing of a dataset that is too large is downloaded beyond the limit.
-        for row in islice(datasets.load_dataset(hub_id, split=split, streaming=True), MAX_ROWS + 1):
-            if not rows:
-                check_columns(hub_id, list(row))
-            size += sum(len(value) for value in row.values() if isinstance(value, str))
-            check_size(hub_id, size)
-            rows.append(row)
+        for row in datasets.load_dataset(hub_id, split=split, streaming=True):
+            rows.add(row)
     except LabError:
         raise
     except Exception as error:  # errors of the hub, the network and the parsers have no common base
         why = with_settings(str(error).rstrip("."), HUB_URL)
         raise LabError(f"The dataset {hub_id} cannot be read from the Hugging Face Hub: {why}.") from error
-    return as_table(hub_id, "", columns_of(hub_id, rows), rows, [])
+    return rows.table()

@@ -18,6 +18,7 @@ from pipeline.data.own.prepare import Choices, Prepared
 from pipeline.files import folder_beside, replace_folder
 from pipeline.json_files import check_format, parse_object, validate
 from pipeline.schema import FieldError, LabError, PromptVariant, Sample
+from pipeline.sendable import sendable_text
 from pipeline.settings import Settings
 
 RECORD, SAMPLES = "dataset.json", "samples.parquet"
@@ -121,7 +122,7 @@ def keep(settings: Settings, prepared: Prepared, title: str = "", replace: bool 
         raise FieldError("name", f"is taken: there is a dataset {name}. Choose another name, or replace it.")
     record = OwnDataset(
         name,
-        title or name,
+        sendable_text(title) or name,
         prepared.table.source,
         prepared.table.sha256,
         prepared.choices,
