@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.generation.decoders import TransformersDecoder
 from pipeline.generation.running_batch import Row, RunningBatch
 from pipeline.generation.static_decoder import StaticDecoder
 from pipeline.schema import SamplingParams
@@ -72,6 +73,17 @@ def test_scoring_between_two_steps_leaves_the_text_as_it_is(both: Both) -> None:
     batch, rows = RunningBatch(both.decoder, [], 256), make_rows(both, 4)
     batch.add(rows)
     assert write_out(batch, rows, lambda: both.stack.assign([both.adapters[5]])) == expected
+
+
+@torch.inference_mode()
+def test_scoring_a_text_leaves_the_adapters_of_the_batch_where_they_are(both: Both) -> None:
+    together = [both.adapters[1], both.adapters[2], None]
+    both.decoder.load(together)
+    alone = TransformersDecoder(both.model, both.stack).nats([together[1]], [[1, 2]], [[3, 4, 5]])
+    both.decoder.load(together)
+    order = both.stack.order
+    assert both.decoder.nats([together[1]], [[1, 2]], [[3, 4, 5]]) == pytest.approx(alone, abs=1e-3)
+    assert both.stack.order == order
 
 
 @torch.inference_mode()

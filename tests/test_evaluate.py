@@ -19,7 +19,7 @@ import torch
 from pipeline.command_line.verbs import run_verb
 from pipeline.data.arxivdl import load_arxivdl
 from pipeline.evaluation.datasets import load_dataset
-from pipeline.evaluation.evaluate_columns import EvaluationPlan, evaluate_columns, summarize
+from pipeline.evaluation.evaluate_columns import EvaluationPlan, evaluate_columns, run_config, summarize
 from pipeline.evaluation.store import load_run
 from pipeline.evaluation.tasks import task_from_sample
 from pipeline.generation import open_engine
@@ -204,6 +204,15 @@ def test_a_prompt_that_does_not_fit_gets_an_unscored_verdict_so_that_the_run_cou
     assert len(verdicts) == len(run.attempts)
     (unjudged,) = [verdict for verdict in verdicts if verdict.value is None]
     assert "this model has room for" in unjudged.reason
+
+
+def test_a_temperature_of_0_names_the_same_run_as_one_of_0_point_0(
+    short: Settings, family: Family, tmp_path: Path
+) -> None:
+    data, column = load_dataset(short, family.dataset), columns(short, family)["baseline/regular"]
+    plans = [EvaluationPlan(1, SamplingParams(t, 0.1, 2), None, False, tmp_path) for t in (0, 0.0)]
+    ids = {run_config(family, column, data, data.evaluation(1), plan).id for plan in plans}
+    assert len(ids) == 1
 
 
 def test_what_a_dataset_says_of_itself_is_said_at_the_start_and_stored_with_the_run(

@@ -155,7 +155,7 @@ def run_config(
         "fingerprint": column.checkpoint.fingerprint,
         "dataset": dataset.fingerprint,
         "samples": ids,
-        "decoding": asdict(plan.sampling),
+        "decoding": asdict(plan.sampling) | {"temperature": float(plan.sampling.temperature)},  # 0 is 0.0
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     sampling, checkpoint = plan.sampling, column.checkpoint
