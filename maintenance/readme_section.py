@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from maintenance.figures import figure
 from pipeline.analysis import Analysis, Point, Setup
+from pipeline.analysis.agreement import against_execution
 from pipeline.analysis.run_cache import RunCache
 from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.stored_runs import StoredRuns
@@ -24,6 +25,7 @@ from pipeline.settings import ASSETS, Settings
 from ui.labels import place_name, setup_label, size_label
 from ui.numbers import mean_score
 from ui.results import charts
+from ui.results.against_tests import judge_sentence
 from ui.results.findings import data_sentences, effect_of, effect_paragraph, effect_sentences, short_name
 from ui.results.sentences import ON_HOLM
 
@@ -121,6 +123,7 @@ def section(family: Family, analyses: Sequence[Analysis], executed: Sequence[Ana
         parts += ["**Answers that pass their tests (pass@1)**", executed_table(executed)]
         parts += filter(None, [_seeds(executed)])
         parts += [_folded("What fine-tuning changes here, and how much of it is format", executed)]
+        parts += filter(None, [_judged(executed)])
     return "\n\n".join(parts)
 
 
@@ -136,6 +139,18 @@ def in_short(executed: Analysis) -> str:
         )
         sentences += data_sentences(executed, effect)
     return f"**In short:** {' '.join(sentences)} ({executed.metric.name}, {executed.setup.samples} samples.)"
+
+
+def _judged(executed: Sequence[Analysis]) -> str:
+    """What the verdicts of each judge are worth by the tests; empty without a judge."""
+    sentences = [
+        f"{found.metric.name}: {sentence}"
+        for analysis in executed
+        if (against := against_execution(analysis.setup))
+        for found in against.metrics
+        if (sentence := judge_sentence(analysis.metric.name, found))
+    ]
+    return "\n\n".join(["**What a judge's verdicts are worth**", *sentences]) if sentences else ""
 
 
 def _folded(title: str, executed: Sequence[Analysis]) -> str:

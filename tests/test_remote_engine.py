@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -267,9 +268,35 @@ def test_long_contexts_are_trimmed_and_long_instructions_refused(family):
         engine.render("Write it.", "regular", context, SamplingParams(max_new_tokens=family.sequence_length))
 
 
-def test_likelihoods_are_refused_in_words(family):
-    with pytest.raises(LabError, match="likelihoods"):
-        RemoteEngine(family, "http://127.0.0.1:9/v1").bits_per_byte([request_for(BASE, "p")], ["x"])
+def like_vllm(request, before):
+    """A token is a character, its id the code; the likelihood of each is a half."""
+    if request.path == "/tokenize":
+        start = [0] if request.body["add_special_tokens"] else []
+        return Reply(raw=json.dumps({"tokens": [*start, *map(ord, request.prompt)]}))
+    odds = [{str(token): {"logprob": math.log(0.5), "rank": 1}} for token in request.body["prompt"]]
+    return Reply(raw=json.dumps({"choices": [{"text": "x", "prompt_logprobs": [None, *odds[1:]]}]}))
+
+
+def test_bits_per_byte_are_those_of_the_reference_alone(serve, family):
+    engine = RemoteEngine(family, serve(like_vllm).url)
+    requests = [request_for(BASE, "Write it."), request_for(TUNED, "Write")]
+    assert engine.bits_per_byte(requests, ["return x", "é"]) == pytest.approx([1, 0.5])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(status=404, raw='{"detail": "Not Found"}'),
+        Reply(raw='{"tokens": null}'),
+        Reply(raw="<html>"),
+        Reply("an answer without likelihoods"),
+    ],
+    ids=["no such path", "no tokens", "no JSON", "another protocol"],
+)
+def test_a_server_without_likelihoods_is_said_in_words(serve, family, reply):
+    engine = RemoteEngine(family, serve(lambda request, before: reply).url)
+    with pytest.raises(LabError, match="gives no likelihoods of a given text"):
+        engine.bits_per_byte([request_for(BASE, "p")], ["x"])
 
 
 # A server that nobody here wrote: `transformers serve` with the embedded model's first layers

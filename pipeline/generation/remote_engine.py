@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -19,6 +20,7 @@ from typing import Any
 from pipeline.generation.engine import Request
 from pipeline.generation.line import Line, PlaceInLine, Seat, Turn
 from pipeline.generation.prompts import Prompt, render_prompt, tokens_for_prompt
+from pipeline.generation.remote_likelihood import nats
 from pipeline.models.families import Family
 from pipeline.openai_server import UNREADABLE, OptionalParameters, connect, error_message
 from pipeline.schema import (
@@ -45,7 +47,7 @@ class RemoteEngine:
     """Generates on a server, one concurrent HTTP request for each row (see ``Engine``).
 
     A server's weights cannot be checked, so a completion's fingerprint is ``remote:`` and the model's name
-    there; and it gives no likelihoods. A parameter that it refuses and that it can do without (``seed``,
+    there. A parameter that it refuses and that it can do without (``seed``,
     ``min_p``) is left out, and the completion's note says so.
 
     Args:
@@ -85,8 +87,32 @@ class RemoteEngine:
         return render_prompt(instruction, variant, context, room, _count_tokens, self.family.templates)
 
     def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
-        """Refused: the protocol gives no likelihoods of a text that is not the model's own."""
-        raise LabError("A remote server cannot score likelihoods; use the local engine for bits per byte.")
+        """Bits per UTF-8 byte of each reference given its prompt, from a server that gives likelihoods.
+
+        Raises:
+            LabError: the server does not, as most but vLLM's, or it is out of reach or has no such model.
+            OverBudget: there is no money for it.
+        """
+        models = [self._model(request) for request in requests]
+        prompts = [request.prompt for request in requests]
+        with ThreadPoolExecutor(_ROWS, thread_name_prefix="likelihood") as pool:
+            return list(pool.map(self._bits, models, prompts, references))
+
+    def _bits(self, model: str, prompt: str, reference: str) -> float:
+        import openai
+
+        try:
+            with pay(self._purse, model, prompt + reference, 1, 1 + _RETRIES):
+                total = nats(self._server, model, prompt, reference)
+        except openai.APIConnectionError as error:
+            raise self._in_words(error, model) from error
+        except (openai.APIError, *UNREADABLE) as error:
+            status = getattr(error, "status_code", None)
+            why = error_message(error, self._key) if status else "its reply is of another kind"
+            raise LabError(
+                f"The server at {self.base_url} gives no likelihoods of a given text, as vLLM's does ({why})."
+            ) from error
+        return total / math.log(2) / len(reference.encode())
 
     def place(self) -> PlaceInLine | None:
         """See ``Engine.place``."""
