@@ -19,7 +19,7 @@ def write_random_adapters(
 
     ``options`` are further fields of PEFT's ``LoraConfig``.
     """
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
     fields = {"lora_alpha": 2 * rank, "target_modules": list(TARGETS), "task_type": "CAUSAL_LM", **options}
     peft_model = get_peft_model(model, LoraConfig(r=rank, **fields))
     for seed, folder in enumerate(folders):

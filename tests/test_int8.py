@@ -49,19 +49,19 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8, "LARGE", 1)
 
 
+def _rounded(model: Any, stack: AdapterStack) -> OpenVinoDecoder:
+    """A decoder with int8 weights; the model gets the weights that they stand for."""
+    weights: dict[str, Int8] = {}
+    layers = {name: layer.base for name, layer in stack.layers.items()} | {"lm_head": model.lm_head}
+    for name, layer in layers.items():
+        weights[name] = quantize(layer.weight)
+        layer.weight.data = _whole(weights[name]).to(model.dtype)
+    return OpenVinoDecoder(model, stack, weights)
+
+
 @pytest.fixture(scope="module")
 def both() -> Both:
-    """The reference computes with the weights that the decoder's int8 ones stand for."""
-    weights: dict[str, Int8] = {}
-
-    def decoder(model: Any, stack: AdapterStack) -> OpenVinoDecoder:
-        layers = {name: layer.base for name, layer in stack.layers.items()} | {"lm_head": model.lm_head}
-        for name, layer in layers.items():
-            weights[name] = quantize(layer.weight)
-            layer.weight.data = _whole(weights[name])
-        return OpenVinoDecoder(model, stack, weights)
-
-    return Both(_make_model(), decoder)
+    return Both(_make_model(), _rounded)
 
 
 def _file(linked: Settings, family: Family) -> Path:
@@ -90,6 +90,16 @@ def test_the_logits_are_those_of_the_weights_that_the_int8_ones_stand_for(both: 
     )
 
 
+def test_in_bf16_the_logits_are_nearly_as_near_to_those_in_fp32_as_the_reference_is(both: Both) -> None:
+    half = Both(_make_model().bfloat16(), _rounded)
+    adapters = [None if each is None else each.to(half.model) for each in half.adapters]
+    exact = logits(both.reference, both.adapters)
+    errors = [
+        (logits(each, adapters) - exact).pow(2).mean().sqrt() for each in (half.decoder, half.reference)
+    ]
+    assert errors[0] < 2 * errors[1]
+
+
 def test_a_large_model_on_a_cpu_writes_with_int8_weights_and_its_engine_says_so(
     linked: Settings, family: Family
 ) -> None:
@@ -100,7 +110,8 @@ def test_a_large_model_on_a_cpu_writes_with_int8_weights_and_its_engine_says_so(
         return load_engine(linked, family, lambda fraction, message: messages.append(message))
 
     engine = load()
-    assert "with int8 weights · CPU · OpenVINO" in engine.describe()
+    assert "with int8 weights" in engine.describe()
+    assert engine.describe().endswith("CPU · OpenVINO")
     assert any("int8" in message for message in messages)
     made = _file(linked, family).stat()
     assert made.st_size < 1.1 * engine.model.num_parameters()

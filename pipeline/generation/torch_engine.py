@@ -18,7 +18,7 @@ from pipeline.generation.decoders import (
     find_obstacle,
     find_openvino_obstacle,
 )
-from pipeline.generation.engine import INT8, Request
+from pipeline.generation.engine import Request
 from pipeline.generation.int8 import Compressor, compress, int8_file
 from pipeline.generation.line import Line, PlaceInLine, Turn
 from pipeline.generation.model_loading import explain_errors, load_model
@@ -154,8 +154,8 @@ class TorchEngine:
             self._obstacle = f"OpenVINO failed: {error}"
             logging.getLogger(__name__).warning("%s", self._obstacle)
             return TransformersDecoder(self.model, self.stack)
-        if int8:
-            self._precision += f" with {INT8}"
+        if decoder.rounding:
+            self._precision += f" with {decoder.rounding}"
         return decoder
 
     def render(
