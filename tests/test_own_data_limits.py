@@ -16,8 +16,8 @@ from pipeline.data.own import table as tables
 from pipeline.data.own import text_lines
 from pipeline.data.own.source import read_source
 from pipeline.data.own.table import LONGEST_ROW, MAX_ROWS
-from pipeline.schema import LabError
-from tests.own_data import rows
+from pipeline.schema import FieldError, LabError
+from tests.own_data import prepared, rows, write_csv
 
 
 def short_cells(file: Path) -> None:
@@ -217,3 +217,12 @@ def test_a_parquet_file_with_any_byte_changed_is_read_or_refused_in_words(tmp_pa
             file.write_bytes(content[:at] + bytes([other]) + content[at + 1 :])
             with contextlib.suppress(LabError):
                 read_source(str(file))
+
+
+def test_messages_name_only_the_first_of_very_many_columns(tmp_path: Path) -> None:
+    names = [f"{'long name ' * 15}{at}" for at in range(60)]
+    write_csv(tmp_path / "rows.csv", [dict.fromkeys(names[:30], "x") | dict.fromkeys(names[30:], "")])
+    (left_out,) = read_source(str(tmp_path / "rows.csv")).unread
+    assert left_out.endswith(f"{names[49]} and 10 more.")
+    with pytest.raises(FieldError, match=f"The columns are: .*{names[19]} and 10 more"):
+        prepared(tmp_path / "rows.csv")

@@ -21,7 +21,7 @@ _HEADS = [
     b"GET /gradio_api/file=/etc/passwd HTTP/1.1", b"GET /../../etc/passwd HTTP/1.1", b"GET /%00 HTTP/1.1",
     b"GET /gradio_api/file=../../../../etc/passwd HTTP/1.1", b"POST /gradio_api/queue/join HTTP/1.1",
     b"POST /gradio_api/mcp/ HTTP/1.1", b"BREW / HTTP/1.1", b"GET / HTTP/9.9", b"\x16\x03\x01\x02\x00", b"",
-    b"GET /gradio_api/heartbeat/\xff HTTP/1.1", b"DELETE /gradio_api/reset HTTP/1.1",
+    b"GET /gradio_api/heartbeat/\xff HTTP/1.1", b"DELETE /gradio_api/reset HTTP/1.1", b"HEAD / HTTP/1.1",
 ]  # fmt: skip
 _LINES = [
     b"Host: 127.0.0.1", b"Host: evil.example", b"Content-Length: 5", b"Content-Length: -1", b"no colon here",
@@ -29,7 +29,8 @@ _LINES = [
     b"Range: bytes=5-1",
     b"Content-Type: multipart/form-data", b"X: " + b"y" * 70_000, b"Cookie: \xff\xfe",
     b"Connection: upgrade\r\nUpgrade: websocket", b"X-Forwarded-For: 203.0.113.9",
-    b"Accept: text/event-stream",
+    b"Accept: text/event-stream", b"Accept-Encoding: gzip;q=0", b"Accept-Encoding: *;q=nan, ,;q=",
+    b"X-Forwarded-Host: " + b"h" * 9_000, b"X-Forwarded-Host: \xff, evil.example",
 ]  # fmt: skip
 _BODIES = [
     b"", b"{}", b"[" * 5_000, b'{"data": [', b"zz\r\n", b"\x00" * 100, b'{"data": [null]}',

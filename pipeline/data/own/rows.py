@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from pipeline.data.duplicates import copy_key
-from pipeline.data.own.table import Table, numbered
+from pipeline.data.own.table import Table, named, numbered
 from pipeline.schema import FieldError, LabError, Sample, counted, quoted
 from pipeline.sendable import is_sendable
 
@@ -84,7 +84,7 @@ def guess_columns(names: Sequence[str]) -> Columns:
 
 def check_columns(columns: Columns, names: Sequence[str]) -> None:
     """Raise ``FieldError`` if a column is missing, or the same is named for instruction and code."""
-    there = f"The columns are: {', '.join(names)}."
+    there = f"The columns are: {named(names)}."
     for field in fields(columns):
         name = getattr(columns, field.name)
         if not name and field.name in ("instruction", "code"):

@@ -21,6 +21,8 @@ LONGEST_ROW = 4_000_000
 """Characters of a row in a file of text: eight times the longest file around a code that is used."""
 _LONGEST_NAME = 200
 """Characters of a column's name."""
+_NAMED = 20
+"""Columns that a message names."""
 _MISSING = ("", "nan", "null", "none", "n/a", "na", "<na>")
 """What a cell holds that holds nothing, in lower case."""
 _LONGEST_MISSING = max(map(len, _MISSING))
@@ -107,7 +109,7 @@ class Collector:
             raise LabError(" ".join([read, *self.unread]))
         used = tuple(name for name in self._names.values() if name in self._used)
         if others := [name for name in self._names.values() if name and name not in self._used]:
-            self.unread.append(f"Columns without texts are left out: {', '.join(others)}.")
+            self.unread.append(f"Columns without texts are left out: {named(others)}.")
         return Table(self.source, sha256, used, tuple(self._rows), tuple(self.unread))
 
     def _check_rows(self) -> None:
@@ -157,6 +159,12 @@ def numbered(noun: str, numbers: Sequence[int]) -> str:
     """The first of some numbers: ``line 3``, ``lines 1, 2, 3, 4, 5 …``."""
     first = ", ".join(f"{number:,}" for number in numbers[:5])
     return f"{noun if len(numbers) == 1 else f'{noun}s'} {first}{' …' if len(numbers) > 5 else ''}"
+
+
+def named(columns: Sequence[str]) -> str:
+    """The names of some columns: of many the first, and how many more there are."""
+    more = f" and {len(columns) - _NAMED:,} more" if len(columns) > _NAMED else ""
+    return f"{', '.join(columns[:_NAMED])}{more}"
 
 
 def _text(value: Any) -> str:
