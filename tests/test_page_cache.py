@@ -116,7 +116,7 @@ def test_what_asks_gradio_for_another_page_gets_that(url: str, query: str, statu
 
 def test_the_page_has_the_opening_once_and_loads_its_colors_with_it(url: str) -> None:
     page = get(url)
-    opening = theme.OPENING.read_text(encoding="utf-8")
+    opening = theme.opening()
     assert page.text.count(opening) == 1
     assert page.text.index("theme.css?v=") < page.text.index("</head>")
     assert page.text.index(opening) < page.text.index("<gradio-app")

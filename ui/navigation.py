@@ -49,6 +49,8 @@ document.addEventListener("click", (event) => {
 addEventListener("popstate", () => trigger("click", { query: location.search }));
 window.labViews = { put, note, shows };
 """.replace("TABS", json.dumps(TABS)).replace("KEYS", json.dumps(KEYS))
+# Ends the wait of a page that was opened by a link (``assets/head.html``).
+_OPENED = "document.dispatchEvent(new Event('lab-opened'))"
 
 
 class Navigation:
@@ -60,7 +62,7 @@ class Navigation:
         self._outputs: list[Any] = [tabs]
         self._links: list[tuple[Callable[..., Any], Callable[..., View], Sequence[Any]]] = []
         self._timers: list[tuple[gr.Tab, gr.Timer]] = []
-        self._next: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any]]] = []
+        self._next: list[tuple[Callable[..., Any], Sequence[Any], Sequence[Any], bool]] = []
 
     def add_tab(
         self, name: TabName, open_view: Callable[[View], Updates] | None = None, outputs: Sequence[Any] = ()
@@ -90,10 +92,17 @@ class Navigation:
         self._timers.append((tab, timer))
 
     def after_opening(
-        self, callback: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
+        self,
+        callback: Callable[..., Any],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        shows: bool = False,
     ) -> None:
-        """Call something once the address is read: what it then sees is the view of the address."""
-        self._next.append((callback, inputs, outputs))
+        """Call something once the address is read: what it then sees is the view of the address.
+
+        ``shows`` says that the first tab shows that view only after this call.
+        """
+        self._next.append((callback, inputs, outputs, shows))
 
     def address(self) -> gr.Textbox:
         """A component that puts the query of a view into the address, if its tab is the one that is shown."""
@@ -129,12 +138,14 @@ class Navigation:
             opened.success(None, address, js="(query) => labViews.put(query)", **QUIET)
         script.click(from_history, None, outputs, **QUIET)
         opened = page.load(from_address, None, outputs, **QUIET)
-        opened.then(None, js="() => document.dispatchEvent(new Event('lab-opened'))")
+        opened.then(None, js=f"() => labViews.shows({json.dumps(TABS[0])}) || {_OPENED}")
         for owner, timer in self._timers:
             shown = f"labViews.opened = true, labViews.shows({json.dumps(owner.id)})"
             opened.then(None, None, timer, js=f"() => ({{__type__: 'update', active: ({shown})}})", **QUIET)
-        for callback, inputs, changed in self._next:
-            opened.then(callback, inputs, changed, **QUIET)
+        for callback, inputs, changed, shows in self._next:
+            called = opened.then(callback, inputs, changed, **QUIET)
+            if shows:
+                called.then(None, js=f"() => {_OPENED}")
 
     def _opener(self, view: Callable[..., View], address: gr.Textbox) -> Callable[..., Updates]:
         @wraps(view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from pipeline.settings import ASSETS, Settings
 from ui.gate import Gate
 from ui.page_cache import PageCache
 from ui.refusals import Refusals
+from ui.views import KEYS
 
 CSS: list[Path] = [ASSETS / name for name in ("app.css", "checkpoints.css", "jobs.css", "results.css")]
 HEAD: Path = ASSETS / "head.html"
-OPENING: Path = ASSETS / "opening.html"
 LOGO: Path = ASSETS / "logo.svg"
 
 
@@ -96,6 +97,11 @@ def masthead() -> str:
     )
 
 
+def opening() -> str:
+    """What the page shows until Gradio has built its components."""
+    return (ASSETS / "opening.html").read_text(encoding="utf-8").replace("KEYS", json.dumps(KEYS))
+
+
 def launch(settings: Settings) -> dict[str, Any]:
     """The arguments of ``Blocks.launch``."""
     return {
@@ -111,7 +117,7 @@ def launch(settings: Settings) -> dict[str, Any]:
         "app_kwargs": {
             "middleware": [
                 Middleware(Gate, settings=settings),
-                Middleware(PageCache, opening=OPENING.read_text(encoding="utf-8")),
+                Middleware(PageCache, opening=opening()),
                 Middleware(Refusals),
             ]
         },

@@ -14,6 +14,13 @@ OPEN_IT = """
 const attach = Element.prototype.attachShadow;
 Element.prototype.attachShadow = function () { return attach.call(this, { mode: "open" }); };
 """
+# The names of all tasks whose answers one could read.
+SEEN = """
+window.seen = new Set();
+setInterval(() => document.querySelectorAll(".answers-to code").forEach((name) => {
+  if (name.checkVisibility({ visibilityProperty: true })) seen.add(name.innerText);
+}), 10);
+"""
 ANSWERS = [".answers-to h2", ".scores td.best", ".pane h4", ".pane pre"]
 
 
@@ -40,7 +47,7 @@ def test_the_first_answers_need_neither_gradios_components_nor_a_call(
     unbuilt: Page, app_url: str, scheme: Any
 ) -> None:
     unbuilt.emulate_media(color_scheme=scheme)
-    unbuilt.goto(app_url)
+    unbuilt.goto(f"{app_url}?from=a-newsletter")
     expect(unbuilt.locator(".answers-to h2")).to_have_text("Stored answers to _interpolation_search")
     expect(unbuilt.locator(".pane pre").first).to_be_in_viewport()
     expect(unbuilt.locator(".scores td.best").first).to_have_css(
@@ -76,4 +83,22 @@ def test_an_address_with_a_view_does_not_open_with_other_answers(
     unbuilt: Page, app_url: str, view: str
 ) -> None:
     unbuilt.goto(f"{app_url}?{view}")
+    expect(unbuilt.locator("gradio-app")).to_be_attached()
     expect(unbuilt.locator(".pane")).to_have_count(0)
+
+
+def test_a_link_to_a_sample_never_shows_the_answers_to_another(tab: Page, app_url: str) -> None:
+    tab.goto(app_url)
+    expect(tab.locator("#write-live")).to_be_enabled()
+    example = tab.locator(".examples button").last
+    example.click()
+    expect(tab.locator(".answers-to code")).to_have_text(example.inner_text())
+    tab.wait_for_url("**sample=**")
+    linked = tab.context.new_page()
+    linked.add_init_script(SEEN)
+    linked.goto(tab.url)
+    expect(linked.locator(".answers-to code")).to_be_visible()
+    linked.wait_for_function("seen.size")
+    expect(linked.locator("#write-live")).to_be_enabled()
+    assert linked.evaluate("[...seen]") == [example.inner_text()]
+    linked.close()

@@ -88,7 +88,7 @@ def _wire_form(lab: Lab, tab: gr.Tab, form: Form, out: Output, navigation: Navig
     def show_first(*values: Any) -> Updates:
         return {**show(*values), **outputs.standing(lab, out, values[0], values[len(form.inputs)])}
 
-    navigation.after_opening(show_first, inputs, [out.status, *out.shown])
+    navigation.after_opening(show_first, inputs, [out.status, *out.shown], shows=True)
     navigation.after_opening(lambda: gr.Button(interactive=True), [], [out.generate])
 
     def list_choices(family: str) -> gr.CheckboxGroup:
