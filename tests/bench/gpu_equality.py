@@ -20,14 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoTokenizer
 
 from pipeline.evaluation.attempts import render
 from pipeline.evaluation.datasets import load_dataset
 from pipeline.evaluation.tasks import task_from_sample
+from pipeline.generation.adapters import AdapterStack, read_adapter
+from pipeline.generation.decoders import Decoder, TransformersDecoder
 from pipeline.generation.engine import Request
-from pipeline.generation.torch_engine import TorchEngine, load_engine
+from pipeline.generation.model_loading import load_model
+from pipeline.generation.static_decoder import StaticDecoder
+from pipeline.generation.torch_engine import load_engine
 from pipeline.models.checkpoints import columns
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
+from pipeline.models.weights import base_model_dir
 from pipeline.schema import Attempt, Sample, SamplingParams
 from pipeline.settings import Settings
 from pipeline.versions import package_versions
@@ -70,8 +76,8 @@ def main() -> None:
 def _compare(
     settings: Settings, family: Family, samples: Sequence[Sample], dtype: torch.dtype
 ) -> dict[str, Any]:
-    fast, fast_bits, fast_logits = _answers(settings, family, samples, dtype, plain="")
-    slow, slow_bits, slow_logits = _answers(settings, family, samples, dtype, plain="it is the reference")
+    fast, fast_bits = _answers(settings, family, samples, dtype, plain="")
+    slow, slow_bits = _answers(settings, family, samples, dtype, plain="it is the reference")
     differences = [abs(one - other) for one, other in zip(fast_bits, slow_bits, strict=True)]
     found = {
         "same_first_tokens": sum(one == other for one, other in zip(fast, slow, strict=True)) / len(samples),
@@ -82,14 +88,14 @@ def _compare(
         },
     }
     if dtype == torch.float32:
-        found["logit_difference"] = float((fast_logits - slow_logits).abs().max())
+        found["logit_difference"] = _logit_difference(settings, family, samples[:LOGIT_PROMPTS])
     return found
 
 
 def _answers(
     settings: Settings, family: Family, samples: Sequence[Sample], dtype: torch.dtype, plain: str
-) -> tuple[list[str], list[float], torch.Tensor]:
-    """The first tokens of each answer as text, bits per byte of its reference, and logits of some prompts."""
+) -> tuple[list[str], list[float]]:
+    """The first tokens of each answer as text, and bits per byte of its reference."""
     engine = load_engine(settings, family, dtype=dtype, plain=plain)
     column = columns(settings, family)[COLUMN]
     sampling = SamplingParams(0, max_new_tokens=TOKENS)
@@ -97,24 +103,31 @@ def _answers(
     requests = [Request(column.checkpoint, each.prompt, each.prompt) for each in attempts]
     *_, last = engine.stream(requests, sampling)
     bits = engine.bits_per_byte(requests, [sample.function for sample in samples])
-    logits = _logits(engine, requests[:LOGIT_PROMPTS])
     del engine
     gc.collect()
     torch.cuda.empty_cache()
-    return [each.text for each in last], bits, logits
+    return [each.text for each in last], bits
 
 
 @torch.inference_mode()
-def _logits(engine: TorchEngine, requests: Sequence[Request]) -> torch.Tensor:
-    """After each prompt, read alone [prompts, vocabulary]."""
-    rows = []
-    for request in requests:
-        adapters = [engine._adapter(request.checkpoint)]
-        ids = torch.tensor([engine._prompts.encode(request.prompt)])
-        engine._decoder.load(adapters)
-        positions = torch.arange(ids.shape[1])[None]
-        rows.append(engine._decoder.forward(adapters, ids, positions, None)[0].float().cpu())
-    return torch.cat(rows)
+def _logit_difference(settings: Settings, family: Family, samples: Sequence[Sample]) -> float:
+    """The largest after an instruction that is read alone, in fp32."""
+    source = base_model_dir(settings, family)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    model = load_model(family, source, torch.float32)
+    stack = AdapterStack(model)
+    checkpoint = columns(settings, family)[COLUMN].checkpoint
+    adapters = [read_adapter(checkpoint, family, stack.layers).to(model)]
+    rows = [torch.tensor([tokenizer(sample.prompt).input_ids]) for sample in samples]
+
+    def logits(decoder: Decoder) -> torch.Tensor:
+        decoder.load(adapters)
+        places = [torch.arange(ids.shape[1])[None] for ids in rows]
+        found = (decoder.forward(adapters, ids, at, None)[0] for ids, at in zip(rows, places, strict=True))
+        return torch.cat([each.clone() for each in found])
+
+    expected = logits(TransformersDecoder(model, stack))  # first: the other takes the weights over
+    return float((logits(StaticDecoder(model, stack)) - expected).abs().max())
 
 
 if __name__ == "__main__":
