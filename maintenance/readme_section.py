@@ -142,15 +142,15 @@ def in_short(executed: Analysis) -> str:
 
 
 def _judged(executed: Sequence[Analysis]) -> str:
-    """What the verdicts of each judge are worth by the tests; empty without a judge."""
-    sentences = [
-        f"{found.metric.name}: {sentence}"
+    """What the verdicts of each judge are worth by the tests, shown on a click; empty without a judge."""
+    items = [
+        f"- {found.metric.name}: {sentence}"
         for analysis in executed
         if (against := against_execution(analysis.setup))
         for found in against.metrics
         if (sentence := judge_sentence(analysis.metric.name, found))
     ]
-    return "\n\n".join(["**What a judge's verdicts are worth**", *sentences]) if sentences else ""
+    return _on_a_click("What the verdicts of a judge are worth", "\n".join(items)) if items else ""
 
 
 def _folded(title: str, executed: Sequence[Analysis]) -> str:
@@ -161,7 +161,11 @@ def _folded(title: str, executed: Sequence[Analysis]) -> str:
         for analysis in executed
         if (effect := effect_of(analysis, variant))
     ]
-    return "\n\n".join([f"<details><summary>{title}</summary>", "\n".join(items), ON_HOLM, "</details>"])
+    return _on_a_click(title, "\n".join(items), ON_HOLM)
+
+
+def _on_a_click(title: str, *parts: str) -> str:
+    return "\n\n".join([f"<details><summary>{title}</summary>", *parts, "</details>"])
 
 
 def executed_table(executed: Sequence[Analysis]) -> str:

@@ -139,7 +139,7 @@ def judge_sentence(setup: str, found: MetricAgreement) -> str:
     v = found.verdicts
     flips = f"; its votes contradict each other on {_figure(found.flips)}" if found.flips else ""
     return (
-        f"By the tests of {setup}, this judge is right on {_figure(v.accuracy)} of "
+        f"Held against {setup}, this judge is right on {_figure(v.accuracy)} of "
         f"{counted(found.attempts, 'attempt')}. It calls {_figure(v.false_correct)} of the failing ones "
         f"correct and {_figure(v.false_incorrect)} of the passing ones incorrect; κ is {_figure(v.kappa)}"
         f"{flips}. In brackets: 95% intervals."
