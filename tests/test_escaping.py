@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.analysis import Setup, analyze, find_setups, samples
 from pipeline.analysis.reported import Reported
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.schema import Attempt, Checkpoint, Column, Completion, Context, Sample, Score, Task
 from tests.hostile import HOSTILE, hostile_job, hostile_run, is_text
 from tests.made_up_runs import bare_settings, make_run
@@ -152,8 +153,10 @@ def test_no_text_of_a_chart_becomes_markup(setup: Setup) -> None:
     assert is_text(legend)
 
 
-def test_no_field_of_a_run_becomes_markup_in_the_exported_report(setup: Setup, monkeypatch: Any) -> None:
+def test_no_field_of_a_run_becomes_markup_in_the_exported_report(setup: Setup, tmp_path: Path) -> None:
     class Library:
+        stored = StoredRuns(bare_settings(tmp_path / "without runs"))
+
         def analysis(self, setup: Setup, metric: str, excluded: Any) -> Any:
             return analyze(setup, metric)
 

@@ -61,6 +61,43 @@ def test_the_scored_code_is_highlighted_and_the_prose_around_it_is_not() -> None
     assert 'class="k"' in code
 
 
+def test_prose_in_which_there_is_no_code_is_not_highlighted() -> None:
+    prose = "The provided input does not contain any\nexisting code and is not a function."
+    assert markup.answer(prose, prose) == prose
+    mixed = markup.answer(
+        f"{prose}\n\n@cached\ndef f():\n    not it is", f"{prose}\n\n@cached\ndef f():\n    not it is"
+    )
+    assert mixed.startswith(prose)
+    assert 'class="k">def' in mixed
+    cut = "def f(a, b):\n    return (a +"
+    assert 'class="k"' in markup.answer(cut, cut)
+
+
+def test_the_time_of_an_answer_is_its_own_and_only_said_once_it_has_ended() -> None:
+    done = replace(completion("x = 1"), seconds=12.34)
+    assert "3 tokens in 12.3 s" in text_of(panes.grid([Attempt(TASK, TUNED, completion=done)]))
+    running = replace(done, finish_reason=None)
+    assert " s" not in re.findall(r"3 tokens[^<]*", panes.grid([Attempt(TASK, TUNED, completion=running)]))[0]
+
+
+def test_what_the_prompts_of_a_row_share_is_said_once_above_it() -> None:
+    def shown(column: Column, trimmed: str) -> Attempt:
+        return replace(scored(column, {}), trimmed=trimmed)
+
+    assert (
+        panes.grid([shown(BASELINE, "3 lines left out"), shown(TUNED, "3 lines left out")]).count("3 lines")
+        == 1
+    )
+    html = panes.grid([shown(BASELINE, "3 lines left out"), shown(TUNED, "4 lines left out")])
+    assert (html.count("3 lines"), html.count("4 lines")) == (1, 1)
+
+
+def test_an_answer_without_code_says_so_in_the_place_of_its_copy_button() -> None:
+    html = panes.grid([Attempt(TASK, TUNED, completion=completion("..."))])
+    assert "data-copy" not in html
+    assert "no code" in html
+
+
 def test_a_completion_is_shown_whole() -> None:
     raw = "Sure:\n```python\ndef f(a):\n\n    return a\n```\nDone."
     assert text_of(markup.answer(raw, "def f(a):\n\n    return a")) == raw

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pipeline.schema import Score
 from ui.markup import escape
 
+_WITHOUT_CALLS = {"errored": ": the code does not run", "timeout": ": it took too long"}
+
 
 def executed(scores: Iterable[Score]) -> str:
     """A part to open for each score that comes from execution; empty if none does."""
@@ -16,7 +18,11 @@ def executed(scores: Iterable[Score]) -> str:
 def _part(score: Score) -> str:
     details = score.details
     passed, calls = details["passed_calls"], details["calls"]
-    share = f": {passed} of {calls} calls as the reference" if calls else ""
+    share = (
+        f": {passed} of {calls} calls as the reference"
+        if calls
+        else _WITHOUT_CALLS.get(details["verdict"], "")
+    )
     body = f"<p>{escape(details['why'] or 'Every test passes.')}</p>"
     if details["flags"]:
         signs = escape(", ".join(map(str, details["flags"])))
@@ -26,5 +32,6 @@ def _part(score: Score) -> str:
             f'<pre class="code" tabindex="0">{escape(call["call"])}</pre>'
             f"<p>Expected {escape(call['expected'])}; got {escape(call['got'])}.</p>"
         )
-    summary = escape(f"Tests: {details['verdict']}{share}")
+    outcome = "passed" if score.value else "failed"  # the words of the score table
+    summary = escape(f"Tests: {outcome}{share}")
     return f'<details class="judge"><summary>{summary}</summary>{body}</details>'

@@ -11,11 +11,14 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from pipeline.scoring.syntax import is_python_so_far
 from pipeline.sendable import sendable_text
 
 _LEXER = PythonLexer(stripnl=False, ensurenl=False)
 _FORMATTER = HtmlFormatter(nowrap=True)
-_CODE_FOLLOWS = re.compile(r"\n\n+(?=from [\w.]+ import |import \w|(?:async )?def \w+\(|class \w+[(:]|@\w+)")
+_CODE_LINE = r"(?:from [\w.]+ import |import \w|(?:async )?def \w+\(|class \w+[(:]|@\w+)"
+_CODE_FOLLOWS = re.compile(rf"\n\n+(?={_CODE_LINE})")
+_CODE_BEGINS = re.compile(rf"^[ \t]*{_CODE_LINE}", re.MULTILINE)
 
 
 def escape(value: object) -> str:
@@ -30,15 +33,28 @@ def python(code: str) -> str:
 
 
 def answer(text: str, code: str) -> str:
-    """A completion: the code that is scored is highlighted, the text around it is muted."""
+    """A completion: the code that is scored is highlighted, the text around it is muted.
+
+    Prose that is scored, as no code is set apart from it, stays plain.
+    """
     lines, taken = text.strip("\n").splitlines(), code.splitlines()
     bare = [line.strip() for line in taken]
     for start in range(len(lines) - len(taken) + 1):
         end = start + len(taken)
         if taken and [line.strip() for line in lines[start:end]] == bare:
-            parts = (_aside(lines[:start]), python("\n".join(lines[start:end])), _aside(lines[end:]))
+            scored = "\n".join(lines[start:end])
+            parts = (_aside(lines[:start]), _scored(scored), _aside(lines[end:]))
             return "\n".join(part for part in parts if part)
     return _aside(lines)
+
+
+def _scored(text: str) -> str:
+    """What is scored: as Python where it is that as far as it goes, else from its first line of code on."""
+    if is_python_so_far(text):
+        return python(text)
+    begins = _CODE_BEGINS.search(text)
+    at = begins.start() if begins else len(text)
+    return escape(text[:at]) + (python(text[at:]) if begins else "")
 
 
 def _aside(lines: list[str]) -> str:

@@ -53,6 +53,7 @@ def grid(
     chosen: Column | None = None,
     stored: bool = False,
     awaited: Sequence[str] = (),
+    runs: Mapping[Column, str] = MappingProxyType({}),
 ) -> str:
     """All attempts at a task: a table of their scores, then a row of panes for each prompt variant.
 
@@ -64,15 +65,19 @@ def grid(
         chosen: a column to mark.
         stored: whether they are from stored runs; one without a completion is then one that no run has.
         awaited: metrics that are still to be computed.
+        runs: a sentence on the run of each stored answer, folded away.
     """
-    task, look = attempts[0].task, _Look(notes, chosen, stored)
+    task, look = attempts[0].task, _Look(notes, chosen, stored, runs)
     attempts = _by_variant(attempts)
     reference = _reference(task) if show_reference and task.reference is not None else ""
     rows, first = "", attempts[0]
-    for variant, row in groupby(attempts, lambda attempt: attempt.column.variant):
+    for variant, group in groupby(attempts, lambda attempt: attempt.column.variant):
+        row = list(group)
+        trimmed = {attempt.trimmed for attempt in row if not attempt.error}
+        shared = trimmed.pop() if len(trimmed) == 1 else ""
         cards = "".join(
             _card(
-                attempt,
+                replace(attempt, trimmed="") if shared else attempt,
                 _tokens(attempt, first)
                 if against == "tokens" and _choices(attempt)
                 else _body(attempt, _base(attempt, attempts, task, against), against, stored),
@@ -82,6 +87,7 @@ def grid(
         )
         rows += (
             f'<h3 class="prompt">{escape(variant.capitalize())} prompt</h3>'
+            f"{pieces.note(f'{shared}.') if shared else ''}"
             f'<div class="panes aligned">{reference}{cards}</div>'
         )
         reference = ""
@@ -99,7 +105,7 @@ def blind_grid(
     base = task.reference if against == "the reference" else None
     cards = "".join(
         f'<section class="pane" aria-label="{escape(name)}" data-state="{_state(attempt)}"><header>'
-        f"<h4>{escape(name)}</h4>{_copy(attempt.code) if attempt.code else ''}</header>"
+        f"<h4>{escape(name)}</h4>{_copy(attempt.code) if attempt.code else _no_code(attempt)}</header>"
         f'<p class="facts"></p><div class="body">{_body(attempt, base, against, False)}</div>'
         '<div class="foot"></div></section>'
         for name, attempt in answers.items()
@@ -160,22 +166,25 @@ class _Look:
         notes: a sentence more on some columns.
         chosen: the column to mark.
         stored: whether the attempts are from stored runs.
+        runs: a sentence on the run of each stored answer.
     """
 
     notes: Mapping[Column, str]
     chosen: Column | None
     stored: bool
+    runs: Mapping[Column, str]
 
 
 def _card(attempt: Attempt, body: str, look: _Look) -> str:
     name, title = escape(column_label(attempt.column)), escape(checkpoint_label(attempt.column.checkpoint))
-    copy = _copy(attempt.code) if attempt.code else ""
+    copy = _copy(attempt.code) if attempt.code else _no_code(attempt)
     notes = [f"Prompt: {attempt.trimmed}." if attempt.trimmed else "", look.notes.get(attempt.column, "")]
     notes += [attempt.completion.note] if attempt.completion else []
     noted = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
     if attempt.completion and attempt.completion.finish_reason == "cancelled":
         noted += '<p class="note">Not scored, as it is not complete.</p>'
     noted += executed(attempt.scores.values()) + judged(attempt.scores.values())
+    noted += _details(attempt, look.runs.get(attempt.column, ""))
     current = ' aria-current="true"' if attempt.column == look.chosen else ""
     origin = "stored" if look.stored else "live"
     # Four parts each, also where one is empty: the style sheet lines them up across the panes of a row.
@@ -248,32 +257,39 @@ def _copy(code: str) -> str:
     return f'<button type="button" class="copy" data-copy="{escape(code)}">Copy</button>'
 
 
+def _no_code(attempt: Attempt) -> str:
+    """A word in the place of the button that copies the code."""
+    return '<span class="note">no code</span>' if attempt.written else ""
+
+
 def _facts(attempt: Attempt) -> str:
     if attempt.error:
         return ""
     completion = attempt.completion
     facts = []
     if completion and completion.tokens:
-        facts.append(_fact(counted(completion.tokens, "token")))
-    if completion and completion.tokens and completion.seconds:
-        rate = completion.tokens / completion.seconds
-        first = f"First token after {completion.seconds_to_first:.1f} s"
-        facts.append(_fact(f"{rate:,.1f} tokens/s", first))
-    facts.append(_writer(attempt))
+        # Not tokens/s: a short answer has read its prompt as long as a long one, and would look slow.
+        taken = f" in {completion.seconds:.1f} s" if completion.finish_reason and completion.seconds else ""
+        hint = f"The first token after {completion.seconds_to_first:.1f} s" if taken else ""
+        facts.append(_fact(f"{counted(completion.tokens, 'token')}{taken}", hint))
     if completion and completion.finish_reason:
         facts.append(_fact(_ending(completion)))
     return "".join(facts)
 
 
-def _writer(attempt: Attempt) -> str:
-    """What wrote it, as the engine says; a published checkpoint is known only once it has been fetched."""
-    checkpoint = attempt.column.checkpoint
-    mark = attempt.completion.fingerprint if attempt.completion else checkpoint.fingerprint
+def _details(attempt: Attempt, run: str) -> str:
+    """What wrote a complete answer, as the engine says, and its stored run, folded away."""
+    if attempt.completion is None or not attempt.written:
+        return ""
+    mark = attempt.completion.fingerprint
     if mark.startswith("remote:"):
-        return _fact(f"served as {mark[7:]}", "A server wrote it; its weights cannot be checked from here")
-    if checkpoint.is_baseline:
-        return _fact("no adapter", "The bare base model")
-    return _fact(f"adapter {mark}", "Hash of the adapter's files, or a merged model's commit") if mark else ""
+        writer = f"A server wrote it, served as {mark[7:]}; its weights cannot be checked from here."
+    elif attempt.column.checkpoint.is_baseline:
+        writer = "Written by the bare base model, with no adapter."
+    else:
+        writer = f"Written with the adapter {mark} (hash of its files, or a merged model's commit)."
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in (writer, run) if sentence)
+    return f"<details><summary>Details</summary>{said}</details>"
 
 
 def _ending(completion: Completion) -> str:

@@ -104,7 +104,7 @@ def as_html(comparison: Comparison, sampling: SamplingParams) -> str:
     """The page's own look of the comparison, with the style sheet inside."""
     task = comparison.attempts[0].task
     title = f"Answers to {task_label(task)}"
-    grid = panes.grid(comparison.attempts, True, notes=comparison.runs, stored=bool(comparison.runs))
+    grid = panes.grid(comparison.attempts, True, runs=comparison.runs, stored=bool(comparison.runs))
     css = (ASSETS / "app.css").read_text(encoding="utf-8")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'

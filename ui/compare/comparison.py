@@ -96,23 +96,21 @@ class Comparison:
         return bar + panes.blind_grid(answers, self.display.show_reference, self.display.against)
 
     def _draw_named(self) -> str:
-        said, notes = "", self.runs
+        said, notes = "", dict[Column, str]()
         if self.ballot:
             groups = self.candidates
             said = blind.revealed(self.ballot, blind.shown_names(groups))
             places = {each.column: at for at, group in enumerate(groups) for each in group}
-            notes = {
-                column: f"Shown as {blind.letter(at)}. {self.runs.get(column, '')}"
-                for column, at in places.items()
-            }
+            notes = {column: f"Shown as {blind.letter(at)}." for column, at in places.items()}
         elif self.display.blind:
             said = pieces.note(blind.NOTHING_TO_VOTE_ON)
         return said + panes.grid(
             self.attempts,
             self.display.show_reference,
             self.display.against,
-            {**self.runs, **notes},
+            notes,
             stored=bool(self.runs),
+            runs=self.runs,
             awaited=self.metrics if self.running else (),
         )
 

@@ -92,4 +92,4 @@ def stored_answers(lab: Lab, dataset: str, family: str, variant: PromptVariant, 
     if found is None:
         return pieces.note("No stored run has answers to this sample. Compare has them written live.")
     heading = f'<h4 class="part">Stored answers of {escape(chosen.title)}</h4>'
-    return heading + panes.grid(found.attempts, notes=found.runs, stored=True)
+    return heading + panes.grid(found.attempts, runs=found.runs, stored=True)

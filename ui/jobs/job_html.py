@@ -23,7 +23,7 @@ _SETTINGS = {**WORDS, "dataset": "dataset", "suite": "test suite"}
 _DEFAULTS = {"epochs": 3, "suite": "none"}
 """Arguments that a title does not tell, as they are the verb's own."""
 _A_PACE = 0.05  # the fraction of a sweep from which on its pace says something
-_BEFORE_THE_FIRST = """<p class="note">No jobs yet. Jobs continue when you close this page.</p>
+_BEFORE_THE_FIRST = """<p class="note">No jobs yet.</p>
 <ol class="note">
 <li><b>Fine-tune</b> a checkpoint, and watch its loss here.</li>
 <li><b>Evaluate</b> it on the test samples, and find its scores in Results.</li>

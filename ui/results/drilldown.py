@@ -36,15 +36,13 @@ def sample(
     if not pairs:
         raise LabError(f"No run of this set-up has the sample {quoted(sample_id)}.")
     task = pairs[0][1].task
-    notes = {
-        run.config.as_column: f"{run_label(run.config)} {_NOT_HERE if run.config.id in absent else ''}"
-        for run, _ in pairs
-    }
+    notes = {run.config.as_column: _NOT_HERE for run, _ in pairs if run.config.id in absent}
+    runs = {run.config.as_column: run_label(run.config) for run, _ in pairs}
     chosen = next((run.config.as_column for run, _ in pairs if run.config.id == run_id), None)
     attempts = [panes.untimed(attempt) for _, attempt in pairs]
     asked = pieces.problem(task.problem) if task.problem else instruction(task.instruction)
     return (
         f'<section class="sample" aria-label="Sample"><header><h3><code>{escape(sample_id)}</code></h3>'
         f"<span>{escape(task.repo)}</span></header>{asked}</section>"
-        + panes.grid(attempts, against == "nothing", against, notes, chosen, stored=True)
+        + panes.grid(attempts, against == "nothing", against, notes, chosen, stored=True, runs=runs)
     )
