@@ -128,12 +128,15 @@ class _Scored:
         )
 
 
-def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstExecution | None:
+def against_execution(
+    setup: Setup, excluded: Collection[str] = (), only: str | None = None
+) -> AgainstExecution | None:
     """Hold every other metric of a set-up against execution; None if no attempt was to be executed.
 
     Args:
         setup: the runs.
         excluded: ids of samples to leave out.
+        only: the one metric to hold against it, since each takes a part of a second.
     """
     execution = setup.execution
     if execution is None:
@@ -150,7 +153,7 @@ def against_execution(setup: Setup, excluded: Collection[str] = ()) -> AgainstEx
             clusters.codes,
             _flipped(setup.runs, name, table.index),
         )
-        for name in setup.metrics
+        for name in ([only] if only else setup.metrics)
         if name != execution
     ]
     agreements = sorted(

@@ -60,9 +60,12 @@ class RunCache:
             (metric, axis, frozenset(excluded)), setup, lambda: analyze(setup, metric, excluded, axis)
         )
 
-    def agreement(self, setup: Setup, excluded: Collection[str] = ()) -> AgainstExecution | None:
+    def agreement(
+        self, setup: Setup, excluded: Collection[str] = (), only: str | None = None
+    ) -> AgainstExecution | None:
         """Return ``against_execution`` of the set-up, cached until one of its runs changes."""
-        return self._keep((frozenset(excluded),), setup, lambda: against_execution(setup, excluded))
+        what = ("agreement", frozenset(excluded), only)
+        return self._keep(what, setup, lambda: against_execution(setup, excluded, only))
 
     def passes(self, setup: Setup, excluded: Collection[str] = ()) -> list[PassAtK]:
         """Return ``passes_at_k`` of the set-up among all set-ups."""

@@ -146,13 +146,12 @@ class Presenter:
         if not metric.startswith("CodeJudge"):
             return ""
         executed = [each for each in setups if each.execution and metric in each.metrics]
-        agreements = ((each, self.runs.agreement(each)) for each in executed)
+        agreements = ((each, self.runs.agreement(each, only=metric)) for each in executed)
         said = [
             against_tests.judge_sentence(self._title(setup), one)
             for setup, agreement in agreements
             if agreement
             for one in agreement.metrics
-            if one.metric.name == metric
         ]
         return "".join(f'<p class="note">{escape(sentence)}</p>' for sentence in said if sentence)
 
