@@ -30,6 +30,7 @@ TESTED = {
     "python -m training.add_base_model": "test_own_base_model.py",
     "python -m maintenance.coverage_study": "test_stats.py",
     "python -m maintenance.judge": "test_local_judge.py",
+    "python -m maintenance.precision_study": "test_precision_study.py",
     "python -m maintenance.readme_section": "test_results_tab.py",
     "python -m maintenance.repack": "test_texts.py",
     "python -m maintenance.rescore": "test_rescore.py",
