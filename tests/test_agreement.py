@@ -223,7 +223,7 @@ def test_a_set_up_without_execution_is_held_against_nothing(own):
 
 def test_a_perfect_metric_has_an_interval_that_is_not_a_point(own, rng):
     passed = rng.random(40) < 0.5
-    judge, chrf = held(executed(own, 0, passed, chrf=passed + rng.random(40), judge=passed)).metrics
+    chrf, judge = held(executed(own, 0, passed, chrf=passed + rng.random(40), judge=passed)).metrics
     for auc in (chrf.overall.auc, judge.overall.auc):
         assert auc.value == auc.high == 1
         assert 0.6 < auc.low < 0.95

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from pipeline.schema import Checkpoint, Column, LabError
-from pipeline.scoring import METRICS, offline_scorers, score_all
+from pipeline.scoring import METRICS, in_order, offline_scorers, score_all
 from pipeline.scoring.likelihood import BITS_PER_BYTE, Likelihood
 from pipeline.scoring.text import (
     Parses,
@@ -24,6 +24,12 @@ REFERENCE = "def area(width, height=1):\n    return width * height"
 def scores_of(code, reference=REFERENCE, scorers=None):
     asked = attempt("Write it.", code, code, reference)
     return score_all([asked], scorers or [TextSimilarity(), Parses()])[0]
+
+
+def test_a_judge_leads_where_nothing_is_executed_and_comes_last_beside_execution():
+    judge, tests = "CodeJudge naive (gpt-4o)", "execution (packages)"
+    assert in_order(["chrF", judge, "parses"]) == [judge, "chrF", "parses"]
+    assert in_order(["chrF", judge, tests]) == [tests, "chrF", judge]
 
 
 def test_the_reference_itself_scores_best():

@@ -137,7 +137,7 @@ class Setup:
 
     @property
     def metrics(self) -> list[str]:
-        """All metrics that an attempt was scored with: execution, CodeJudge and CodeBERTScore first."""
+        """All metrics that an attempt was scored with, in the order of ``in_order``."""
         attempts = (attempt for run in self.runs for attempt in run.attempts.values())
         return in_order({name for attempt in attempts for name in attempt.scores})
 

@@ -119,15 +119,19 @@ METRICS: dict[str, Metric] = {
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return metric names in the order of every page and table: execution, judges, then as in ``METRICS``."""
-    known = list(METRICS)
+    """Return metric names in the order of every page and table: execution, judges, then as in ``METRICS``.
+
+    A judge estimates what execution measures: beside execution it comes last.
+    """
+    known, names = list(METRICS), list(names)
+    is_measured = any(name in EXECUTION.values() for name in names)
 
     def rank(name: str) -> tuple[int, int, str]:
         if name in EXECUTION.values():
             return 0, known.index(name), name
         if name.startswith("CodeJudge"):
-            return 1, 0, name
-        return (2, known.index(name), name) if name in METRICS else (3, 0, name)
+            return 3 if is_measured else 1, 0, name
+        return (2, known.index(name), name) if name in METRICS else (4, 0, name)
 
     return sorted(names, key=rank)
 
