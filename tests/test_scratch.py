@@ -73,7 +73,8 @@ def test_the_app_writes_in_its_data_folder_alone(short: Settings, tmp_path: Path
                 "results": ["", "", []],
                 "export": inputs["export"],
             }.items():
-                assert client.post(name, json={"data": values}).status_code == 200, name
+                answer = client.post(name, json={"data": values})
+                assert answer.status_code == 200, f"{name}: {answer.text}"
         assert not [file for folder in (home, temporary) for file in folder.rglob("*")]
     finally:
         app.kill()

@@ -17,6 +17,7 @@ from maintenance.rescore import score_again
 from pipeline.data.packages.corpus import PACKAGES, load_corpus, read_sample
 from pipeline.data.packages.split import split_corpus
 from pipeline.evaluation.datasets import read_sample as read_by_dataset
+from pipeline.evaluation.run_lines import without_texts
 from pipeline.evaluation.store import load_run, pack_run
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.evaluation.texts import count_readable, with_texts
@@ -98,6 +99,20 @@ def test_no_shipped_run_holds_an_instruction_or_a_reference() -> None:
             for text in (task.instruction, task.reference):
                 assert text
                 assert json.dumps(text)[1:-1] not in others
+
+
+def test_what_a_judge_repeats_of_a_text_is_named_instead_when_a_run_is_packed() -> None:
+    vote = {"value": 1.0, "reason": "", "words": ["The reference is `def f(): return 1`. It adds one."]}
+    line = {
+        "sample_id": "a::f",
+        "instruction": "Return one.",
+        "reference": "def f(): return 1",
+        "scores": {"CodeJudge": {"value": 1.0, "details": {"votes": [vote]}}, "chrF": {"value": 2.0}},
+    }
+    packed = without_texts(line)
+    (kept,) = packed["scores"]["CodeJudge"]["details"]["votes"]
+    assert kept == {**vote, "words": ["The reference is `[the reference]`. It adds one."]}
+    assert packed["scores"]["chrF"] == {"value": 2.0}
 
 
 @pytest.mark.parametrize(

@@ -119,11 +119,30 @@ def _finite(score: Score) -> Score:
 
 
 def without_texts(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line's object with the hash of instruction and reference in their place."""
+    """Return a line's object with the hash of instruction and reference in their place.
+
+    Where a judge repeats one of them word by word, its name stands instead.
+    """
     kept = {name: value for name, value in line.items() if name not in ("instruction", "reference")}
     if "instruction" in line:
+        texts = {name: line[name] for name in ("instruction", "reference") if line.get(name)}
         kept["digest"] = text_digest(line["instruction"], line.get("reference"))
+        kept["scores"] = {name: _without_quotes(score, texts) for name, score in line["scores"].items()}
     return kept
+
+
+def _without_quotes(score: dict[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    details = score.get("details") or {}
+    if "votes" not in details:
+        return score
+
+    def unquoted(words: str) -> str:
+        for name, text in texts.items():
+            words = words.replace(text.strip(), f"[the {name}]")
+        return words
+
+    votes = [{**vote, "words": [unquoted(words) for words in vote["words"]]} for vote in details["votes"]]
+    return {**score, "details": {**details, "votes": votes}}
 
 
 def is_whole(line: bytes) -> bool:

@@ -25,8 +25,12 @@ TWO = TestSpec(
 )
 
 
+OTHERS: set[int] = set()  # zygotes of other files' sandboxes, which live on in this process
+
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
+    OTHERS.update(zygote.pid for zygote in zygotes())
     with Sandbox(["numpy"], LIMITS) as running:
         yield running
 
@@ -39,7 +43,8 @@ def spec(reference: str = "def f():\n    return 1", *calls: str) -> TestSpec:
 def zygotes() -> list[psutil.Process]:
     """The processes that run candidates; each has its sandbox's folder as working folder."""
     name = "pipeline.scoring.execution.zygote"
-    return [child for child in psutil.Process().children() if name in child.cmdline()]
+    children = psutil.Process().children()
+    return [child for child in children if name in child.cmdline() and child.pid not in OTHERS]
 
 
 def attack(sandbox: Sandbox, body: str) -> CallOutcomes:
