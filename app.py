@@ -85,12 +85,21 @@ def _open_data_dir(settings: Settings) -> None:
             ) from error
 
 
+def _import_matplotlib(settings: Settings) -> None:
+    """Before the first call: Gradio imports it in each one, which fails if the disk is read-only by then."""
+    os.environ.setdefault("MPLCONFIGDIR", str(settings.data_dir / "matplotlib"))
+    with suppress(ImportError, OSError):
+        import matplotlib
+
+        matplotlib.use("agg")
+
+
 def main() -> None:
     """Serve on ``HOST``:``PORT``; model and dataset load meanwhile, and the queue of jobs goes on."""
     try:
         settings = Settings.from_env()
         _open_data_dir(settings)
-        os.environ.setdefault("MPLCONFIGDIR", str(settings.data_dir / "matplotlib"))
+        _import_matplotlib(settings)
         lab, runner = Lab(settings), open_runner(settings, VERBS)
         page = build(lab, runner)
         looks = theme.launch(settings)
@@ -102,10 +111,6 @@ def main() -> None:
         raise SystemExit(f"Research Code Lab cannot start: {error}") from error
     lab.start()
     runner.start()
-    with suppress(ImportError, OSError):
-        import matplotlib  # Gradio does so in each call; if the disk is read-only by then, it fails
-
-        matplotlib.use("agg")
     page.block_thread()
     lab.close()
 
