@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from pipeline.json_files import check_format
@@ -25,6 +25,7 @@ from pipeline.settings import ASSETS, Settings
 _VERSION = 1  # of the ledger's layout
 _AROUND = 64
 """Tokens that a chat protocol puts around a prompt, at most."""
+_MOST_TOKENS = 10**9  # a larger count is a server's mistake
 
 
 class OverBudget(LabError):
@@ -152,8 +153,12 @@ class Bill:
     def read(self, usage: Any) -> None:
         """Take the counts of a reply's ``usage``, if it has any."""
         read, written = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-        if isinstance(read, int) and isinstance(written, int) and read >= 0 and written >= 0:
+        if _is_count(read) and _is_count(written):
             self.tokens = read, written
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 <= value < _MOST_TOKENS
 
 
 @dataclass

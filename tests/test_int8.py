@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from pipeline.generation import int8
@@ -23,6 +25,10 @@ from tests.random_models import GREEDY, SIZES, Both, logits
 pytest.importorskip("openvino")
 
 from pipeline.generation.openvino_decoder import OpenVinoDecoder
+from tests.file_limit import files_of_at_most
+
+NAME = "model.layers.0.mlp.down_proj"
+VALUES, SCALES = f"{NAME}.values", f"{NAME}.scales"
 
 
 def _silent(fraction: float, message: str) -> None:
@@ -144,6 +150,39 @@ def test_int8_weights_that_cannot_be_used_are_made_again(damage: str, tmp_path: 
         compress(file, _silent, other, AdapterStack(other))
     again = compress(file, _silent, model, stack)
     assert all(torch.equal(again[name].values, right[name].values) for name in right)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tensors: {**tensors, VALUES: tensors[VALUES].flatten()},
+        lambda tensors: {**tensors, VALUES: tensors[VALUES].float()},
+        lambda tensors: {**tensors, SCALES: tensors[SCALES][:3].contiguous()},
+        lambda tensors: {name: each for name, each in tensors.items() if name != SCALES},
+    ],
+    ids=["one row", "other numbers", "too few scales", "no scales"],
+)
+def test_tensors_of_another_kind_are_made_again(
+    damage: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    model, file = _make_model(), tmp_path / "weights.safetensors"
+    stack = AdapterStack(model)
+    compress(file, _silent, model, stack)
+    content = {name: each.clone() for name, each in load_file(file).items()}
+    file.unlink()
+    save_file(damage(content), file)
+    compress(file, _silent, model, stack)
+    assert {name: each.shape for name, each in load_file(file).items()} == {
+        name: each.shape for name, each in content.items()
+    }
+    assert torch.equal(load_file(file)[VALUES], content[VALUES])
+
+
+def test_a_write_that_fails_midway_is_said_in_words_and_leaves_nothing(tmp_path: Path) -> None:
+    model = _make_model()
+    with files_of_at_most(10_000), pytest.raises(LabError, match="could not be written"):
+        compress(tmp_path / "weights.safetensors", _silent, model, AdapterStack(model))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_named_with_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

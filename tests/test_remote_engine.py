@@ -299,6 +299,27 @@ def test_a_server_without_likelihoods_is_said_in_words(serve, family, reply):
         engine.bits_per_byte([request_for(BASE, "p")], ["x"])
 
 
+@pytest.mark.parametrize("logprob", [0.1, math.nan, -math.inf, "-0.7", True, None])
+def test_a_likelihood_that_cannot_be_one_is_no_score(serve, family, logprob):
+    def lying(request, before):
+        if request.path == "/tokenize":
+            return like_vllm(request, before)
+        odds = [{str(token): {"logprob": logprob}} for token in request.body["prompt"]]
+        return Reply(raw=json.dumps({"choices": [{"text": "x", "prompt_logprobs": odds}]}))
+
+    engine = RemoteEngine(family, serve(lying).url)
+    with pytest.raises(LabError, match="gives no likelihoods of a given text"):
+        engine.bits_per_byte([request_for(BASE, "p")], ["x"])
+
+
+@pytest.mark.parametrize("tokens", ["[]", "[true]", '["1"]', "[-1]", "[1e400]", str([1] * 1000)])
+def test_tokens_that_cannot_be_those_of_the_text_are_never_sent(serve, family, tokens):
+    server = serve(lambda request, before: Reply(raw=f'{{"tokens": {tokens}}}'))
+    with pytest.raises(LabError, match="gives no likelihoods of a given text"):
+        RemoteEngine(family, server.url).bits_per_byte([request_for(BASE, "p")], ["x"])
+    assert {request.path for request in server.requests} == {"/tokenize"}
+
+
 # A server that nobody here wrote: `transformers serve` with the embedded model's first layers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -24,10 +25,10 @@ from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.judge.open_judge import check_judge
 from pipeline.settings import Settings
 from pipeline.spending import Ledger, OverBudget, open_purse
-from tests.attempts import BASELINE, attempt
+from tests.attempts import BASELINE, attempt, request_for
 from tests.conftest import serve
 from tests.jobs_kit import ROOT
-from tests.judge_server import JudgeServer, Reply
+from tests.judge_server import JudgeServer, Reply, Seen
 from training.jobs.admission import check
 
 KEY = "sk-secret-0123456789abcdef"
@@ -151,6 +152,21 @@ def test_the_engine_stops_before_the_ceiling_and_what_is_not_written_says_why(
         "with a larger budget, or next month."
     }
     assert spent(settings) == pytest.approx(0.1 * len(written))
+
+
+def test_a_likelihood_costs_what_the_server_counts(tmp_path: Path, family: Family) -> None:
+    def like_vllm(request: Seen, before: int) -> Reply:
+        if request.path == "/tokenize":
+            return Reply(raw=json.dumps({"tokens": [*map(ord, request.prompt)]}))
+        odds = [{str(token): {"logprob": -1}} for token in request.body["prompt"]]
+        usage = {"prompt_tokens": len(odds), "completion_tokens": 1}
+        return Reply(raw=json.dumps({"choices": [{"text": "x", "prompt_logprobs": odds}], "usage": usage}))
+
+    settings = replace(lab(tmp_path, budget=100.0), prices={"*": Price(1000.0, 0.0)})
+    with JudgeServer(like_vllm, models=("baseline",)) as server:
+        engine = RemoteEngine(family, server.url, KEY, purse=open_purse(settings, KEY, server.url))
+        engine.bits_per_byte([request_for(BASELINE, "ab")], ["cde"])
+    assert spent(settings) == pytest.approx(1000.0 * len("abcde") / 1e6)
 
 
 def test_a_price_that_is_not_known_is_refused_before_the_work_and_says_what_to_set(

@@ -101,18 +101,37 @@ def test_no_shipped_run_holds_an_instruction_or_a_reference() -> None:
                 assert json.dumps(text)[1:-1] not in others
 
 
+def packed_scores(scores: Any, reference: str | None = "def f():\n    return 1") -> Any:
+    line = {"sample_id": "a::f", "instruction": "Return the number one.", "reference": reference}
+    return without_texts({**line, "scores": scores})["scores"]
+
+
 def test_what_a_judge_repeats_of_a_text_is_named_instead_when_a_run_is_packed() -> None:
-    vote = {"value": 1.0, "reason": "", "words": ["The reference is `def f(): return 1`. It adds one."]}
-    line = {
-        "sample_id": "a::f",
-        "instruction": "Return one.",
-        "reference": "def f(): return 1",
-        "scores": {"CodeJudge": {"value": 1.0, "details": {"votes": [vote]}}, "chrF": {"value": 2.0}},
+    vote = {
+        "value": None,
+        "reason": "not def f():\n    return 1",
+        "words": ["Return the number one. Yes."],
     }
-    packed = without_texts(line)
-    (kept,) = packed["scores"]["CodeJudge"]["details"]["votes"]
-    assert kept == {**vote, "words": ["The reference is `[the reference]`. It adds one."]}
-    assert packed["scores"]["chrF"] == {"value": 2.0}
+    score = {"value": 1.0, "reason": None, "details": {"votes": [vote], "windows": 2}}
+    found = packed_scores({"CodeJudge": score, "chrF": {"value": 2.0, "details": {}}})
+    named = {"value": None, "reason": "not [the reference]", "words": ["[the instruction] Yes."]}
+    assert found["CodeJudge"] == {**score, "details": {"votes": [named], "windows": 2}}
+    assert found["chrF"] == {"value": 2.0, "details": {}}
+
+
+def test_a_reference_that_holds_the_instruction_is_named_as_a_whole() -> None:
+    reference = 'def f():\n    """Return the number one."""\n    return 1'
+    score = {"details": {"votes": [{"words": [f"It is {reference}."]}]}}
+    assert packed_scores({"CodeJudge": score}, reference)["CodeJudge"]["details"]["votes"] == [
+        {"words": ["It is [the reference]."]}
+    ]
+
+
+@pytest.mark.parametrize("votes", [[{}], [{"words": None}], None, []])
+@pytest.mark.parametrize("reference", [None, "", " \n", "a"])
+def test_odd_votes_and_texts_too_short_to_quote_stay_as_they_are(votes: Any, reference: str | None) -> None:
+    score = {"value": 1.0, "reason": "a word", "details": {"votes": votes}}
+    assert packed_scores({"CodeJudge": score}, reference) == {"CodeJudge": score}
 
 
 @pytest.mark.parametrize(

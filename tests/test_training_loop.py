@@ -13,10 +13,12 @@ from torch.nn.functional import cross_entropy
 from pipeline.models.families import Family
 from pipeline.schema import LabError
 from pipeline.settings import Settings
+from tests.file_limit import files_of_at_most
 from training import loop, stepper
 from training.backends import load
 from training.encoding import IGNORED
 from training.jobs.progress import Reporter
+from training.saving import save_adapter
 
 
 def silent(fraction: float, message: str) -> None:
@@ -80,6 +82,23 @@ def test_a_step_is_the_plain_one_of_adamw_on_the_mean_loss_of_all_tokens(
     assert log.loss == [(1, pytest.approx(float(loss), abs=1e-4))]
     for mine, theirs in zip(lora(ours), lora(plain), strict=True):
         torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=1e-3)
+
+
+def test_a_save_that_fails_midway_is_said_in_words(
+    short: Settings, small: Family, rows: list[loop.Row], tmp_path: Path
+) -> None:
+    model = new_model(short, small)
+    with files_of_at_most(10_000), pytest.raises(LabError, match=r"could not be saved .* Make room"):
+        train(model, rows[:4], small, tmp_path, epochs=1)
+
+
+def test_an_adapter_that_cannot_be_written_whole_is_said_in_words(
+    short: Settings, small: Family, tmp_path: Path
+) -> None:
+    model = new_model(short, small)
+    with files_of_at_most(10_000), pytest.raises(LabError, match=r"could not be saved .* Solve this"):
+        save_adapter(model, "a base", {}, tmp_path / "work", tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_a_batch_in_parts_gives_the_same_loss(

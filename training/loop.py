@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.files import write_atomically
 from pipeline.json_files import parse_object
+from pipeline.models.model_files import writing_weights
 from pipeline.schema import LabError, Recipe, counted
 from training.jobs.progress import Reporter
 from training.jobs.recipe import warmup_steps
@@ -150,9 +151,11 @@ def _save(stepper: Stepper, log: TrainingLog, work: Path) -> None:
         tensors |= {f"{index}.weight": master, f"{index}.step": state["step"].reshape(1)}
         tensors |= {f"{index}.{name}": state[name] for name in ("exp_avg", "exp_avg_sq")}
     try:
-        save_file(
-            {name: tensor.detach().cpu() for name, tensor in tensors.items()}, folder / "state.safetensors"
-        )
+        with writing_weights():
+            save_file(
+                {name: tensor.detach().cpu() for name, tensor in tensors.items()},
+                folder / "state.safetensors",
+            )
         write_atomically(folder / "log.json", json.dumps(vars(log)))
     except OSError as error:
         raise LabError(

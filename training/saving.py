@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.files import replace_folder, write_atomically
 from pipeline.models.checkpoints import RECORD
 from pipeline.models.fingerprints import ADAPTER_WEIGHTS
+from pipeline.models.model_files import writing_weights
 from pipeline.schema import LabError
 from training.jobs.recipe import SCHEMA, differences, read_settings
 
@@ -75,7 +76,8 @@ def save_adapter(model: Any, base: str, record: Mapping[str, Any], work: Path, t
     try:
         # Not the folder of this machine: whoever gets the adapter finds its base model by this name.
         model.active_peft_config.base_model_name_or_path = base
-        model.save_pretrained(final, save_embedding_layers=False)
+        with writing_weights():
+            model.save_pretrained(final, save_embedding_layers=False)
         weights = final / ADAPTER_WEIGHTS
         tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(weights).items()}
         broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
@@ -84,7 +86,8 @@ def save_adapter(model: Any, base: str, record: Mapping[str, Any], work: Path, t
                 f"The adapter is not saved, because {len(broken)} of its {len(tensors)} tensors hold values "
                 f"that are not finite, such as {broken[0]}. Train again with a lower learning rate."
             )
-        save_file(tensors, weights)
+        with writing_weights():
+            save_file(tensors, weights)
         (final / "README.md").unlink(missing_ok=True)  # PEFT's template of a model card, unfilled
         write_atomically(final / RECORD, json.dumps(record, indent=1))
         replace_folder(final, target)

@@ -57,6 +57,7 @@ class _Line:
 
 
 _AS_LINE = TypeAdapter(_Line)
+_QUOTE = 16  # characters; a shorter text is no quote of the sample
 
 
 def to_line(attempt: Attempt) -> str:
@@ -121,28 +122,27 @@ def _finite(score: Score) -> Score:
 def without_texts(line: dict[str, Any]) -> dict[str, Any]:
     """Return a line's object with the hash of instruction and reference in their place.
 
-    Where a judge repeats one of them word by word, its name stands instead.
+    Where scores repeat one of them word by word, as judges do, its name stands instead.
     """
     kept = {name: value for name, value in line.items() if name not in ("instruction", "reference")}
     if "instruction" in line:
-        texts = {name: line[name] for name in ("instruction", "reference") if line.get(name)}
+        texts = {name: (line.get(name) or "").strip() for name in ("instruction", "reference")}
+        quotes = {text: f"[the {name}]" for name, text in texts.items() if len(text) >= _QUOTE}
         kept["digest"] = text_digest(line["instruction"], line.get("reference"))
-        kept["scores"] = {name: _without_quotes(score, texts) for name, score in line["scores"].items()}
+        kept["scores"] = _without(kept.get("scores"), dict(sorted(quotes.items(), key=lambda q: -len(q[0]))))
     return kept
 
 
-def _without_quotes(score: dict[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    details = score.get("details") or {}
-    if "votes" not in details:
-        return score
-
-    def unquoted(words: str) -> str:
-        for name, text in texts.items():
-            words = words.replace(text.strip(), f"[the {name}]")
-        return words
-
-    votes = [{**vote, "words": [unquoted(words) for words in vote["words"]]} for vote in details["votes"]]
-    return {**score, "details": {**details, "votes": votes}}
+def _without(value: Any, quotes: Mapping[str, str]) -> Any:
+    """The value with all quotes in it replaced, the longest first, since one may hold another."""
+    if isinstance(value, str):
+        for text, name in quotes.items():
+            value = value.replace(text, name)
+    if isinstance(value, list):
+        return [_without(each, quotes) for each in value]
+    if isinstance(value, dict):
+        return {name: _without(each, quotes) for name, each in value.items()}
+    return value
 
 
 def is_whole(line: bytes) -> bool:

@@ -15,7 +15,7 @@ from pipeline.models.checkpoints import RECORD
 from pipeline.models.families import Family
 from pipeline.models.fingerprints import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from pipeline.models.hub import explain
-from pipeline.models.model_files import read_json_object
+from pipeline.models.model_files import read_json_object, writing_weights
 from pipeline.models.weights import base_model_dir
 from pipeline.network import HUB_ID
 from pipeline.schema import Checkpoint, FieldError, LabError, Progress
@@ -96,7 +96,7 @@ def export_merged(
             base, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
         merge(model, checkpoint, family)
-        with folder_beside(folder) as part:
+        with folder_beside(folder) as part, writing_weights():
             model.to(config.dtype or torch.bfloat16).save_pretrained(part)
             AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(part)
             (part / CARD).write_text(card_of(family, checkpoint, runs), encoding="utf-8")

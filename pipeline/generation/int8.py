@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pipeline.files import folder_beside
 from pipeline.generation.adapters import AdapterStack
-from pipeline.models.model_files import check_weights
+from pipeline.models.model_files import check_weights, writing_weights
 from pipeline.schema import LabError, Progress
 
 LARGE = 500e6
@@ -48,15 +48,20 @@ Compressor = Callable[[Any, AdapterStack], Mapping[str, Int8]]
 
 def quantize(weight: Tensor) -> Int8:
     """Round a matrix to int8; a row that cannot be cut into groups is one group."""
-    width = weight.shape[1]
-    group = width if width % _GROUP else _GROUP
     values, scales = [], []
     for part in weight.detach().split(_ROWS):
-        groups = part.float().view(len(part), -1, group)
+        groups = part.float().view(_grouped(part))
         scale = groups.abs().amax(2, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny) / 127
         values.append((groups / scale).round_().to(torch.int8))
         scales.append(scale)
     return Int8(torch.cat(values), torch.cat(scales))
+
+
+def _grouped(weight: Tensor) -> tuple[int, int, int]:
+    """The shape [out, groups, group] of a matrix's values."""
+    rows, width = weight.shape
+    group = width if width % _GROUP else _GROUP
+    return rows, width // group, group
 
 
 def int8_file(folder: Path) -> Path:
@@ -97,10 +102,12 @@ def _read(file: Path, weights: Mapping[str, Tensor]) -> dict[str, Int8]:
     tensors = load_file(file)
     found = {}
     for name, weight in weights.items():
-        values, scales = tensors.get(name + _VALUES), tensors.get(name + _SCALES)
-        if values is None or scales is None or values.flatten(1).shape != weight.shape:
-            raise ValueError(f"{file.name} has other weights than the model")
-        found[name] = Int8(values, scales)
+        shape = _grouped(weight)
+        expected = [(name + _VALUES, torch.int8, shape), (name + _SCALES, torch.float32, (*shape[:2], 1))]
+        for key, kind, size in expected:
+            if key not in tensors or tensors[key].dtype != kind or tensors[key].shape != size:
+                raise ValueError(f"{file.name} has other weights than the model: {key}")
+        found[name] = Int8(*(tensors[key] for key, _, _ in expected))
     return found
 
 
@@ -111,7 +118,7 @@ def _write(file: Path, weights: Mapping[str, Tensor]) -> None:
     for name, weight in weights.items():
         made = quantize(weight)
         tensors |= {name + _VALUES: made.values, name + _SCALES: made.scales}
-    with folder_beside(file) as part:
+    with folder_beside(file) as part, writing_weights():
         save_file(tensors, part / file.name)
         (part / file.name).replace(file)
 

@@ -20,7 +20,7 @@ from typing import Any
 from pipeline.generation.engine import Request
 from pipeline.generation.line import Line, PlaceInLine, Seat, Turn
 from pipeline.generation.prompts import Prompt, render_prompt, tokens_for_prompt
-from pipeline.generation.remote_likelihood import nats
+from pipeline.generation.remote_likelihood import nats, split
 from pipeline.models.families import Family
 from pipeline.openai_server import UNREADABLE, OptionalParameters, connect, error_message
 from pipeline.schema import (
@@ -101,9 +101,13 @@ class RemoteEngine:
     def _bits(self, model: str, prompt: str, reference: str) -> float:
         import openai
 
-        try:
-            with pay(self._purse, model, prompt + reference, 1, 1 + _RETRIES):
-                total = nats(self._server, model, prompt, reference)
+        try:  # the two are split apart, as the local engine does, so that both mean the same
+            before = split(self._server, model, prompt, start=True)
+            after = split(self._server, model, reference, start=False)
+            with pay(self._purse, model, prompt + reference, 1, 1 + _RETRIES) as bill:
+                bill.tokens = bill.most  # until the server counts
+                total, usage = nats(self._server, model, before, after)
+                bill.read(usage)
         except openai.APIConnectionError as error:
             raise self._in_words(error, model) from error
         except (openai.APIError, *UNREADABLE) as error:

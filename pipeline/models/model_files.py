@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,17 @@ def check_weights(file: Path) -> None:
             pass
     except SafetensorError as error:
         raise ValueError(f"{file.name} is cut off or no safetensors file: {error}") from error
+
+
+@contextmanager
+def writing_weights() -> Iterator[None]:
+    """Raise ``OSError`` where safetensors cannot write, as on a full disk: its own error is none."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def check_model(folder: Path) -> dict[str, Any]:

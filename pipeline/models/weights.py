@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.files import folder_beside, replace_folder
 from pipeline.models.families import Family, Gguf, base_folder
 from pipeline.models.gguf import DOWNLOADED, find_gguf, is_installed
-from pipeline.models.model_files import check_model, read_json_object
+from pipeline.models.model_files import check_model, read_json_object, writing_weights
 from pipeline.schema import LabError, Progress
 from pipeline.settings import Settings
 
@@ -113,7 +113,7 @@ def _check_room(target: Path, base: Gguf) -> None:
 
 def _convert(source: Path, base: Gguf, target: Path) -> None:
     try:
-        with folder_beside(target) as part:
+        with folder_beside(target) as part, writing_weights():
             model, tokenizer = read_gguf(source, base)
             model.save_pretrained(part)
             tokenizer.save_pretrained(part)
