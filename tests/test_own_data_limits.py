@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -107,116 +107,31 @@ def test_the_longest_row_is_read_whole_wherever_it_is_cut_in_reading(tmp_path: P
         assert list(read_source(str(tmp_path / f"rows.{ending}")).rows) == long
 
 
+def test_an_object_with_very_many_names_of_which_the_last_is_there_twice_is_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    names = ",".join(f'"{at}":0' for at in range(300_000))
+    (tmp_path / "rows.jsonl").write_text(f'{{{names},"x":0,"x":0}}')
+    start = time.process_time()
+    with pytest.raises(LabError, match='more than one column named "x"'):
+        read_source(str(tmp_path / "rows.jsonl"))
+    assert time.process_time() - start < 5
+
+
+def test_code_with_very_many_empty_lines_is_left_out_at_once(tmp_path: Path) -> None:
+    long = {"instruction": "many lines", "code": f"x{' ' * 9}{chr(10) * 300_000}y"}
+    (tmp_path / "rows.json").write_text(json.dumps([*rows(20), long]))
+    start = time.process_time()
+    assert [each.rows for each in prepared(tmp_path / "rows.json").left_out] == [(21,)]
+    assert time.process_time() - start < 5
+
+
 def test_very_many_empty_lines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_lines, "LONGEST_ROW", 1_000)
     for ending in ("csv", "jsonl"):
         (tmp_path / f"rows.{ending}").write_text("\n" * 1_001)
         with pytest.raises(LabError, match="more than 1,000 characters"):
             read_source(str(tmp_path / f"rows.{ending}"))
-
-
-@pytest.mark.parametrize("codec", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY", "PLAIN"])
-@pytest.mark.parametrize("version", ["1.0", "2.0"])
-def test_texts_of_each_encoding_of_parquet_are_read(tmp_path: Path, codec: str, version: str) -> None:
-    content = rows(30)
-    frame = pa.table({name: [row[name] for row in content] for name in content[0]})
-    pq.write_table(
-        frame, tmp_path / "rows.parquet", use_dictionary=False, column_encoding=codec,
-        data_page_version=version, row_group_size=7,
-    )  # fmt: skip
-    assert list(read_source(str(tmp_path / "rows.parquet")).rows) == content
-
-
-def test_columns_of_parquet_that_hold_no_texts_are_left_out_unread(tmp_path: Path) -> None:
-    columns = {
-        "code": pa.array(["x", None, "x"]).dictionary_encode(),
-        "text": pa.array(["a", "b", "c"], pa.large_string()),
-        "number": [1, 2, 3],
-        "list": [["y"]] * 3,
-        "object": [{"text": "y"}] * 3,
-        "bytes": [b"y"] * 3,
-        "none": pa.nulls(3),
-    }
-    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
-    table = read_source(str(tmp_path / "rows.parquet"))
-    assert [dict(row) for row in table.rows] == [
-        {"code": "x", "text": "a", "number": "1"},
-        {"text": "b", "number": "2"},
-        {"code": "x", "text": "c", "number": "3"},
-    ]
-    assert table.unread == ("Columns without texts are left out: list, object, bytes, none.",)
-
-
-def _number(value: int, length: int = 0) -> bytes:
-    """A number as the description of a parquet file holds it, on so many bytes."""
-    value, found = value << 1, bytearray()
-    while value > 127 or len(found) < length - 1:
-        found.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*found, value])
-
-
-def test_a_page_that_is_larger_than_the_end_of_the_file_says_is_not_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tables, "MAX_MEGABYTES", 1)
-    file = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"code": ["a" * 3_000_000]}), file, use_dictionary=False, write_statistics=False)
-    group = pq.read_metadata(file).row_group(0)
-    content = file.read_bytes()
-    for size in {group.total_byte_size, group.column(0).total_uncompressed_size}:
-        written = _number(size)
-        assert written in content
-        content = content.replace(written, _number(9, len(written)))
-    file.write_bytes(content)
-    assert pq.read_metadata(file).row_group(0).total_byte_size == 9
-    with pytest.raises(LabError, match=r"rows\.parquet, unpacked, has 3 MB; at most 1 MB are read"):
-        read_source(str(file))
-
-
-def _described(groups: int, parts: int) -> bytes:
-    """A parquet file with nothing but a description of one column, and of so many groups with parts of it."""
-
-    def listed(number: int, of: bytes) -> bytes:
-        return b"\xfc" + bytes([number & 127 | 128, number >> 7 & 127 | 128, number >> 14]) + of
-
-    schema = listed(2, b"\x48\x06schema\x15\x02\x00" + b"\x15\x0c\x25\x02\x18\x01a\x25\x00\x00")
-    group = b"\x19" + listed(parts, b"\x26\x08\x00" * parts) + b"\x16\x00\x16\x00\x00"
-    found = b"\x15\x02\x19" + schema + b"\x16\x00\x19" + listed(groups, group * groups) + b"\x00"
-    return b"PAR1" + found + len(found).to_bytes(4, "little") + b"PAR1"
-
-
-@pytest.mark.parametrize(
-    ("groups", "parts", "said"),
-    [(1, 1, "has no rows"), (1, 2, "not all columns"), (60, 10_000, "too many parts")],
-)
-def test_parquet_whose_description_is_not_as_it_must_be_is_refused_in_words(
-    tmp_path: Path, groups: int, parts: int, said: str
-) -> None:
-    (tmp_path / "rows.parquet").write_bytes(_described(groups, parts))
-    with pytest.raises(LabError, match=said):
-        read_source(str(tmp_path / "rows.parquet"))
-
-
-def test_every_cut_of_a_parquet_file_is_refused_in_words(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.parquet"
-    pq.write_table(pa.table({"instruction": ["a"] * 9, "code": ["b"] * 9}), whole)
-    content = whole.read_bytes()
-    for end in range(0, len(content), 7):
-        (tmp_path / "rows.parquet").write_bytes(content[:end])
-        with pytest.raises(LabError, match=r"rows\.parquet"):
-            read_source(str(tmp_path / "rows.parquet"))
-
-
-def test_a_parquet_file_with_any_byte_changed_is_read_or_refused_in_words(tmp_path: Path) -> None:
-    file = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"instruction": ["a"] * 9, "code": ["b"] * 9}), file)
-    content = file.read_bytes()
-    for at, byte in enumerate(content):
-        for other in (byte ^ 1, byte ^ 128, 0x19):
-            file.write_bytes(content[:at] + bytes([other]) + content[at + 1 :])
-            with contextlib.suppress(LabError):
-                read_source(str(file))
 
 
 def test_messages_name_only_the_first_of_very_many_columns(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -26,9 +27,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) == len(pairs):
         return made
-    names = [name for name, _ in pairs]
     found = _Twice(made)
-    found.twice = next(name for name in made if names.count(name) > 1)
+    times = Counter(name for name, _ in pairs)
+    found.twice = next(name for name in times if times[name] > 1)
     return found
 
 

@@ -29,7 +29,7 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
     "group": ("repo", "repository", "repo_name", "file", "path", "file_path", "author", "project", "group"),
 }  # fmt: skip
 """Names that columns usually have, the likeliest first."""
-_NAME = re.compile(r"^\s*(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
+_NAME = re.compile(r"^[ \t]*(?:async[ \t]+def|def|class)[ \t]+(\w+)", re.MULTILINE)
 _FENCED = re.compile(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
 
 

@@ -12,14 +12,14 @@ from pipeline.schema import LabError, counted, quoted
 from pipeline.sendable import is_sendable
 
 MAX_MEGABYTES = 200
-"""Of a source: of the file, and of what is unpacked of it."""
+"""Of a file."""
 MAX_HELD_MEGABYTES = 400
 """Of memory for the texts of a source. A text takes some 50 bytes, and 1 to 4 for each character."""
 MAX_ROWS = 100_000
 MAX_COLUMNS = 500
 LONGEST_ROW = 4_000_000
-"""Characters of a row in a file of text: eight times the longest file around a code that is used."""
-_LONGEST_NAME = 200
+"""Characters of a row, written as text: eight times the longest file around a code that is used."""
+LONGEST_NAME = 200
 """Characters of a column's name."""
 _NAMED = 20
 """Columns that a message names."""
@@ -113,16 +113,17 @@ class Collector:
         return Table(self.source, sha256, used, tuple(self._rows), tuple(self.unread))
 
     def _check_rows(self) -> None:
-        check_rows(self.source, len(self._rows) + len(self.skipped))
+        if len(self._rows) + len(self.skipped) > MAX_ROWS:
+            raise LabError(f"{self.source} has more than {MAX_ROWS:,} rows. Take a part of them.")
 
     def _add_column(self, name: str) -> None:
         if len(self._names) == MAX_COLUMNS:
             raise LabError(
                 f"{self.source} has more than {MAX_COLUMNS} columns. Leave out those that are not needed."
             )
-        if len(name) > _LONGEST_NAME:
+        if len(name) > LONGEST_NAME:
             raise LabError(
-                f"{self.source} has a column whose name has more than {_LONGEST_NAME} characters. Its first "
+                f"{self.source} has a column whose name has more than {LONGEST_NAME} characters. Its first "
                 "line must hold the names of the columns."
             )
         if "\0" in name or not is_sendable(name):
@@ -139,12 +140,6 @@ class Collector:
 def named_twice(source: str, name: str) -> LabError:
     """What is wrong where two columns have one name."""
     return LabError(f"{source} has more than one column named {quoted(name)}. Rename all but one.")
-
-
-def check_rows(source: str, number: int) -> None:
-    """Raise ``LabError`` if a source has too many rows."""
-    if number > MAX_ROWS:
-        raise LabError(f"{source} has more than {MAX_ROWS:,} rows. Take a part of them.")
 
 
 def check_size(name: str, size: int) -> None:
