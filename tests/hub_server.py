@@ -29,7 +29,8 @@ def serve_hub(repositories: Mapping[str, Path], gated: frozenset[str] = frozense
 
         def answer(self, body: bool) -> None:
             parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
-            parts = parts[2:] if parts[:2] == ["api", "models"] else parts
+            parts = parts[1:] if parts[0] == "api" else parts
+            parts = parts[1:] if parts[0] in ("models", "datasets") else parts
             name, rest = "/".join(parts[:2]), parts[2:]
             if name in gated:
                 return self.send(403, b"{}", body, {"X-Error-Code": "GatedRepo"})

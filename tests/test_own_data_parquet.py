@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.own import read_parquet
+from pipeline.data.own.apart import ProcessLimits
 from pipeline.data.own.source import read_source
 from pipeline.data.own.table import LONGEST_ROW
 from pipeline.schema import LabError
@@ -121,28 +122,29 @@ def test_a_text_that_very_many_rows_share_takes_no_more_memory_than_is_allowed(
 def test_a_page_that_is_larger_than_the_memory_that_is_allowed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read_parquet, "UNPACK_MEGABYTES", 100)
+    monkeypatch.setattr(read_parquet, "LIMITS", ProcessLimits(100, 60))
     file = tmp_path / "rows.parquet"
     pq.write_table(
         pa.table({"code": ["a" * 200_000_000]}), file, use_dictionary=False, write_statistics=False
     )
-    with pytest.raises(LabError, match="takes more than 100 MB of memory or 60 seconds to unpack"):
+    with pytest.raises(LabError, match="takes more than 100 MB of memory or 60 seconds"):
         read_source(str(file))
 
 
 def test_parquet_that_takes_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_parquet, "UNPACK_SECONDS", 1)
+    monkeypatch.setattr(read_parquet, "LIMITS", ProcessLimits(1_000, 1))
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.table({f"column {at}": pa.nulls(99_000, pa.int32()) for at in range(200)}), file)
-    with pytest.raises(LabError, match="or 1 seconds to unpack"):
+    with pytest.raises(LabError, match="of memory or 1 seconds"):
         read_source(str(file))
 
 
-def test_a_parquet_row_that_is_longer_than_any_that_can_be_used_is_named(tmp_path: Path) -> None:
+def test_a_parquet_row_that_is_longer_than_any_that_can_be_used_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"code": ["x", "x" * LONGEST_ROW]}), file)
-    with pytest.raises(LabError, match=rf"Row 2 of rows\.parquet has more than {LONGEST_ROW:,} characters"):
-        read_source(str(file))
+    pq.write_table(pa.table({"code": ["x", "x" * LONGEST_ROW, "y"]}), file)
+    table = read_source(str(file))
+    assert [dict(row) for row in table.rows] == [{"code": "x"}, {"code": "y"}]
+    assert table.unread == (f"Left out: 1 row with more than {LONGEST_ROW:,} characters (row 2).",)
 
 
 def test_parquet_with_columns_but_no_texts_has_its_rows(tmp_path: Path) -> None:

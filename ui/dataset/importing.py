@@ -13,8 +13,9 @@ import gradio as gr
 
 from pipeline.data.own.file_formats import ENDINGS
 from pipeline.data.own.prepare import LONGEST_CODE, Choices, prepare
+from pipeline.data.own.read_hub import read_hub
 from pipeline.data.own.rows import Columns, guess_columns
-from pipeline.data.own.source import read_file, read_hub
+from pipeline.data.own.source import read_file
 from pipeline.data.own.store import keep
 from pipeline.data.own.table import Table
 from pipeline.evaluation.limits import check_number

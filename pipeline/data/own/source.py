@@ -6,10 +6,11 @@ import hashlib
 from pathlib import Path
 
 from pipeline.data.own.file_formats import ENDINGS, READERS
+from pipeline.data.own.read_hub import read_hub
 from pipeline.data.own.table import Collector, Table, check_size
 from pipeline.data.own.text_lines import not_decoded
 from pipeline.files import given_path
-from pipeline.network import HUB_ID, HUB_URL, with_settings
+from pipeline.network import HUB_ID
 from pipeline.schema import LabError, quoted
 from pipeline.sendable import sendable_text
 
@@ -53,22 +54,3 @@ def read_file(path: Path) -> Table:
     except OSError as error:
         raise LabError(f"The file {rows.source} cannot be read: {error}.") from error
     return rows.table(sha256)
-
-
-def read_hub(hub_id: str, split: str = "train") -> Table:
-    """Read a dataset of the hub; raises ``LabError`` if that is no id, or it is too large or not there."""
-    import datasets
-
-    if not HUB_ID.fullmatch(hub_id):
-        raise LabError(f"A dataset's id on the Hugging Face Hub looks like owner/name, not {hub_id[:80]!r}.")
-    rows = Collector(hub_id)
-    try:
-        # Streaming: nothing of a dataset that is too large is downloaded beyond the limit.
-        for row in datasets.load_dataset(hub_id, split=split, streaming=True):
-            rows.add(row)
-    except LabError:
-        raise
-    except Exception as error:  # errors of the hub, the network and the parsers have no common base
-        why = with_settings(str(error).rstrip("."), HUB_URL)
-        raise LabError(f"The dataset {hub_id} cannot be read from the Hugging Face Hub: {why}.") from error
-    return rows.table()
