@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from pipeline.data.packages.corpus import PACKAGES, load_corpus, read_sample
 from pipeline.data.packages.split import split_corpus
 from pipeline.evaluation.datasets import read_sample as read_by_dataset
 from pipeline.evaluation.run_lines import without_texts
-from pipeline.evaluation.store import load_run, pack_run
+from pipeline.evaluation.store import append_attempts, load_run, pack_run
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.evaluation.texts import count_readable, with_texts
-from pipeline.schema import Task
+from pipeline.schema import Score, Task
 from pipeline.scoring.execution.suites.humaneval import load_humaneval
 from pipeline.scoring.execution.suites.load import HELD_OUT
 from pipeline.scoring.text import TextSimilarity
@@ -102,8 +103,8 @@ def test_no_shipped_run_holds_an_instruction_or_a_reference() -> None:
 
 
 def packed_scores(scores: Any, reference: str | None = "def f():\n    return 1") -> Any:
-    line = {"sample_id": "a::f", "instruction": "Return the number one.", "reference": reference}
-    return without_texts({**line, "scores": scores})["scores"]
+    task = Task("Return the number one.", reference=reference, sample_id="a::f")
+    return without_texts({"sample_id": "a::f", "scores": scores}, task)["scores"]
 
 
 def test_what_a_judge_repeats_of_a_text_is_named_instead_when_a_run_is_packed() -> None:
@@ -251,6 +252,18 @@ def test_a_run_of_the_present_form_stays_as_it_is(shipped: Path) -> None:
     repack(shipped.parent)
     for file in shipped.iterdir():
         assert file.read_bytes() == (SHIPPED / RUN / file.name).read_bytes()
+
+
+def test_a_text_that_a_judge_repeats_of_a_packed_run_is_named_when_it_is_packed_again(shipped: Path) -> None:
+    run = load_run(shipped)
+    attempt = next(iter(run.attempts.values()))
+    quote = with_texts(run.config.dataset, attempt.task).reference
+    score = Score("A judge", 1.0, None, {"votes": [{"words": [f"It is {quote}"]}]})
+    append_attempts(shipped, [replace(attempt, scores={"A judge": score})])
+    pack_run(shipped, shipped.parent)
+    packed = load_run(shipped).attempts[attempt.task.sample_id or ""]
+    assert packed.scores["A judge"].details == {"votes": [{"words": ["It is [the reference]"]}]}
+    assert packed.task == attempt.task
 
 
 def test_a_run_that_is_packed_again_keeps_the_hashes_of_texts_that_are_not_here(

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs this one up to Python 3.11
 
-from pipeline.evaluation.texts import text_digest
+from pipeline.evaluation.texts import digest_of
 from pipeline.json_files import parse_object, validate
 from pipeline.schema import Attempt, Column, Completion, Context, Score, Task
 from pipeline.sendable import MEASURED_DIGITS, sendable
@@ -119,18 +119,20 @@ def _finite(score: Score) -> Score:
     return replace(score, value=None, reason=f"the metric gave {score.value}, which is not a finite number")
 
 
-def without_texts(line: dict[str, Any]) -> dict[str, Any]:
+def without_texts(line: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """Return a line's object with the hash of instruction and reference in their place.
 
     Where scores repeat one of them word by word, as judges do, its name stands instead.
+
+    Args:
+        line: of a run.
+        task: the line's, with the texts if they can be read here.
     """
-    kept = {name: value for name, value in line.items() if name not in ("instruction", "reference")}
-    if "instruction" in line:
-        texts = {name: (line.get(name) or "").strip() for name in ("instruction", "reference")}
-        quotes = {text: f"[the {name}]" for name, text in texts.items() if len(text) >= _QUOTE}
-        kept["digest"] = text_digest(line["instruction"], line.get("reference"))
-        kept["scores"] = _without(kept.get("scores"), dict(sorted(quotes.items(), key=lambda q: -len(q[0]))))
-    return kept
+    texts = {"instruction": task.instruction.strip(), "reference": (task.reference or "").strip()}
+    quotes = {text: f"[the {name}]" for name, text in texts.items() if len(text) >= _QUOTE}
+    longest_first = dict(sorted(quotes.items(), key=lambda quote: -len(quote[0])))
+    kept = {name: value for name, value in line.items() if name not in texts}
+    return {**kept, "scores": _without(kept["scores"], longest_first), "digest": digest_of(task)}
 
 
 def _without(value: Any, quotes: Mapping[str, str]) -> Any:

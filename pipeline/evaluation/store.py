@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 from pipeline.evaluation.datasets import is_from_packages
 from pipeline.evaluation.run_lines import as_text, from_line, is_whole, to_line, without_texts
 from pipeline.evaluation.runs import Run, RunConfig, repeat_command
+from pipeline.evaluation.texts import with_texts
 from pipeline.files import folder_beside, write_atomically
 from pipeline.json_files import check_format, parse_object, validate
 from pipeline.schema import Attempt, LabError, counted
@@ -173,7 +174,8 @@ def pack_run(folder: Path, root: Path) -> Path:
         merged[raw["sample_id"]] = {**old, **raw, "scores": {**old.get("scores", {}), **raw["scores"]}}
     target = root / run.config.id
     if is_from_packages(run.config.dataset):
-        merged = {sample_id: without_texts(line) for sample_id, line in merged.items()}
+        tasks = {name: with_texts(run.config.dataset, each.task) for name, each in run.attempts.items()}
+        merged = {sample_id: without_texts(each, tasks[sample_id]) for sample_id, each in merged.items()}
     text = "".join(map(as_text, merged.values()))
     write_atomically(target / (_ITEMS + ".gz"), gzip.compress(text.encode(), 9, mtime=0))
     _write(target, _read_config(folder))

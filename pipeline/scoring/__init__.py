@@ -119,19 +119,16 @@ METRICS: dict[str, Metric] = {
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return metric names in the order of every page and table: execution, judges, then as in ``METRICS``.
+    """Return metric names in the order of every page and table: as in ``METRICS``, then judges, then others.
 
-    A judge estimates what execution measures: beside execution it comes last.
+    What is measured stands before an opinion: what a judge's is worth depends on the judge.
     """
-    known, names = list(METRICS), list(names)
-    is_measured = any(name in EXECUTION.values() for name in names)
+    known = list(METRICS)
 
     def rank(name: str) -> tuple[int, int, str]:
-        if name in EXECUTION.values():
+        if name in METRICS:
             return 0, known.index(name), name
-        if name.startswith("CodeJudge"):
-            return 3 if is_measured else 1, 0, name
-        return (2, known.index(name), name) if name in METRICS else (4, 0, name)
+        return 1 if name.startswith("CodeJudge") else 2, 0, name
 
     return sorted(names, key=rank)
 
