@@ -24,3 +24,11 @@ def test_at_most_one_callback_of_an_event_waits_for_its_turn(settings: Settings)
                 waiting[target, event].append(call["api_name"])
     assert {event: calls for event, calls in waiting.items() if len(calls) > 1} == {}
     assert waiting
+
+
+def test_no_callback_waits_for_a_click_on_a_choice_that_can_also_be_typed(settings: Settings) -> None:
+    page = app.build(Lab(settings), open_runner(settings, VERBS))
+    fields = {each["id"] for each in page.config["components"] if each["type"] == "dropdown"}
+    targets = [tuple(target) for call in page.config["dependencies"] for target in call["targets"]]
+    assert fields
+    assert [target for target in targets if target[0] in fields and target[1] == "select"] == []

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from tests.made_up_runs import BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
 from tests.results_page import page_of
+from ui.results.presenter import Presenter
 
 expect.set_options(timeout=30_000)
 
@@ -86,6 +87,50 @@ def test_another_metric_redraws_everything(browser_page):
     expect(page.get_by_text("Lower is better.").first).to_be_visible()
     expect(page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
     expect(page.locator("#results-published")).to_contain_text("Reported, not measured here")
+
+
+def choose_by_keyboard(page, label, name):
+    field = page.get_by_label(label, exact=True)
+    field.click()
+    field.fill(name)
+    field.press("Enter")
+    expect(field).to_have_value(name)
+
+
+def test_a_metric_that_is_typed_redraws_everything(browser_page):
+    choose_by_keyboard(browser_page, "Metric", BITS)
+    expect(browser_page.get_by_text("Lower is better.").first).to_be_visible()
+    expect(browser_page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+
+
+def test_the_last_of_two_quick_choices_is_shown(browser_page):
+    choose_by_keyboard(browser_page, "Metric", "parses")
+    choose_by_keyboard(browser_page, "Metric", BITS)
+    expect(browser_page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    browser_page.wait_for_timeout(2000)
+    expect(browser_page.get_by_label("Metric", exact=True)).to_have_value(BITS)
+    expect(browser_page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+
+
+def test_a_metric_to_compare_with_that_is_typed_is_compared_with(browser_page):
+    browser_page.get_by_role("tab", name="Disagreement").click()
+    choose_by_keyboard(browser_page, "Compare with", BITS)
+    expect(browser_page.locator("#results-disagreement")).to_contain_text(f"Rank by {BITS}")
+
+
+def test_one_choice_is_drawn_once_and_leaving_the_field_draws_nothing(browser_page, monkeypatch):
+    page, drawn = browser_page, []
+    show = Presenter.show
+    monkeypatch.setattr(
+        Presenter, "show", lambda *given, **more: drawn.append(given[2]) or show(*given, **more)
+    )
+    page.get_by_label("Metric").click()
+    page.get_by_role("option", name=BITS).click()
+    expect(page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    page.get_by_label("Metric").focus()
+    page.get_by_label("Metric").press("Tab")
+    page.wait_for_timeout(2000)
+    assert drawn == [BITS]
 
 
 def test_the_report_downloads_and_reads_offline(browser_page, chromium, tmp_path):

@@ -15,7 +15,6 @@ from pipeline.analysis.contamination import find_contaminated
 from pipeline.analysis.reported import Reported, load_reported
 from pipeline.analysis.run_cache import RunCache
 from pipeline.analysis.samples import Kind
-from pipeline.analysis.setups import Axis
 from pipeline.data.dataset import BUILT_IN
 from pipeline.data.own.store import find_own
 from pipeline.evaluation.datasets import read_sample
@@ -27,7 +26,6 @@ from pipeline.generation.engine import INT8
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import get_family, load_families
 from pipeline.schema import FieldError, LabError
-from pipeline.scoring.likelihood import BITS_PER_BYTE
 from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
@@ -36,7 +34,7 @@ from ui.labels import axis_choices, column_label, setup_label, setup_title
 from ui.markup import escape
 from ui.numbers import correlation
 from ui.panes import Against
-from ui.results import against_tests, charts, drilldown, report, tables
+from ui.results import against_tests, charts, drilldown, fields, report, tables
 from ui.results.export import as_json
 from ui.views import View
 
@@ -73,32 +71,36 @@ class Presenter:
     ) -> dict[str, Any]:
         """Updates of the tab's parts by name; the first set-up or metric stands in for one that is gone.
 
-        Those of ``against`` are not among them: they take as long as all others together.
+        ``choice`` is no part, but the set-up, the metric, the samples left out and the axis that are shown.
+        The parts of ``against`` are not among them: they take as long as all others together.
         """
         runs, unreadable = self.runs.stored.runs(), self.runs.stored.problems()
         setups = self.runs.setups()
         if not setups:
             problems = "".join(f'<p class="problem">Not readable: {escape(each)}</p>' for each in unreadable)
             return {
+                "choice": (),
                 "empty": gr.HTML(_EMPTY.format(problems=problems), visible=True),
                 "body": gr.Column(visible=False),
             }
         setup = next((each for each in setups if each.key == key), setups[0])
         metrics = setup.metrics
-        was, metric = metric, metric if metric in metrics else metrics[0]
+        asked, metric = metric, metric if metric in metrics else metrics[0]
         excluded = self._excluded(setup, left_out)
         axes = setup.axes
-        analysis = self.runs.analysis(setup, metric, excluded, _axis(axis, setup))
+        analysis = self.runs.analysis(setup, metric, excluded, fields.axis_of(axis, setup))
         published = self._published(setup)
         comparable = [each for each in published if metric.startswith(each.like)]
-        second = second if second in metrics and second != metric else _other_kind(metric, metrics)
-        if metric != was or threshold is None:
+        asked_second = second
+        second = second if second in metrics and second != metric else fields.other_kind(metric, metrics)
+        if metric != asked or threshold is None:
             threshold = by_sample.default_threshold(metric)
         matrix = by_sample.sample_matrix(setup, metric, threshold, excluded)
         return {
-            "setup": self._picker(setups, setup.key),
-            "metric": gr.Dropdown(metrics, value=metric),
-            "axis": gr.Dropdown(axis_choices(axes), value=analysis.axis, visible=len(axes) > 1),
+            "choice": (setup.key, metric, left_out, analysis.axis),
+            "setup": fields.field(self._titles(setups), key, setup.key),
+            "metric": fields.field(metrics, asked, metric),
+            "axis": fields.field(axis_choices(axes), axis, analysis.axis, visible=len(axes) > 1),
             "none_left_out": gr.Button(
                 f"{len(excluded):,} of {setup.samples:,} samples left out ✕", visible=bool(excluded)
             ),
@@ -118,7 +120,7 @@ class Presenter:
             "pairs": tables.pairs(analysis),
             "threshold": gr.Number(threshold, visible=matrix.threshold is not None),
             "matrix": self.matrix(setup.key, metric, left_out, kind, search, threshold),
-            "second": gr.Dropdown(metrics, value=second),
+            "second": fields.field(metrics, asked_second, second),
             "disagreement": self.disagreement(setup.key, metric, left_out, second),
             "runs": tables.runs(runs, unreadable, self._absent(runs)),
         }
@@ -131,14 +133,14 @@ class Presenter:
         setup = next((each for each in setups if each.key == key), setups[0])
         agreement = self.runs.agreement(setup, self._excluded(setup, left_out))
         held_to = [each.metric.name for each in agreement.metrics] if agreement and agreement.attempts else []
-        held = next((name for name in (held, metric, *held_to) if name in held_to), None)
+        case = next((name for name in (held, metric, *held_to) if name in held_to), None)
         return {
             "agreement": against_tests.agreement(
                 setup, agreement, [self._title(each) for each in setups if each.execution]
             ),
             "contradicted": gr.Column(visible=bool(held_to)),
-            "held": gr.Dropdown(held_to, value=held),
-            "cases": self.cases(setup.key, left_out, held),
+            "held": fields.field(held_to, held, case),
+            "cases": self.cases(setup.key, left_out, case),
         }
 
     def _on_the_judge(self, metric: str, setups: Sequence[Setup]) -> str:
@@ -174,10 +176,10 @@ class Presenter:
         if gone := set(view.left_out) - known:
             inform(f"{len(gone):,} of the samples to leave out are not in this set-up.")
         return {
-            "setup": self._picker(setups, found[0].key) if found else gr.skip(),
-            "metric": _chosen(view.metric, metrics),
+            "setup": gr.Dropdown(self._titles(setups), value=found[0].key) if found else gr.skip(),
+            "metric": fields.chosen(view.metric, metrics),
             "axis": view.axis if view.axis in axes else "subset_size",
-            "second": _chosen(view.second, metrics),
+            "second": fields.chosen(view.second, metrics),
             "left_out": "\n".join(each for each in view.left_out if each in known),
             "kind": view.kind if view.kind in get_args(Kind) else "all",
             "search": view.search,
@@ -191,7 +193,7 @@ class Presenter:
         excluded = self._excluded(setup, "\n".join(left_out))
         if axis and axis not in setup.axes:
             raise FieldError("axis", f"must be one of this set-up's axes: {', '.join(setup.axes)}.")
-        analysis = self.runs.analysis(setup, metric, excluded, _axis(axis, setup))
+        analysis = self.runs.analysis(setup, metric, excluded, fields.axis_of(axis, setup))
         known = [
             {
                 "key": each.key,
@@ -332,8 +334,8 @@ class Presenter:
     def _title(self, setup: Setup) -> str:
         return setup_title(setup, load_families(self._settings))
 
-    def _picker(self, setups: Sequence[Setup], key: str) -> gr.Dropdown:
-        return gr.Dropdown([(self._title(each), each.key) for each in setups], value=key)
+    def _titles(self, setups: Sequence[Setup]) -> list[tuple[str, str]]:
+        return [(self._title(each), each.key) for each in setups]
 
     def _published(self, setup: Setup) -> Sequence[Reported]:
         """What was reported elsewhere on datasets like the set-up's."""
@@ -364,25 +366,6 @@ class Presenter:
 
 def _ids(setup: Setup) -> set[str]:
     return {run.config.id for run in setup.runs}
-
-
-def _chosen(metric: str, metrics: Sequence[str]) -> Any:
-    return gr.Dropdown(metrics, value=metric) if metric in metrics else gr.skip()
-
-
-def _axis(name: str, setup: Setup) -> Axis:
-    """An axis by name; the training-set size where the checkpoints of the set-up do not differ along it."""
-    return next((axis for axis in setup.axes if axis == name), "subset_size")
-
-
-def _other_kind(metric: str, metrics: list[str]) -> str:
-    """The metric to compare with at first: (Code)BERTScore for a judge, else a judge or chrF.
-
-    Not the reference's likelihood where there is a choice, which says nothing of the output.
-    """
-    others = [name for name in metrics if name.split()[0] != metric.split()[0]]
-    written = [name for name in others if name != BITS_PER_BYTE]
-    return next(iter(written or others or metrics))
 
 
 def _text(setup: Setup, sample: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -142,9 +143,11 @@ def build(
         note = presenter().versions_note(setup)
         return gr.HTML(note, visible=bool(note))
 
-    # The versions after the rest, as they need every sample.
-    setup.change(close, [setup, *details[1::2]], details, **QUIET).then(
-        compare_versions, setup, versions, **QUIET
+    # "multiple", as the figures wait for their turn on the same event, and only one may. The versions after
+    # the rest, as they need every sample.
+    in_order: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1, **QUIET}
+    setup.change(close, [setup, *details[1::2]], details, **in_order).then(
+        compare_versions, setup, versions, **in_order
     )
 
 
@@ -253,10 +256,19 @@ def _wire(
     by_name = {field.name: getattr(parts, field.name) for field in fields(parts)}
     left_out = parts.left_out
 
+    shown, times = gr.State(((), 0)), count(1)
+
     def show(*given: Any) -> Updates:
         with form_words(_LABELS):
-            shown = presenter().show(*given)
-        return {by_name[name]: update for name, update in shown.items()}
+            updates = presenter().show(*given)
+        # With the time, as what it is shown of can be the same while the runs are others.
+        shown_now = (updates.pop("choice"), next(times))
+        return {shown: shown_now, **{by_name[name]: update for name, update in updates.items()}}
+
+    def show_other(shown: tuple[Any, int], *given: Any) -> Updates:
+        """Nothing is drawn twice: a field tells of what ``show`` sets as it does of what a person chooses."""
+        setup, metric, left_out, *_, axis = given
+        return {} if shown[0] == (setup, metric, left_out, axis) else show(*given)
 
     def hold_against(*given: Any) -> Updates:
         return {by_name[name]: update for name, update in presenter().against(*given).items()}
@@ -268,23 +280,27 @@ def _wire(
     figures = [parts.setup, parts.metric, left_out, parts.second, *samples, parts.axis]
     found = find.click(find_contaminated, parts.setup, left_out, api_visibility="private")
     emptied = parts.none_left_out.click(lambda: "", None, left_out, **QUIET)
-    chosen = (parts.setup.select, parts.metric.select, parts.axis.select)
-    changes = (tab.select, refresh.click, *chosen, left_out.blur)
-    for event in (*changes, found.success, emptied.success):
-        event(
-            show,
-            figures,
-            list(by_name.values()),
-            show_progress="minimal",
-            show_progress_on=[parts.headline, parts.curve, parts.table],
-            api_visibility="private",
-        ).then(
-            hold_against,
-            [parts.setup, parts.metric, left_out, parts.held],
-            [parts.agreement, parts.contradicted, parts.held, parts.cases],
-            trigger_mode="always_last",
-            **QUIET,
-        )
+    drawn = [shown, *by_name.values()]
+    # One at a time, so that the last answer is that of the last choice.
+    how: dict[str, Any] = {
+        "show_progress": "minimal",
+        "show_progress_on": [parts.headline, parts.curve, parts.table],
+        "api_visibility": "private",
+        "concurrency_id": "figures",
+        "concurrency_limit": 1,
+    }
+    for event in (tab.select, refresh.click, found.success, emptied.success):
+        event(show, figures, drawn, **how)
+    # Not ``select``, which is sent for a click alone, and not ``input``, which leaving a field sends too.
+    for event in (parts.setup.change, parts.metric.change, parts.axis.change, left_out.blur):
+        event(show_other, [shown, *figures], drawn, trigger_mode="always_last", **how)
+    shown.change(
+        hold_against,
+        [parts.setup, parts.metric, left_out, parts.held],
+        [parts.agreement, parts.contradicted, parts.held, parts.cases],
+        trigger_mode="always_last",
+        **QUIET,
+    )
     _wire_tables(presenter, parts)
 
 
@@ -309,9 +325,9 @@ def _wire_tables(presenter: Callable[[], Presenter], parts: Parts) -> None:
         return presenter().disagreement(*given)
 
     second = [parts.setup, parts.metric, left_out, parts.second]
-    parts.second.select(disagree, second, parts.disagreement, **QUIET)
+    parts.second.change(disagree, second, parts.disagreement, **QUIET)
 
     def contradict(*given: Any) -> str:
         return presenter().cases(*given)
 
-    parts.held.select(contradict, [parts.setup, left_out, parts.held], parts.cases, **QUIET)
+    parts.held.change(contradict, [parts.setup, left_out, parts.held], parts.cases, **QUIET)
