@@ -14,7 +14,7 @@ from pipeline.analysis.noise import TrainingNoise, estimate_training_noise
 from pipeline.analysis.pairs import Pair, compare_pairs
 from pipeline.analysis.points import Point, estimate_points
 from pipeline.analysis.setups import Axis, Condition, Setup, sample_clusters, score_table
-from pipeline.schema import TRAINED_VARIANTS, VARIANTS, PromptVariant
+from pipeline.schema import TRAINED_VARIANTS, VARIANTS, Column, PromptVariant
 from pipeline.scoring import Metric, metric_of
 from pipeline.stats import Codes, ScalingFit
 
@@ -30,6 +30,7 @@ class Analysis:
         together: what the clusters of samples are in intervals and tests: ``repository``, ``file``, or empty.
         clusters: number of clusters; the number of samples if they are not clustered.
         excluded: number of samples that were left out on request.
+        never_scored: what the runs are of that have no score of the metric, not even an unscored one.
         fits: the scaling fits of the prompt variants with enough sizes; of no other axis.
         noise: training noise, over all sizes with several seeds; None if there are none.
     """
@@ -43,6 +44,7 @@ class Analysis:
     together: str
     clusters: int
     excluded: int
+    never_scored: tuple[Column, ...]
     points: tuple[Point, ...]
     pairs: tuple[Pair, ...]
     fits: Mapping[PromptVariant, ScalingFit]
@@ -84,7 +86,7 @@ class Analysis:
 def analyze(
     setup: Setup, metric: str, excluded: Collection[str] = (), axis: Axis = "subset_size"
 ) -> Analysis:
-    """Analyze one metric of a set-up along one axis; runs without a score of it are left out.
+    """Analyze one metric of a set-up along one axis; runs that it never scored are left out.
 
     Args:
         setup: the runs.
@@ -93,7 +95,7 @@ def analyze(
         axis: what the curve runs along.
     """
     along = setup.along(axis)
-    conditions = [each for each in along.conditions if any(run.scores(metric) for run in each.runs)]
+    conditions = [each for condition in along.conditions if (each := condition.scored_by(metric)).runs]
     runs = [run for condition in conditions for run in condition.runs]
     table = score_table(runs, metric)
     kept = table[~table.index.isin(list(excluded))]
@@ -114,7 +116,13 @@ def analyze(
         together=clusters.together,
         clusters=len(np.unique(clusters.codes)),
         excluded=len(table) - len(kept),
-        points=estimate_points(conditions, scores, kept, clusters.codes, binary),
+        never_scored=tuple(
+            run.config.as_column
+            for condition in along.conditions
+            for run in condition.runs
+            if not run.scores(metric)
+        ),
+        points=estimate_points(metric, conditions, scores, kept, clusters.codes, binary),
         pairs=compare_pairs(
             conditions, scores, clusters.codes, clusters.together, binary, known.higher_is_better
         ),

@@ -26,8 +26,8 @@ class Point:
         value: mean over samples and training seeds; NaN if nothing is scored.
         low: lower limit of the 95% interval (noise of evaluation only), ``high`` the upper one.
         n: number of samples with a score.
-        unscored: number of attempts without a score.
-        missing: number of samples without an attempt.
+        unscored: number of attempts that could not be scored.
+        missing: number of attempts that were not made, or not scored yet.
         by_seed: the mean of each training seed.
         truncated: share of the outputs that were cut off at the token limit.
         flagged: number of attempts that pass their tests with code that may have used the reference.
@@ -52,11 +52,17 @@ class Point:
 
 
 def estimate_points(
-    conditions: Sequence[Condition], scores: Floats, table: pd.DataFrame, codes: Codes, binary: bool
+    metric: str,
+    conditions: Sequence[Condition],
+    scores: Floats,
+    table: pd.DataFrame,
+    codes: Codes,
+    binary: bool,
 ) -> tuple[Point, ...]:
     """Estimate the mean and its interval for each condition.
 
     Args:
+        metric: its name.
         conditions: the conditions.
         scores: of shape (conditions, samples), NaN if unscored.
         table: the scores of each run, samples by run id.
@@ -73,7 +79,7 @@ def estimate_points(
                 if limits
                 else (float("nan"),) * 3
             )
-            points[member] = _point(conditions[member], table, value, low, high, int(mask.sum()))
+            points[member] = _point(metric, conditions[member], table, value, low, high, int(mask.sum()))
     return tuple(points[member] for member in range(len(conditions)))
 
 
@@ -86,13 +92,15 @@ def group_by_mask(there: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_],
         yield there[members[0]], members
 
 
-def _point(condition: Condition, table: pd.DataFrame, value: float, low: float, high: float, n: int) -> Point:
+def _point(
+    metric: str, condition: Condition, table: pd.DataFrame, value: float, low: float, high: float, n: int
+) -> Point:
     attempts = [
         attempt for run in condition.runs for sample, attempt in run.attempts.items() if sample in table.index
     ]
     cut_off = [a.completion is not None and a.completion.finish_reason == "length" for a in attempts]
     asked = sum(sample in table.index for run in condition.runs for sample in run.config.sample_ids)
-    scored = sum(int(table[run.config.id].notna().sum()) for run in condition.runs)
+    scores = [attempt.scores[metric].value for attempt in attempts if metric in attempt.scores]
     return Point(
         variant=condition.variant,
         axis=condition.axis,
@@ -103,8 +111,8 @@ def _point(condition: Condition, table: pd.DataFrame, value: float, low: float, 
         low=low,
         high=high,
         n=n,
-        unscored=len(attempts) - scored,
-        missing=asked - len(attempts),
+        unscored=scores.count(None),
+        missing=asked - len(scores),
         by_seed=tuple(
             (run.config.training_seed, float(table[run.config.id].mean())) for run in condition.runs
         ),

@@ -49,6 +49,10 @@ class Condition:
         """The name of the first one."""
         return self.runs[0].config.checkpoint
 
+    def scored_by(self, metric: str) -> Condition:
+        """The condition with those of its runs that a metric has scored, if only as unscored."""
+        return replace(self, runs=tuple(run for run in self.runs if run.scores(metric)))
+
 
 @dataclass(frozen=True)
 class Along:

@@ -52,7 +52,8 @@ def fit_scaling(
 
     Args:
         sizes: training samples, 0 for the baseline, (k,).
-        scores: for each size an array of shape (training seeds, samples), NaN if unscored.
+        scores: for each size an array of shape (training seeds, samples), NaN if unscored; a seed without
+            any score does not count.
         codes: the cluster of each sample.
         resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
@@ -60,6 +61,7 @@ def fit_scaling(
     if len(set(sizes)) < MIN_SIZES:
         return None
     n = np.asarray(sizes, dtype=float)
+    scores = [each[np.isfinite(each).any(axis=1)] for each in scores]
     means = _bootstrap_means(scores, codes, resamples, np.random.default_rng(seed))
     a, b, c = _least_squares(n, means)
     largest = n.max()
@@ -96,7 +98,9 @@ def _bootstrap_means(
     for each in scores:
         sums, _ = cluster_sums(np.nan_to_num(each), codes)
         counts, _ = cluster_sums(np.isfinite(each), codes)
-        by_seed = (weights @ sums.T) / np.maximum(weights @ counts.T, 1)
+        drawn = weights @ counts.T
+        by_seed = (weights @ sums.T) / np.maximum(drawn, 1)
+        by_seed = np.where(drawn > 0, by_seed, by_seed[0])  # a resample can miss the few that are scored
         picks = rng.integers(0, len(each), by_seed.shape)
         picks[0] = np.arange(len(each))
         columns.append(np.take_along_axis(by_seed, picks, axis=1).mean(1))

@@ -14,7 +14,7 @@ from pipeline.schema import PromptVariant, counted, listed
 from pipeline.scoring import Metric
 from pipeline.scoring.judge.codejudge import flip_rate
 from pipeline.scoring.judge.config import self_judging_warning
-from ui.labels import AXIS_WORDS, change_label, condition_label, step_label
+from ui.labels import AXIS_WORDS, change_label, column_label, condition_label, step_label
 from ui.numbers import mean_score, p_value
 
 MANY = 30
@@ -193,6 +193,9 @@ def caveats(analysis: Analysis) -> list[str]:
             f"Not on this axis, as they differ in more than {AXIS_WORDS[analysis.axis]}: "
             f"{listed(list(analysis.left_out))}. Another axis or the list of checkpoints has them."
         )
+    if analysis.never_scored:
+        names = listed([column_label(column) for column in analysis.never_scored])
+        notes.append(f"Never scored by this metric, so not part of these figures: {names}.")
     if analysis.setup.set_aside:
         aside = counted(analysis.setup.set_aside, "older or unfinished run")
         notes.append(f"Not shown: {aside} of the same checkpoints.")
