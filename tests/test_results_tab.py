@@ -58,7 +58,7 @@ def test_the_endpoint_is_typed_described_and_answers(url, setup):
 
 def test_the_endpoint_names_what_it_does_not_know(url):
     client = Client(url, verbose=False)
-    with pytest.raises(Exception, match="There are: CodeJudge naive"):
+    with pytest.raises(Exception, match=r"There are: .*CodeJudge naive"):
         client.predict(metric="nonsense", api_name="/results")
     with pytest.raises(Exception, match="no samples here"):
         client.predict(left_out=["nobody"], api_name="/results")
@@ -129,7 +129,7 @@ def test_a_drill_down_lists_the_scores_in_the_order_of_every_table(tmp_path):
     (setup,) = find_setups(runs)
     html = drilldown.sample(setup, runs[0].config.sample_ids[0])
     rows = re.findall(r'<th scope="row"><span[^>]*>([^<]*)', html)
-    assert rows == [JUDGE, "bits per byte", "chrF", "parses"]
+    assert rows == ["bits per byte", "chrF", "parses", JUDGE]
 
 
 def test_a_run_whose_checkpoint_is_not_here_says_so_in_its_pane_and_in_the_list(tmp_path):
@@ -284,7 +284,7 @@ def test_the_readme_shows_the_three_metrics_that_lead_in_results_unless_told_oth
     text = tmp_path / "README.md"
     text.write_text(f"{readme.START}{readme.END}")
     readme.readme_section("smollm2-135m", readme=text, figures=tmp_path)
-    assert f"| training samples | {JUDGE} ↑ | {BITS} ↓ | {BERT} ↑ |" in text.read_text()
+    assert f"| training samples | {BITS} ↓ | {BERT} ↑ | {CHRF} ↑ |" in text.read_text()
 
 
 def test_a_readme_without_marks_is_left_alone(own, tmp_path, monkeypatch):
