@@ -1,4 +1,5 @@
 import random
+import tracemalloc
 
 import pytest
 
@@ -73,3 +74,17 @@ def test_a_prompt_that_shows_the_reference_overlaps_wholly_and_another_file_not_
     assert context_overlap(item, "import torch\n" + function(7) + "\nx = 1") == 1.0
     assert context_overlap(item, function(8)) == 0.0
     assert context_overlap(item, "") == 0.0
+
+
+def test_the_tokens_of_very_much_code_take_little_memory() -> None:
+    symbols = random.Random(1)
+    many = [
+        sample(str(at), "".join(symbols.choices("()[]{}+-*/%=<>!,.:;&|^~", k=2_000))) for at in range(200)
+    ]
+    tracemalloc.start()
+    overlaps = measure_overlap(many, many, [100, 200])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(overlap.contaminated(100) for overlap in overlaps) == 100
+    assert all(overlap.shares[200] == 1 for overlap in overlaps)
+    assert peak < 30_000_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -27,9 +26,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) == len(pairs):
         return made
-    found = _Twice(made)
-    times = Counter(name for name, _ in pairs)
-    found.twice = next(name for name in times if times[name] > 1)
+    found, seen = _Twice(made), set[str]()
+    for name, _ in pairs:
+        if name in seen:
+            found.twice = name
+            break
+        seen.add(name)
     return found
 
 
