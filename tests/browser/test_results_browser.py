@@ -5,7 +5,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
-from tests.made_up_runs import BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
+from tests.made_up_runs import BERT, BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
 from tests.results_page import page_of
 from ui.results.presenter import Presenter
 
@@ -80,12 +80,16 @@ def test_an_attempt_that_the_tests_contradict_opens_with_one_click(chromium, tmp
         tab.close()
 
 
+def expect_figures_of(page, name):
+    expect(page.locator(".answers + .note")).to_contain_text(f"{name}: ")
+    expect(page.locator("#results-curve")).to_contain_text(name)
+
+
 def test_another_metric_redraws_everything(browser_page):
     page = browser_page
     page.get_by_label("Metric").click()
-    page.get_by_role("option", name=BITS).click()
-    expect(page.get_by_text("Lower is better.").first).to_be_visible()
-    expect(page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    page.get_by_role("option", name=BERT, exact=True).click()
+    expect_figures_of(page, BERT)
     expect(page.locator("#results-published")).to_contain_text("Reported, not measured here")
 
 
@@ -98,24 +102,23 @@ def choose_by_keyboard(page, label, name):
 
 
 def test_a_metric_that_is_typed_redraws_everything(browser_page):
-    choose_by_keyboard(browser_page, "Metric", BITS)
-    expect(browser_page.get_by_text("Lower is better.").first).to_be_visible()
-    expect(browser_page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    choose_by_keyboard(browser_page, "Metric", CHRF)
+    expect_figures_of(browser_page, CHRF)
 
 
 def test_the_last_of_two_quick_choices_is_shown(browser_page):
     choose_by_keyboard(browser_page, "Metric", "parses")
-    choose_by_keyboard(browser_page, "Metric", BITS)
-    expect(browser_page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    choose_by_keyboard(browser_page, "Metric", CHRF)
+    expect_figures_of(browser_page, CHRF)
     browser_page.wait_for_timeout(2000)
-    expect(browser_page.get_by_label("Metric", exact=True)).to_have_value(BITS)
-    expect(browser_page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    expect(browser_page.get_by_label("Metric", exact=True)).to_have_value(CHRF)
+    expect_figures_of(browser_page, CHRF)
 
 
 def test_a_metric_to_compare_with_that_is_typed_is_compared_with(browser_page):
     browser_page.get_by_role("tab", name="Disagreement").click()
-    choose_by_keyboard(browser_page, "Compare with", BITS)
-    expect(browser_page.locator("#results-disagreement")).to_contain_text(f"Rank by {BITS}")
+    choose_by_keyboard(browser_page, "Compare with", "parses")
+    expect(browser_page.locator("#results-disagreement")).to_contain_text("Rank by parses")
 
 
 def test_one_choice_is_drawn_once_and_leaving_the_field_draws_nothing(browser_page, monkeypatch):
@@ -125,12 +128,20 @@ def test_one_choice_is_drawn_once_and_leaving_the_field_draws_nothing(browser_pa
         Presenter, "show", lambda *given, **more: drawn.append(given[2]) or show(*given, **more)
     )
     page.get_by_label("Metric").click()
-    page.get_by_role("option", name=BITS).click()
-    expect(page.locator("#results-curve")).to_contain_text("bits per byte (lower is better)")
+    page.get_by_role("option", name=CHRF).click()
+    expect_figures_of(page, CHRF)
     page.get_by_label("Metric").focus()
     page.get_by_label("Metric").press("Tab")
     page.wait_for_timeout(2000)
-    assert drawn == [BITS]
+    assert drawn == [CHRF]
+
+
+def test_an_address_with_a_metric_that_is_gone_opens_the_first_one_without_an_error(browser_page, url):
+    browser_page.goto(f"{url}?tab=results&metric=gone&second={CHRF}")
+    expect(browser_page.get_by_text("No run of this set-up has the metric gone")).to_be_visible()
+    expect(browser_page.get_by_label("Metric", exact=True)).to_have_value(BITS)
+    browser_page.wait_for_timeout(2000)
+    expect(browser_page.get_by_text("Something went wrong")).to_have_count(0)
 
 
 def test_the_report_downloads_and_reads_offline(browser_page, chromium, tmp_path):

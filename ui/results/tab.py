@@ -143,11 +143,9 @@ def build(
         note = presenter().versions_note(setup)
         return gr.HTML(note, visible=bool(note))
 
-    # "multiple", as the figures wait for their turn on the same event, and only one may. The versions after
-    # the rest, as they need every sample.
-    in_order: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1, **QUIET}
-    setup.change(close, [setup, *details[1::2]], details, **in_order).then(
-        compare_versions, setup, versions, **in_order
+    # The versions after the rest, as they need every sample.
+    setup.change(close, [setup, *details[1::2]], details, **QUIET).then(
+        compare_versions, setup, versions, **QUIET
     )
 
 
@@ -266,7 +264,7 @@ def _wire(
         return {shown: shown_now, **{by_name[name]: update for name, update in updates.items()}}
 
     def show_other(shown: tuple[Any, int], *given: Any) -> Updates:
-        """Nothing is drawn twice: a field tells of what ``show`` sets as it does of what a person chooses."""
+        """Nothing is drawn twice: a click on a choice sends two events, and leaving a field one."""
         setup, metric, left_out, *_, axis = given
         return {} if shown[0] == (setup, metric, left_out, axis) else show(*given)
 
@@ -291,8 +289,9 @@ def _wire(
     }
     for event in (tab.select, refresh.click, found.success, emptied.success):
         event(show, figures, drawn, **how)
-    # Not ``select``, which is sent for a click alone, and not ``input``, which leaving a field sends too.
-    for event in (parts.setup.change, parts.metric.change, parts.axis.change, left_out.blur):
+    # Not ``select``, sent for a click alone, and not ``change``, which is also sent for what a callback
+    # sets, while other fields can still be as they were.
+    for event in (parts.setup.input, parts.metric.input, parts.axis.input, left_out.blur):
         event(show_other, [shown, *figures], drawn, trigger_mode="always_last", **how)
     shown.change(
         hold_against,
@@ -325,9 +324,10 @@ def _wire_tables(presenter: Callable[[], Presenter], parts: Parts) -> None:
         return presenter().disagreement(*given)
 
     second = [parts.setup, parts.metric, left_out, parts.second]
-    parts.second.change(disagree, second, parts.disagreement, **QUIET)
+    parts.second.input(disagree, second, parts.disagreement, trigger_mode="always_last", **QUIET)
 
     def contradict(*given: Any) -> str:
         return presenter().cases(*given)
 
-    parts.held.change(contradict, [parts.setup, left_out, parts.held], parts.cases, **QUIET)
+    held = [parts.setup, left_out, parts.held]
+    parts.held.input(contradict, held, parts.cases, trigger_mode="always_last", **QUIET)
