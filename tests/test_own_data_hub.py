@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def test_a_dataset_of_the_hub_is_read_with_its_texts(folder: Path) -> None:
         read_source("lab/gone")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited there alone")
 def test_a_dataset_of_the_hub_that_takes_too_much_memory_to_read_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
