@@ -122,10 +122,7 @@ def test_samples_are_found_by_their_words_and_paged(client: Client) -> None:
         ({"max_new_tokens": 8.5}, 'max_new_tokens must be a whole number or "default", not 8.5'),
         ({"max_new_tokens": True}, 'max_new_tokens must be a whole number or "default", not true'),
         ({"max_new_tokens": None}, 'max_new_tokens must be a whole number or "default", not null'),
-        (
-            {"max_new_tokens": 10**30},
-            "max_new_tokens is out of range: 1000",
-        ),
+        ({"max_new_tokens": 10**30}, "to 9,007,199,254,740,992, not 1000"),
         ({"seed": -1}, "seed must be a whole number from 0 to 2,147,483,647, not -1"),
         ({"max_new_tokens": 4000}, "new tokens fit this model"),
     ],
@@ -162,7 +159,7 @@ def test_a_number_is_used_as_its_parameters_type(client: Client, number: Any) ->
     [
         ({"limit": 0}, "limit must be a whole number from 1 to 200, not 0"),
         ({"limit": True}, "limit must be a whole number, not true"),
-        ({"limit": 10**20}, "limit is out of range: 1000"),
+        ({"limit": 10**20}, "limit must be from -9,007,199,254,740,992 to 9,007,199,254,740,992, not 1000"),
         ({"limit": "1_0"}, 'limit must be a whole number, not "1_0"'),
         ({"limit": "１０"}, 'limit must be a whole number, not "１０"'),
         ({"offset": -1}, "offset must be 0 or more"),

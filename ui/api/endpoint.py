@@ -63,7 +63,7 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     if isinstance(converted, float) and not math.isfinite(converted):
         raise problem
     if isinstance(converted, int | float) and abs(converted) > _LARGEST:
-        raise FieldError(name, f"is out of range: {quoted(value)}.")
+        raise FieldError(name, f"must be from {-_LARGEST:,} to {_LARGEST:,}, not {quoted(value)}.")
     return converted
 
 
