@@ -6,7 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pipeline.schema import Score
+from pipeline.scoring.judge.questions import RAISE_LIMIT
 from ui.markup import escape
+
+
+def why_unscored(reason: str | None) -> str:
+    """The reason without advice on the judge's settings, which a reader of stored scores cannot follow."""
+    return (reason or "").removesuffix(RAISE_LIMIT)
 
 
 def judged(scores: Iterable[Score]) -> str:
@@ -26,6 +32,6 @@ def _part(score: Score) -> str:
 def _votes(votes: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     for number, vote in enumerate(votes, start=1):
         value = vote.get("value")
-        verdict = f"no verdict: {vote.get('reason')}" if value is None else f"verdict {value:g}"
+        verdict = f"no verdict: {why_unscored(vote.get('reason'))}" if value is None else f"verdict {value:g}"
         words = "\n\n".join(vote.get("words") or ["(no words kept)"])
         yield f"Vote {number} of {len(votes)}: {verdict}", words

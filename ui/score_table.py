@@ -9,6 +9,7 @@ from pipeline.decimals import NONE
 from pipeline.schema import Attempt, Column, Score
 from pipeline.scoring import in_order, metric_of
 from ui import numbers
+from ui.judged import why_unscored
 from ui.labels import checkpoint_label
 from ui.markup import escape
 
@@ -48,11 +49,14 @@ def score_table(
 
 
 def best_scores(attempts: Sequence[Attempt]) -> dict[str, str]:
-    """The best value of each score on which the attempts differ, as it is written."""
+    """The best value of each score on which the attempts differ, as it is written.
+
+    None of a judge's: the mark would make its opinion look like the result of a test.
+    """
     values: dict[str, list[float]] = {}
     for attempt in attempts:
         for score in attempt.scores.values():
-            if score.value is not None:
+            if score.value is not None and not metric_of(score.metric).is_opinion:
                 values.setdefault(score.metric, []).append(score.value)
     best = {}
     for name, found in values.items():
@@ -101,7 +105,7 @@ def _cell(attempt: Attempt, name: str, best: str | None, awaited: bool) -> str:
     if score is None:
         return f"<td>{_AWAITED if awaited and _is_scored_later(attempt) else NONE}</td>"
     if score.value is None:
-        return f'<td class="unscored" title="{escape(score.reason or "")}">not scored</td>'
+        return f'<td class="unscored" title="{escape(why_unscored(score.reason))}">not scored</td>'
     text = numbers.score(score.value, metric_of(name))
     if text != best:
         return f"<td>{text}</td>"
@@ -119,7 +123,7 @@ def _reasons(attempts: Sequence[Attempt]) -> str:
     for attempt in attempts:
         for score in attempt.scores.values():
             if score.value is None and not attempt.error:
-                missing.setdefault(score.reason or "no reason given", []).append(score)
+                missing.setdefault(why_unscored(score.reason) or "no reason given", []).append(score)
     return "".join(
         f'<p class="note">{escape(_listed(scores))} not scored: {escape(reason)}</p>'
         for reason, scores in missing.items()

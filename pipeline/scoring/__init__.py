@@ -46,6 +46,11 @@ class Metric:
     is_repeat: bool = False
 
     @property
+    def is_opinion(self) -> bool:
+        """Whether a judge gives it, so that what it is worth depends on the judge."""
+        return self.name.startswith("CodeJudge")
+
+    @property
     def places(self) -> int:
         """Decimal places of its scores."""
         return 1 if self.range[1] == 100 else 3

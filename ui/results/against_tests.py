@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -34,6 +35,14 @@ _JUDGED = (
     "of passing attempts that it calls not correct. κ: agreement beyond chance. Flips: the share of attempts "
     "on which the judge's votes, each with other random numbers, contradict each other; one vote shows none."
 )
+_AGREES = (
+    (0.2, "hardly more than chance"),
+    (0.4, "little more than chance"),
+    (0.6, "in part"),
+    (0.8, "for the most part"),
+    (math.inf, "almost always"),
+)
+"""Words for κ below a limit, by the usual steps of Landis and Koch (1977)."""
 _HALVES = (
     "High and low are the upper and the lower half of the attempts by this metric; of a verdict, correct and "
     "not correct. Rank: 0% is the lowest of all attempts. A click opens the sample."
@@ -144,6 +153,22 @@ def judge_sentence(setup: str, found: MetricAgreement) -> str:
         f"correct and {_figure(v.false_incorrect)} of the passing ones incorrect; κ is {_figure(v.kappa)}"
         f"{flips}. In brackets: 95% intervals."
     )
+
+
+def judge_in_short(found: MetricAgreement, suite: str = "") -> str:
+    """How far a judge can be trusted, in one sentence; empty where nothing can be said.
+
+    Args:
+        found: the judge held against the tests.
+        suite: the set-up whose tests these are, if it is another one than is shown.
+    """
+    if found.verdicts is None:
+        return ""
+    kappa = found.verdicts.kappa
+    far = next(words for limit, words in _AGREES if kappa.value < limit)
+    agrees = "no more than chance" if kappa.low <= 0 else far
+    where = f" of {suite}" if suite else ""
+    return f"This judge agrees with the tests{where} {agrees}: κ {_figure(kappa)}."
 
 
 def _figure(estimate: Estimate) -> str:

@@ -41,6 +41,11 @@ class Effect:
     enough: Point
     last: Pair | None
 
+    @property
+    def apart(self) -> bool:
+        """Whether the difference is of fewer samples than the two points: these do not subtract to it."""
+        return self.whole.n < max(self.first.n, self.largest.n)
+
 
 def effect_of(analysis: Analysis, variant: PromptVariant) -> Effect | None:
     """The effect under one prompt variant; None unless two points have the same samples."""
@@ -77,6 +82,31 @@ def effect_sentences(analysis: Analysis, effect: Effect) -> list[str]:
     return [*finding(analysis, effect), *beyond_finding(analysis, effect)]
 
 
+def in_one_sentence(analysis: Analysis) -> str:
+    """How much data a change takes, over all prompt variants; empty without a baseline to start from."""
+    found = [effect_of(analysis, variant) for variant in analysis.trained_variants]
+    effects = [effect for effect in found if effect and effect.first.x == 0]
+    if analysis.axis != "subset_size" or not effects:
+        return ""
+    changes = listed([_change(analysis, effect) for effect in effects])
+    sentence = f"Over the baseline, training changes {short_name(analysis)} by {changes}."
+    shares = [
+        f"{effect.share[1]:.0%} of that with {place_name(effect.share[0])} samples ({effect.variant})"
+        for effect in effects
+        if effect.share and 0 < effect.share[1] < 1
+    ]
+    return f"{sentence[:-1]}; it already brings {listed(shares)}." if shares else sentence
+
+
+def _change(analysis: Analysis, effect: Effect) -> str:
+    """``+.211 with 10,000 samples (augmented; 95% interval +.154 to +.269)``."""
+    metric, whole = analysis.metric, effect.whole
+    size, low, high = (mean_score(each, metric, True) for each in (whole.difference, whole.low, whole.high))
+    noise = "" if whole.distinguishable else "; not distinguishable from noise"
+    interval = f"95% interval {low} to {high}"
+    return f"{size} with {place_name(effect.largest)} samples ({effect.variant}; {interval}{noise})"
+
+
 def finding(analysis: Analysis, effect: Effect) -> list[str]:
     """What fine-tuning changes, and how much data that takes."""
     metric, whole = analysis.metric, effect.whole
@@ -84,11 +114,7 @@ def finding(analysis: Analysis, effect: Effect) -> list[str]:
         return [step_sentence(whole, metric)]
     size = mean_score(whole.difference, metric, signed=True)
     limits = f"95% interval {mean_score(whole.low, metric, True)} to {mean_score(whole.high, metric, True)}"
-    on = (
-        f" on the {whole.n:,} samples that both have scored"
-        if whole.n < max(effect.first.n, effect.largest.n)
-        else ""
-    )
+    on = f" on the {whole.n:,} samples that both have scored" if effect.apart else ""
     figures = f"{size}{on}, {limits}, {p_value(whole.p_holm)} after Holm"
     data = f"{place_name(effect.largest)} training samples"
     if not whole.distinguishable:

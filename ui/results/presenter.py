@@ -11,6 +11,7 @@ import gradio as gr
 
 from pipeline.analysis import Setup
 from pipeline.analysis import samples as by_sample
+from pipeline.analysis.agreement import MetricAgreement
 from pipeline.analysis.contamination import find_contaminated
 from pipeline.analysis.reported import Reported, load_reported
 from pipeline.analysis.run_cache import RunCache
@@ -26,6 +27,7 @@ from pipeline.generation.engine import INT8
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import get_family, load_families
 from pipeline.schema import FieldError, LabError
+from pipeline.scoring import metric_of
 from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
@@ -106,7 +108,7 @@ class Presenter:
             ),
             "empty": gr.HTML(visible=False),
             "body": gr.Column(visible=True),
-            "headline": tables.answers(analysis),
+            "headline": self._worth(setup, metric, setups) + tables.answers(analysis),
             "curve": charts.curve(analysis, comparable),
             "published": gr.Plot(
                 charts.reported_curve(published) if published and not comparable else None,
@@ -143,17 +145,28 @@ class Presenter:
             "cases": self.cases(setup.key, left_out, case),
         }
 
-    def _on_the_judge(self, metric: str, setups: Sequence[Setup]) -> str:
-        """What a judge is worth by the tests of every set-up where its answers were executed."""
-        if not metric.startswith("CodeJudge"):
-            return ""
+    def _held(self, metric: str, setups: Sequence[Setup]) -> list[tuple[Setup, MetricAgreement]]:
+        """A judge held against the tests of every set-up where the answers that it read were executed."""
+        if not metric_of(metric).is_opinion:
+            return []
         executed = [each for each in setups if each.execution and metric in each.metrics]
         agreements = ((each, self.runs.agreement(each, only=metric)) for each in executed)
+        return [(each, one) for each, agreement in agreements if agreement for one in agreement.metrics]
+
+    def _worth(self, setup: Setup, metric: str, setups: Sequence[Setup]) -> str:
+        """How far a judge can be trusted: by this set-up's own tests if it has any."""
+        held = sorted(self._held(metric, setups), key=lambda each: each[0].key != setup.key)
+        said = (
+            against_tests.judge_in_short(one, "" if each.key == setup.key else self._title(each))
+            for each, one in held
+        )
+        sentence = next(filter(None, said), "")
+        return f'<p class="headline">{escape(sentence)}</p>' if sentence else ""
+
+    def _on_the_judge(self, metric: str, setups: Sequence[Setup]) -> str:
+        """What a judge is worth by the tests, in full."""
         said = [
-            against_tests.judge_sentence(self._title(setup), one)
-            for setup, agreement in agreements
-            if agreement
-            for one in agreement.metrics
+            against_tests.judge_sentence(self._title(setup), one) for setup, one in self._held(metric, setups)
         ]
         return "".join(f'<p class="note">{escape(sentence)}</p>' for sentence in said if sentence)
 

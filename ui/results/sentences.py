@@ -14,6 +14,7 @@ from pipeline.schema import PromptVariant, counted, listed
 from pipeline.scoring import Metric
 from pipeline.scoring.judge.codejudge import flip_rate
 from pipeline.scoring.judge.config import self_judging_warning
+from ui.judged import why_unscored
 from ui.labels import AXIS_WORDS, change_label, column_label, condition_label, step_label
 from ui.numbers import mean_score, p_value
 
@@ -211,7 +212,7 @@ def _on_the_unscored(analysis: Analysis) -> list[str]:
         for run in analysis.setup.runs
         for attempt in run.attempts.values()
     )
-    reasons = Counter(score.reason for score in scores if score and score.value is None)
+    reasons = Counter(why_unscored(score.reason) for score in scores if score and score.value is None)
     most = f", most often because {reasons.most_common(1)[0][0]}" if reasons else ""
     where = listed([f"{point.unscored:,} of {condition_label(point)}" for point in points])
     outputs = counted(sum(point.unscored for point in points), "output")
@@ -239,7 +240,7 @@ def _on_execution(analysis: Analysis) -> list[str]:
 
 def _on_the_judge(analysis: Analysis) -> list[str]:
     metric, runs = analysis.metric.name, analysis.setup.runs
-    if not metric.startswith("CodeJudge"):
+    if not analysis.metric.is_opinion:
         return []
     notes = []
     if len({str(run.config.judges[metric]) for run in runs if metric in run.config.judges}) > 1:

@@ -19,7 +19,7 @@ from ui.markup import escape
 from ui.numbers import mean_score, p_value
 from ui.results import sentences, table_html
 from ui.results.export import curve_table
-from ui.results.findings import beyond_finding, effect_of, finding
+from ui.results.findings import beyond_finding, effect_of, finding, in_one_sentence
 
 MOST_ROWS = 200
 _COLUMNS = (
@@ -30,13 +30,21 @@ _COLUMNS = (
 )
 
 
+_APART = (
+    "Each of the two figures is of all samples that its checkpoint has a score of; the difference is of "
+    "those that both have one of."
+)
+
+
 def answers(analysis: Analysis) -> str:
     """The effect of fine-tuning, a card for each prompt variant."""
     metric = analysis.metric
+    summary = in_one_sentence(analysis)
+    lead = f'<p class="headline">{escape(summary)}</p>' if summary else ""
     cards = "".join(_answer(analysis, variant) for variant in analysis.trained_variants)
     better = "Higher" if metric.higher_is_better else "Lower"
     note = f'<p class="note">{escape(f"{metric.name}: {metric.description} {better} is better.")}</p>'
-    return f'<div class="answers">{cards}</div>{note}'
+    return f'{lead}<div class="answers">{cards}</div>{note}'
 
 
 def _answer(analysis: Analysis, variant: PromptVariant) -> str:
@@ -55,10 +63,11 @@ def _answer(analysis: Analysis, variant: PromptVariant) -> str:
     change = mean_score(effect.whole.difference, analysis.metric, signed=True)
     found, more = " ".join(finding(analysis, effect)), " ".join(beyond_finding(analysis, effect))
     more = f"<p>{escape(more)}</p>" if more else ""
+    apart = f'<p class="note">{_APART}</p>' if effect.apart else ""
     return (
         f'<section class="answer {escape(variant)}">{title}'
         f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
-        f'<p class="headline">{escape(found)}</p><details><summary>More on this prompt</summary>{more}'
+        f'<p class="headline">{escape(found)}</p>{apart}<details><summary>More on this prompt</summary>{more}'
         f'<p class="note">{escape(sentences.headline(analysis, variant))}</p></details></section>'
     )
 
@@ -207,6 +216,7 @@ def _sample_row(
             kind, text = "none", "?"
         elif matrix.threshold is None:
             kind, text = ("up", "✓") if score else ("down", "✗")
+            kind = "even" if known.is_opinion else kind
         else:
             kind = {1.0: "up", -1.0: "down"}.get(state, "even")
             text = {"up": "▲ ", "down": "▼ "}.get(kind, "") + mean_score(score, known)

@@ -12,6 +12,8 @@ from pipeline.scoring.judge.cache import JudgeAnswer
 from pipeline.scoring.judge.config import JudgeConfig
 from pipeline.scoring.thinking import without_thinking
 
+RAISE_LIMIT = "; raise its token limit"
+"""Ends a reason: advice for whoever runs the judge."""
 _CUT_OFF = ("length", "max_tokens")  # the second is no standard, but some servers send it
 
 
@@ -92,9 +94,7 @@ def read_answer(config: JudgeConfig, question: Question, answer: JudgeAnswer) ->
 
 def _conclusion(config: JudgeConfig, answer: JudgeAnswer) -> str:
     if answer.finish_reason.lower() in _CUT_OFF:
-        raise Unanswered(
-            f"the judge's answer was cut off at {config.max_tokens} tokens; raise its token limit"
-        )
+        raise Unanswered(f"the judge's answer was cut off at {config.max_tokens} tokens{RAISE_LIMIT}")
     text = without_thinking(answer.text).strip()
     if not text:
         thought = "the judge's answer holds its thinking and nothing else"
