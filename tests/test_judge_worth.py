@@ -87,9 +87,18 @@ def test_results_begin_with_how_much_data_a_change_takes_under_every_prompt(own:
             make_run(own, size, variant, values={CHRF: scores})  # type: ignore[arg-type]
     said = re.sub("<[^>]*>", "", shown(own, CHRF)["headline"].partition("</p>")[0])
     assert re.fullmatch(
-        r"Over the baseline, training changes chrF by \+10\.\d with 1,000 samples "
-        r"\(regular; 95% interval [^)]*\) and \+20\.\d with 1,000 samples \(augmented; 95% interval [^)]*\); "
-        r"it already brings \d\d% of that with 200 samples \(regular\) and \d\d% of that with 200 samples "
-        r"\(augmented\)\.",
+        r"1,000 training samples change chrF by \+10\.\d \(regular prompt, 95% interval [^)]*\) and "
+        r"\+20\.\d \(augmented prompt, 95% interval [^)]*\); "
+        r"the first 200 already bring 80% and 80% of that\.",
         said,
-    ), said
+    )
+
+
+def test_a_prompt_under_which_nothing_can_be_told_from_noise_is_set_apart(own: Settings) -> None:
+    for variant, gain in (("regular", 0), ("augmented", 20)):
+        for size in (0, 1000):
+            scores = [20 + at % 7 + gain * (size > 0) + (at * (size + 7)) % 3 / 10 for at in range(60)]
+            make_run(own, size, variant, values={CHRF: scores})  # type: ignore[arg-type]
+    said = re.sub("<[^>]*>", "", shown(own, CHRF)["headline"].partition("</p>")[0])
+    assert re.match(r"1,000 training samples change chrF by \+20\.\d \(augmented prompt, ", said)
+    assert re.search(r"\)\. Not distinguishable from noise: [+−]?0\.\d \(regular prompt, ", said)

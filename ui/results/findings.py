@@ -88,23 +88,31 @@ def in_one_sentence(analysis: Analysis) -> str:
     effects = [effect for effect in found if effect and effect.first.x == 0]
     if analysis.axis != "subset_size" or not effects:
         return ""
-    changes = listed([_change(analysis, effect) for effect in effects])
-    sentence = f"Over the baseline, training changes {short_name(analysis)} by {changes}."
-    shares = [
-        f"{effect.share[1]:.0%} of that with {place_name(effect.share[0])} samples ({effect.variant})"
-        for effect in effects
-        if effect.share and 0 < effect.share[1] < 1
-    ]
-    return f"{sentence[:-1]}; it already brings {listed(shares)}." if shares else sentence
+    if len({effect.largest.x for effect in effects}) > 1:
+        return " ".join(_in_one_sentence(analysis, [effect]) for effect in effects)
+    return _in_one_sentence(analysis, effects)
+
+
+def _in_one_sentence(analysis: Analysis, effects: Sequence[Effect]) -> str:
+    """The same of effects with the same largest size."""
+    changed = [effect for effect in effects if effect.whole.distinguishable]
+    same = " and ".join(_change(analysis, effect) for effect in effects if effect not in changed)
+    data, name = f"{place_name(effects[0].largest)} training samples", short_name(analysis)
+    if not changed:
+        return f"{data} make no difference to {name} that can be distinguished from noise: {same}."
+    sentence = f"{data} change {name} by {listed([_change(analysis, effect) for effect in changed])}"
+    shares = [effect.share for effect in changed if effect.share and 0 < effect.share[1] < 1]
+    if len(shares) == len(changed) and len({point.x for point, _ in shares}) == 1:
+        brought = listed([f"{share:.0%}" for _, share in shares])
+        sentence += f"; the first {place_name(shares[0][0])} already bring {brought} of that"
+    return f"{sentence}. {f'Not distinguishable from noise: {same}.' if same else ''}".strip()
 
 
 def _change(analysis: Analysis, effect: Effect) -> str:
-    """``+.211 with 10,000 samples (augmented; 95% interval +.154 to +.269)``."""
+    """``+.211 (augmented prompt, 95% interval +.154 to +.269)``."""
     metric, whole = analysis.metric, effect.whole
     size, low, high = (mean_score(each, metric, True) for each in (whole.difference, whole.low, whole.high))
-    noise = "" if whole.distinguishable else "; not distinguishable from noise"
-    interval = f"95% interval {low} to {high}"
-    return f"{size} with {place_name(effect.largest)} samples ({effect.variant}; {interval}{noise})"
+    return f"{size} ({effect.variant} prompt, 95% interval {low} to {high})"
 
 
 def finding(analysis: Analysis, effect: Effect) -> list[str]:
