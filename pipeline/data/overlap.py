@@ -11,7 +11,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -22,10 +21,8 @@ N = 8
 THRESHOLD = 0.7
 """The smallest share of a reference's n-grams with which it is contaminated."""
 
-_MOST = np.iinfo(np.int64).max
-"""Behind every hash, and where an n-gram is that is nowhere."""
-_AT_ONCE = 100
-"""Training samples that are looked up together: in order, their n-grams are found ten times as fast."""
+_NEVER = np.iinfo(np.int64).max
+"""Larger than every hash and number."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _COMMENT = re.compile(r"(^|\s)#.*")
 
@@ -68,20 +65,15 @@ def measure_overlap(test: Iterable[Sample], train: Iterable[Sample], sizes: Sequ
         sizes: subset sizes; none may be larger than ``train``.
     """
     tested = [(sample.id, _hashes(sample.function)) for sample in test]
-    all_grams = np.sort(np.concatenate([[_MOST], *(grams for _, grams in tested)]))
-    first_seen = np.full(len(all_grams), _MOST)
-    numbered = enumerate(train, start=1)
-    while some := list(islice(numbered, _AT_ONCE)):
-        found = [_hashes(sample.function) for _, sample in some]
-        numbers = np.repeat([number for number, _ in some], [len(grams) for grams in found])
-        grams, first = np.unique(np.concatenate(found), return_index=True)
-        at = np.searchsorted(all_grams, grams)
-        known = all_grams[at] == grams
-        at, numbers = at[known], numbers[first[known]]
-        first_seen[at] = np.minimum(first_seen[at], numbers)
+    grams = np.sort(np.concatenate([[_NEVER], *(found for _, found in tested)]))
+    first_seen = np.full(len(grams), _NEVER)  # the number of the training sample, by n-gram
+    for number, sample in enumerate(train, start=1):
+        found = _hashes(sample.function)
+        at = np.searchsorted(grams, found)
+        at = at[grams[at] == found]
+        first_seen[at] = np.minimum(first_seen[at], number)
     return [
-        _overlap(sample_id, first_seen[np.searchsorted(all_grams, grams)], sizes)
-        for sample_id, grams in tested
+        _overlap(sample_id, first_seen[np.searchsorted(grams, found)], sizes) for sample_id, found in tested
     ]
 
 
@@ -91,7 +83,7 @@ def _hashes(code: str) -> np.ndarray:
 
 
 def _overlap(sample_id: str, first_seen: np.ndarray, sizes: Sequence[int]) -> Overlap:
-    seen = sorted(first_seen[first_seen != _MOST].tolist())
+    seen = sorted(first_seen[first_seen != _NEVER].tolist())
     grams = len(first_seen)
     shares = {size: bisect_left(seen, size + 1) / max(1, grams) for size in sizes}
     passed = next((at for count, at in enumerate(seen, start=1) if count >= THRESHOLD * grams), None)
