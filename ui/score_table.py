@@ -42,10 +42,12 @@ def score_table(
     if repeats:
         title = "Rescaled scores, and scores of the raw text"
         table = _table(title, head, [rows[name] for name in metrics if name in repeats])
-        folded = f"<details><summary>{title}</summary>{table}</details>"
+        folded = _folded(title, table)
+    if reasons := _reasons(attempts):
+        folded += _folded("Why some are not scored", reasons)
     # A focus for the keyboard, as it scrolls sideways.
     style = f"--columns: {len(attempts)}"
-    return f'<div class="scores" tabindex="0" style="{style}">{leading}{folded}</div>{_reasons(attempts)}'
+    return f'<div class="scores" tabindex="0" style="{style}">{leading}{folded}</div>'
 
 
 def best_scores(attempts: Sequence[Attempt]) -> dict[str, str]:
@@ -64,6 +66,10 @@ def best_scores(attempts: Sequence[Attempt]) -> dict[str, str]:
         if len({numbers.score(value, metric) for value in found}) > 1:
             best[name] = numbers.score(max(found) if metric.higher_is_better else min(found), metric)
     return best
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>{content}</details>"
 
 
 def _table(caption: str, head: str, rows: Sequence[str]) -> str:
