@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.schema import Score
 from pipeline.settings import Settings
 from ui.compare import form as forms
 from ui.compare.comparison import Comparison, stored_comparison
@@ -23,6 +24,22 @@ def test_live_answers_offer_the_stored_ones_where_there_are_some(tmp_path: Path)
     elsewhere = replace(view, sample="", instruction="Add.")
     other = Comparison(elsewhere, attempts=stored.attempts, running=False)
     assert "Show the stored answers" not in other.draw(lab)
+
+
+def test_a_live_answer_says_so_where_the_stored_one_has_another_score(tmp_path: Path) -> None:
+    lab = Lab(Settings(data_dir=tmp_path))
+    view = forms.first_view(lab.settings)
+    stored = stored_comparison(lab, view)
+    assert stored is not None
+    (name,) = [name for name in stored.attempts[-1].scores if name.startswith("execution")]
+    assert stored.attempts[-1].scores[name].value == 1
+    same = Comparison(view, attempts=stored.attempts, running=False)
+    assert "The stored answer" not in same.draw(lab)
+    failed = {**stored.attempts[-1].scores, name: Score(name, 0.0)}
+    attempts = (*stored.attempts[:-1], replace(stored.attempts[-1], scores=failed))
+    said = "The stored answer passed: this one was computed anew, and rounding can change an answer."
+    assert Comparison(view, attempts=attempts, running=False).draw(lab).count(said) == 1
+    assert "The stored answer" not in Comparison(view, attempts=attempts).draw(lab)
 
 
 def test_a_form_that_changes_while_answers_are_written_does_not_call_them_written(tmp_path: Path) -> None:

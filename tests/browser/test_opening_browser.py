@@ -21,6 +21,7 @@ setInterval(() => document.querySelectorAll(".answers-to code").forEach((name) =
   if (name.checkVisibility({ visibilityProperty: true })) seen.add(name.innerText);
 }), 10);
 """
+ON_A_PHONE = [".masthead h1", ".guide", ".answers-to h2", ".pane pre"]
 ANSWERS = [".answers-to h2", ".scores td.best", ".pane h4", ".pane pre"]
 
 
@@ -56,7 +57,7 @@ def test_the_first_answers_need_neither_gradios_components_nor_a_call(
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "parts"), [(1400, 1000, [*FIRST_SCREEN, *ANSWERS]), (390, 844, FIRST_SCREEN)]
+    ("width", "height", "parts"), [(1400, 1000, [*FIRST_SCREEN, *ANSWERS]), (390, 844, ON_A_PHONE)]
 )
 def test_the_components_come_in_the_same_places(
     unbuilt: Page, app_url: str, width: int, height: int, parts: list[str]
@@ -69,6 +70,19 @@ def test_the_components_come_in_the_same_places(
     expect(unbuilt.locator("#write-live")).to_be_visible()
     expect(unbuilt.locator("#opening")).to_have_count(0)
     assert places(unbuilt, parts) == before
+
+
+def test_a_phone_s_first_screen_has_the_first_answer_and_a_bar_of_one_row(tab: Page, app_url: str) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.goto(app_url)
+    expect(tab.locator("#write-live")).to_be_enabled()
+    (answer,) = places(tab, [".pane pre"])
+    bar = tab.locator(".actions").bounding_box()
+    assert bar
+    assert bar["height"] <= 64
+    assert answer[1] + 60 < bar["y"]  # three lines of it
+    tops = {each.bounding_box()["y"] for each in tab.locator(".tab-container").first.get_by_role("tab").all()}
+    assert len(tops) == 1
 
 
 def test_nothing_is_there_twice_once_the_components_are_built(tab: Page, app_url: str) -> None:

@@ -12,11 +12,12 @@ from pipeline.models.families import get_family
 from pipeline.schema import Attempt, Column, LabError, SamplingParams, listed
 from ui import panes, pieces
 from ui.compare import blind
+from ui.compare.against_stored import other_scores
 from ui.lab import Lab
 from ui.labels import sampling_label, task_label
 from ui.markup import escape
 from ui.panes import Against
-from ui.stored_answers import find_stored
+from ui.stored_answers import StoredAnswers, find_stored
 from ui.views import View, fits_address, to_query
 
 FORMATS = {"Markdown": "md", "JSON": "json", "HTML": "html"}
@@ -82,12 +83,14 @@ class Comparison:
         asked = self.attempts[0].task
         how = sampling_label(self.sampling(lab))
         kind = "Stored" if self.runs else "Live"
-        sharing = "" if self.running or self.is_blind else self._sharing(lab)
+        live = not self.runs and not self.running and not self.is_blind
+        stored = find_stored(lab, self.view) if live else None
+        sharing = "" if self.running or self.is_blind else self._sharing(lab, stored)
         heading = (
             f'<header class="answers-to"><h2>{kind} answers to <code>{escape(task_label(asked))}</code></h2>'
             f"<span>{escape(how)}</span>{sharing}</header>"
         )
-        return heading + (self._draw_blind() if self.is_blind else self._draw_named())
+        return heading + (self._draw_blind() if self.is_blind else self._draw_named(stored))
 
     def _draw_blind(self) -> str:
         groups = self.candidates
@@ -95,13 +98,16 @@ class Comparison:
         bar = "" if self.running else blind.ballot_html(len(groups))
         return bar + panes.blind_grid(answers, self.display.show_reference, self.display.against)
 
-    def _draw_named(self) -> str:
-        said, notes = "", dict[Column, str]()
+    def _draw_named(self, stored: StoredAnswers | None) -> str:
+        said, notes = "", other_scores(self.attempts, stored.attempts if stored else ())
         if self.ballot:
             groups = self.candidates
             said = blind.revealed(self.ballot, blind.shown_names(groups))
             places = {each.column: at for at, group in enumerate(groups) for each in group}
-            notes = {column: f"Shown as {blind.letter(at)}." for column, at in places.items()}
+            notes = {
+                column: f"Shown as {blind.letter(at)}. {notes.get(column, '')}".strip()
+                for column, at in places.items()
+            }
         elif self.display.blind:
             said = pieces.note(blind.NOTHING_TO_VOTE_ON)
         return said + panes.grid(
@@ -129,7 +135,7 @@ class Comparison:
         lab.votes.add(ballot)
         self.ballot = ballot
 
-    def _sharing(self, lab: Lab) -> str:
+    def _sharing(self, lab: Lab, stored: StoredAnswers | None) -> str:
         """Buttons that copy a link to this comparison and export it. The link names the sampling, too."""
         view = replace(self.view, sampling=self.sampling(lab))
         where = f'data-link="?{escape(to_query(view))}"'
@@ -139,7 +145,7 @@ class Comparison:
             for name, ending in FORMATS.items()
         )
         back = ""
-        if not self.runs and find_stored(lab, self.view):
+        if stored:
             back = '<button type="button" class="copy" data-stored>Show the stored answers</button>'
         return (
             f'<span class="export">{back}<button type="button" class="copy" {link}>Copy link</button>'

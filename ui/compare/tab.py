@@ -25,8 +25,8 @@ from ui.views import View, to_query
 
 _GUIDE = (
     '<p class="guide"><a href="#panes">Read stored answers</a> of one model to the same task, before and '
-    "after fine-tuning on more and more samples. Try another example, or press <b>Write live</b> to have "
-    "new answers written now.</p>"
+    'after fine-tuning on more and more samples. Try <a href="#task">another example</a>, or press '
+    "<b>Write live</b> to have new answers written now.</p>"
 )
 _FAST, _SLOW = 0.7, 4.0
 """Seconds between two looks at the model and the dataset, while they load and after that."""
@@ -37,7 +37,7 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation, voter: gr.BrowserState)
     first = forms.first_view(lab.settings)
     gr.HTML(_GUIDE, padding=False)
     with gr.Row(elem_classes="compare"):
-        with gr.Column(scale=1, min_width=340, elem_classes="form-side"):
+        with gr.Column(scale=1, min_width=340, elem_classes="form-side", elem_id="task"):
             form = forms.build(lab, first)
             earlier.build()
         with gr.Column(scale=2, min_width=400):
