@@ -52,6 +52,21 @@ def test_another_example_or_sample_shows_its_stored_answers_and_they_can_be_comp
     expect(heading(page)).to_have_text(f"Stored answers to {name}")
 
 
+def test_passing_the_family_by_keyboard_keeps_what_is_chosen_and_another_family_brings_its_own(
+    page: Page,
+) -> None:
+    added = page.get_by_label("500 samples", exact=True)
+    added.check()
+    family = page.get_by_label("Model family").locator("visible=true")
+    family.focus()
+    family.press("Tab")
+    page.wait_for_timeout(2000)
+    expect(added).to_be_checked()
+    family.click()
+    page.get_by_role("option", name="SmolLM2").click()
+    expect(added).not_to_be_checked()
+
+
 def test_what_no_run_has_says_so_and_is_not_passed_off_as_stored(page: Page) -> None:
     page.get_by_role("button", name="Sampling settings").click()
     page.wait_for_timeout(500)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -22,9 +23,14 @@ from ui.views import View
 
 @dataclass(frozen=True)
 class ColumnPicker:
-    """The components that choose columns."""
+    """The components that choose columns.
+
+    Attributes:
+        left: the family that the field had as it was entered, as leaving a field is an ``input`` too.
+    """
 
     family: gr.Dropdown
+    left: gr.Textbox
     checkpoints: gr.CheckboxGroup
     variants: gr.CheckboxGroup
     note: gr.HTML
@@ -42,6 +48,7 @@ def build(settings: Settings, view: View) -> ColumnPicker:
     chosen, variants = _halves(view.columns, 0), _halves(view.columns, 1)
     picker = ColumnPicker(
         family=gr.Dropdown(family_choices(settings), value=first.name, label="Model family"),
+        left=gr.Textbox(visible="hidden", container=False),
         checkpoints=gr.CheckboxGroup(
             checkpoint_choices(settings, first),
             value=chosen,
@@ -57,12 +64,15 @@ def build(settings: Settings, view: View) -> ColumnPicker:
         note=gr.HTML(pieces.note(column_note(settings, first.name, chosen, variants)), padding=False),
     )
 
-    def restart(name: str) -> gr.CheckboxGroup:
+    def restart(name: str, left: str) -> Any:
+        if name == left:
+            return gr.skip()
         family = get_family(settings, name)
         return _checkpoints(settings, family, first_columns(settings, family))
 
     # Only the user's own choice of a family resets the checkpoints: a view comes with its own.
-    picker.family.input(restart, picker.family, picker.checkpoints, **QUIET)
+    picker.family.focus(None, picker.family, picker.left, js="(name) => name", **QUIET)
+    picker.family.input(restart, [picker.family, picker.left], picker.checkpoints, **QUIET)
     return picker
 
 

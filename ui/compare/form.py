@@ -73,20 +73,24 @@ def build(lab: Lab, view: View) -> Form:
     task_card = gr.Column(elem_classes="card")
     with gr.Column(elem_classes="card"):
         picker = columns.build(lab.settings, view)
-        sampling = _sampling(lab.settings, picker.family)
+        sampling = _sampling(lab.settings, picker)
     with task_card:
         return Form(picker, task.build(lab, picker, view), sampling)
 
 
-def _sampling(settings: Settings, family: gr.Dropdown) -> list[gr.Number]:
-    first = get_family(settings, str(family.value)).sampling
+def _sampling(settings: Settings, picker: ColumnPicker) -> list[gr.Number]:
+    first = get_family(settings, str(picker.family.value)).sampling
     with gr.Accordion("Sampling settings", open=False), gr.Row():
         # Without Gradio's limits and rounding: ``check_sampling`` refuses a bad value by the field's name.
         numbers = [
             gr.Number(getattr(first, name), label=LABELS[name], info=info, min_width=190)
             for name, info in _INFO.items()
         ]
-    family.input(lambda name: astuple(get_family(settings, name).sampling), family, numbers, **QUIET)
+
+    def restart(name: str, left: str) -> Any:
+        return [gr.skip()] * len(numbers) if name == left else astuple(get_family(settings, name).sampling)
+
+    picker.family.input(restart, [picker.family, picker.left], numbers, **QUIET)
     return numbers
 
 
