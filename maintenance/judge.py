@@ -71,7 +71,7 @@ def judge(
 def runs_on(root: Path, datasets: str | None) -> list[Path]:
     """The folders of the runs on these datasets, whose names have commas between them; of all without any."""
     wanted = {name.strip() for name in (datasets or "").split(",") if name.strip()}
-    folders = (each for each in sorted(root.iterdir()) if each.is_dir())
+    folders = (each for each in sorted(root.iterdir()) if each.is_dir() and not each.name.startswith("."))
     return [each for each in folders if not wanted or load_config(each).dataset in wanted]
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from maintenance.judge import runs_on
 from pipeline.command_line.verbs import run_verb
 from pipeline.evaluation.store import pack_run
 from pipeline.settings import Settings
@@ -28,7 +29,7 @@ def repack(runs: Path | None = None) -> dict[str, Any]:
         LabError: a run, or a line of it, cannot be read.
     """
     root = runs or Settings.from_env().assets / "results"
-    folders = sorted(each for each in root.iterdir() if each.is_dir())
+    folders = runs_on(root, None)
     before = _kilobytes(root)
     for folder in folders:
         pack_run(folder, root)

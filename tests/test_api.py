@@ -121,6 +121,8 @@ def test_samples_are_found_by_their_words_and_paged(client: Client) -> None:
         ({"max_new_tokens": 0}, "max_new_tokens must be a whole number from 1 to 4,096, not 0"),
         ({"max_new_tokens": 8.5}, 'max_new_tokens must be a whole number or "default", not 8.5'),
         ({"max_new_tokens": True}, 'max_new_tokens must be a whole number or "default", not true'),
+        ({"max_new_tokens": "1_0"}, 'max_new_tokens must be a whole number or "default", not "1_0"'),
+        ({"temperature": "0_1"}, 'temperature must be a number or "default", not "0_1"'),
         ({"max_new_tokens": None}, 'max_new_tokens must be a whole number or "default", not null'),
         ({"max_new_tokens": 10**30}, "to 9,007,199,254,740,992, not 1000"),
         ({"seed": -1}, "seed must be a whole number from 0 to 2,147,483,647, not -1"),

@@ -23,6 +23,7 @@ from pipeline.schema import Checkpoint, Column, Context, LabError, SamplingParam
 from pipeline.scoring.judge.client import JudgeClient
 from pipeline.scoring.judge.codejudge import CodeJudge
 from pipeline.scoring.judge.config import JudgeConfig
+from pipeline.scoring.likelihood import Likelihood
 from tests.attempts import attempt, request_for
 
 BASE = Column(Checkpoint("smollm2-135m", "baseline"), "regular")
@@ -277,6 +278,24 @@ def like_vllm(request, before):
     return Reply(raw=json.dumps({"choices": [{"text": "x", "prompt_logprobs": [None, *odds[1:]]}]}))
 
 
+def problem_of(engine):
+    (problem,) = engine.bits_per_byte([request_for(BASE, "p")], ["x"])
+    assert isinstance(problem, LabError)
+    return str(problem)
+
+
+def test_a_text_without_a_likelihood_leaves_the_others_theirs_and_none_is_asked_for_twice(serve, family):
+    def like_vllm_but_once(request, before):
+        return Reply(raw="{}") if "bad" in str(request.body) else like_vllm(request, before)
+
+    server = serve(like_vllm_but_once)
+    references = ["return x", "bad", "return y"]
+    attempts_ = [attempt("Write it.", "", "", each, "p") for each in references]
+    scores = [score for (score,) in Likelihood(RemoteEngine(family, server.url)).score(attempts_)]
+    assert [score.value for score in scores] == [pytest.approx(1), None, pytest.approx(1)]
+    assert len(server.requests) == 2 * 3 + 2
+
+
 def test_bits_per_byte_are_those_of_the_reference_alone(serve, family):
     engine = RemoteEngine(family, serve(like_vllm).url)
     requests = [request_for(BASE, "Write it."), request_for(TUNED, "Write")]
@@ -295,8 +314,7 @@ def test_bits_per_byte_are_those_of_the_reference_alone(serve, family):
 )
 def test_a_server_without_likelihoods_is_said_in_words(serve, family, reply):
     engine = RemoteEngine(family, serve(lambda request, before: reply).url)
-    with pytest.raises(LabError, match="gives no likelihoods of a given text"):
-        engine.bits_per_byte([request_for(BASE, "p")], ["x"])
+    assert "gives no likelihoods of a given text" in problem_of(engine)
 
 
 @pytest.mark.parametrize("logprob", [0.1, math.nan, -math.inf, "-0.7", True, None])
@@ -308,15 +326,13 @@ def test_a_likelihood_that_cannot_be_one_is_no_score(serve, family, logprob):
         return Reply(raw=json.dumps({"choices": [{"text": "x", "prompt_logprobs": odds}]}))
 
     engine = RemoteEngine(family, serve(lying).url)
-    with pytest.raises(LabError, match="gives no likelihoods of a given text"):
-        engine.bits_per_byte([request_for(BASE, "p")], ["x"])
+    assert "gives no likelihoods of a given text" in problem_of(engine)
 
 
 @pytest.mark.parametrize("tokens", ["[]", "[true]", '["1"]', "[-1]", "[1e400]", str([1] * 1000)])
 def test_tokens_that_cannot_be_those_of_the_text_are_never_sent(serve, family, tokens):
     server = serve(lambda request, before: Reply(raw=f'{{"tokens": {tokens}}}'))
-    with pytest.raises(LabError, match="gives no likelihoods of a given text"):
-        RemoteEngine(family, server.url).bits_per_byte([request_for(BASE, "p")], ["x"])
+    assert "gives no likelihoods of a given text" in problem_of(RemoteEngine(family, server.url))
     assert {request.path for request in server.requests} == {"/tokenize"}
 
 

@@ -28,7 +28,7 @@ from pipeline.spending import Ledger, OverBudget, open_purse
 from tests.attempts import BASELINE, attempt, request_for
 from tests.conftest import serve
 from tests.jobs_kit import ROOT
-from tests.judge_server import JudgeServer, Reply, Seen
+from tests.judge_server import Behaviour, JudgeServer, Reply, Seen
 from training.jobs.admission import check
 
 KEY = "sk-secret-0123456789abcdef"
@@ -154,19 +154,27 @@ def test_the_engine_stops_before_the_ceiling_and_what_is_not_written_says_why(
     assert spent(settings) == pytest.approx(0.1 * len(written))
 
 
-def test_a_likelihood_costs_what_the_server_counts(tmp_path: Path, family: Family) -> None:
-    def like_vllm(request: Seen, before: int) -> Reply:
-        if request.path == "/tokenize":
-            return Reply(raw=json.dumps({"tokens": [*map(ord, request.prompt)]}))
-        odds = [{str(token): {"logprob": -1}} for token in request.body["prompt"]]
-        usage = {"prompt_tokens": len(odds), "completion_tokens": 1}
-        return Reply(raw=json.dumps({"choices": [{"text": "x", "prompt_logprobs": odds}], "usage": usage}))
+def like_vllm(request: Seen, before: int = 0) -> Reply:
+    if request.path == "/tokenize":
+        return Reply(raw=json.dumps({"tokens": [*map(ord, request.prompt)]}))
+    odds = [{str(token): {"logprob": -1}} for token in request.body["prompt"]]
+    usage = {"prompt_tokens": len(odds), "completion_tokens": 1}
+    return Reply(raw=json.dumps({"choices": [{"text": "x", "prompt_logprobs": odds}], "usage": usage}))
 
+
+def cuts_off(request: Seen, before: int = 0) -> Reply:
+    return replace(like_vllm(request), cut=request.path != "/tokenize")
+
+
+@pytest.mark.parametrize(("behaviour", "tokens"), [(like_vllm, len("abcde")), (cuts_off, 4 * (5 + 64))])
+def test_a_likelihood_costs_what_the_server_counts_else_all_that_its_tries_can_cost(
+    tmp_path: Path, family: Family, behaviour: Behaviour, tokens: int
+) -> None:
     settings = replace(lab(tmp_path, budget=100.0), prices={"*": Price(1000.0, 0.0)})
-    with JudgeServer(like_vllm, models=("baseline",)) as server:
+    with JudgeServer(behaviour, models=("baseline",)) as server:
         engine = RemoteEngine(family, server.url, KEY, purse=open_purse(settings, KEY, server.url))
         engine.bits_per_byte([request_for(BASELINE, "ab")], ["cde"])
-    assert spent(settings) == pytest.approx(1000.0 * len("abcde") / 1e6)
+    assert spent(settings) == pytest.approx(1000.0 * tokens / 1e6)
 
 
 def test_a_price_that_is_not_known_is_refused_before_the_work_and_says_what_to_set(

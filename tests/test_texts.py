@@ -22,7 +22,7 @@ from pipeline.evaluation.run_lines import without_texts
 from pipeline.evaluation.store import append_attempts, load_run, pack_run
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.evaluation.texts import count_readable, with_texts
-from pipeline.schema import Score, Task
+from pipeline.schema import LabError, Score, Task
 from pipeline.scoring.execution.suites.humaneval import load_humaneval
 from pipeline.scoring.execution.suites.load import HELD_OUT
 from pipeline.scoring.text import TextSimilarity
@@ -264,6 +264,14 @@ def test_a_text_that_a_judge_repeats_of_a_packed_run_is_named_when_it_is_packed_
     packed = load_run(shipped).attempts[attempt.task.sample_id or ""]
     assert packed.scores["A judge"].details == {"votes": [{"words": ["It is [the reference]"]}]}
     assert packed.task == attempt.task
+
+
+def test_new_scores_are_not_packed_where_the_texts_that_they_may_repeat_are_not_here(shipped: Path) -> None:
+    rewrite(shipped, lambda number, line: line.update(digest="0123456789abcdef"))
+    append_attempts(shipped, [next(iter(load_run(shipped).attempts.values()))])
+    with pytest.raises(LabError, match="what new scores repeat of a text cannot be found"):
+        pack_run(shipped, shipped.parent)
+    assert (shipped / "items.jsonl").exists()
 
 
 def test_a_run_that_is_packed_again_keeps_the_hashes_of_texts_that_are_not_here(

@@ -92,6 +92,14 @@ def test_a_save_that_fails_midway_is_said_in_words(
         train(model, rows[:4], small, tmp_path, epochs=1)
 
 
+def test_a_save_whose_folder_cannot_be_made_is_said_in_words(
+    short: Settings, small: Family, rows: list[loop.Row], tmp_path: Path
+) -> None:
+    (tmp_path / "step-1").touch()
+    with pytest.raises(LabError, match=r"could not be saved .* Make room"):
+        train(new_model(short, small), rows[:4], small, tmp_path, epochs=1)
+
+
 def test_an_adapter_that_cannot_be_written_whole_is_said_in_words(
     short: Settings, small: Family, tmp_path: Path
 ) -> None:

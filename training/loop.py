@@ -144,13 +144,13 @@ def _last_save(work: Path) -> Path | None:
 def _save(stepper: Stepper, log: TrainingLog, work: Path) -> None:
     """Write weights, optimizer and log; the log comes last, and older saves go then."""
     folder = work / f"step-{log.step}"
-    folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Any] = {}
     for index, master in enumerate(stepper.masters):
         state = stepper.optimizer.state[master]
         tensors |= {f"{index}.weight": master, f"{index}.step": state["step"].reshape(1)}
         tensors |= {f"{index}.{name}": state[name] for name in ("exp_avg", "exp_avg_sq")}
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with writing_weights():
             save_file(
                 {name: tensor.detach().cpu() for name, tensor in tensors.items()},

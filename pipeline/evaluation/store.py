@@ -162,7 +162,8 @@ def pack_run(folder: Path, root: Path) -> Path:
     hash.
 
     Raises:
-        LabError: the run, or a line of it, cannot be read.
+        LabError: the run, or a line of it, cannot be read; or there are new scores, and the texts that they
+            may repeat cannot be read here.
     """
     run = load_run(folder)
     if run.unreadable:
@@ -175,6 +176,9 @@ def pack_run(folder: Path, root: Path) -> Path:
     target = root / run.config.id
     if is_from_packages(run.config.dataset):
         tasks = {name: with_texts(run.config.dataset, each.task) for name, each in run.attempts.items()}
+        problem = next(filter(None, (task.problem for task in tasks.values())), "")
+        if problem and (folder / _ITEMS).exists():  # what was packed before has no texts
+            raise LabError(f"{folder.name}: what new scores repeat of a text cannot be found. {problem}")
         merged = {sample_id: without_texts(each, tasks[sample_id]) for sample_id, each in merged.items()}
     text = "".join(map(as_text, merged.values()))
     write_atomically(target / (_ITEMS + ".gz"), gzip.compress(text.encode(), 9, mtime=0))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipeline.generation.line import PlaceInLine, Turn
 from pipeline.generation.prompts import Prompt
-from pipeline.schema import Checkpoint, Completion, Context, PromptVariant, SamplingParams
+from pipeline.schema import Checkpoint, Completion, Context, LabError, PromptVariant, SamplingParams
 
 ROUNDING_NOTE = (
     "Answers that are written together share a batch. A batch of another size rounds its 16-bit numbers "
@@ -74,10 +74,14 @@ class Engine(Protocol):
         """
         ...
 
-    def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
+    def bits_per_byte(
+        self, requests: Sequence[Request], references: Sequence[str]
+    ) -> Sequence[float | LabError]:
         """Bits per UTF-8 byte of each reference given its prompt; lower is better.
 
+        A server's engine gives an error in the place of a row that failed: the others are paid for.
+
         Raises:
-            LabError: a checkpoint cannot be used, or the engine cannot score a given text.
+            LabError: a checkpoint cannot be used.
         """
         ...

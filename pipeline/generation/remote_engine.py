@@ -86,17 +86,20 @@ class RemoteEngine:
         room = tokens_for_prompt(self.family.sequence_length, sampling.max_new_tokens)
         return render_prompt(instruction, variant, context, room, _count_tokens, self.family.templates)
 
-    def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
+    def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float | LabError]:
         """Bits per UTF-8 byte of each reference given its prompt, from a server that gives likelihoods.
 
-        Raises:
-            LabError: the server does not, as most but vLLM's, or it is out of reach or has no such model.
-            OverBudget: there is no money for it.
+        There is an error in the place of a row if the server does not, as most but vLLM's, is out of reach,
+        has no such model or gives no likelihood of that text, or if there is no money for it.
         """
-        models = [self._model(request) for request in requests]
-        prompts = [request.prompt for request in requests]
         with ThreadPoolExecutor(_ROWS, thread_name_prefix="likelihood") as pool:
-            return list(pool.map(self._bits, models, prompts, references))
+            return list(pool.map(self._bits_or_error, requests, references))
+
+    def _bits_or_error(self, request: Request, reference: str) -> float | LabError:
+        try:
+            return self._bits(self._model(request), request.prompt, reference)
+        except LabError as error:
+            return error
 
     def _bits(self, model: str, prompt: str, reference: str) -> float:
         import openai
@@ -105,8 +108,8 @@ class RemoteEngine:
             before = split(self._server, model, prompt, start=True)
             after = split(self._server, model, reference, start=False)
             with pay(self._purse, model, prompt + reference, 1, 1 + _RETRIES) as bill:
-                bill.tokens = bill.most  # until the server counts
                 total, usage = nats(self._server, model, before, after)
+                bill.tokens = bill.most  # unless the server counts
                 bill.read(usage)
         except openai.APIConnectionError as error:
             raise self._in_words(error, model) from error

@@ -61,7 +61,9 @@ def _seconds_to_read(family: str, requests: Sequence[Request], references: Seque
 
 
 @spaces.GPU(duration=_seconds_to_read)
-def _read(family: str, requests: Sequence[Request], references: Sequence[str]) -> list[float] | str:
+def _read(
+    family: str, requests: Sequence[Request], references: Sequence[str]
+) -> Sequence[float | LabError] | str:
     try:
         return engine_in_call(family).bits_per_byte(requests, references)
     except LabError as error:
@@ -108,7 +110,9 @@ class ZeroGpuEngine:
                         break
         yield [c if c.finish_reason else replace(c, finish_reason="cancelled") for c in completions]
 
-    def bits_per_byte(self, requests: Sequence[Request], references: Sequence[str]) -> list[float]:
+    def bits_per_byte(
+        self, requests: Sequence[Request], references: Sequence[str]
+    ) -> Sequence[float | LabError]:
         """See ``Engine.bits_per_byte``."""
         found = _read(self.family.name, requests, references)
         if isinstance(found, str):

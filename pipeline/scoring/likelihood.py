@@ -45,10 +45,15 @@ class Likelihood:
             if len(attempts) == 1:
                 return [Score(BITS_PER_BYTE, None, str(error))]
             return [score for a in attempts for score in self._ask([a])]  # one bad row spoils no other
-        return [
-            Score(BITS_PER_BYTE, b) if math.isfinite(b) else Score(BITS_PER_BYTE, None, f"the model gave {b}")
-            for b in bits
-        ]
+        return [_score(each) for each in bits]
+
+
+def _score(bits: float | LabError) -> Score:
+    if isinstance(bits, LabError):
+        return Score(BITS_PER_BYTE, None, str(bits))
+    if not math.isfinite(bits):
+        return Score(BITS_PER_BYTE, None, f"the model gave {bits}")
+    return Score(BITS_PER_BYTE, bits)
 
 
 def _why_not(attempt: Attempt) -> str | None:

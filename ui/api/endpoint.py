@@ -54,15 +54,15 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     problem = FieldError(name, f"must be {_in_words(kind)}, not {quoted(value)}.")
     if isinstance(value, bool) and kind is not bool:
         raise problem
-    if isinstance(value, str) and kind in (int, float) and not is_number(value):
-        raise problem
     try:
         converted = _adapter(kind).validate_python(value)
     except ValidationError as error:
         raise problem from error
-    if isinstance(converted, float) and not math.isfinite(converted):
+    if isinstance(converted, bool) or not isinstance(converted, int | float):
+        return converted
+    if not math.isfinite(converted) or (isinstance(value, str) and not is_number(value)):
         raise problem
-    if isinstance(converted, int | float) and abs(converted) > _LARGEST:
+    if abs(converted) > _LARGEST:
         raise FieldError(name, f"must be from {-_LARGEST:,} to {_LARGEST:,}, not {quoted(value)}.")
     return converted
 

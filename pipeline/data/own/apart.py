@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -22,6 +26,10 @@ from pipeline.settings import ROOT
 
 _LONGEST_ERROR = 300
 """Characters: a library's can hold what the file holds."""
+_SILENCE = 300.0
+"""Seconds: a reader that gives nothing for so long is ended, as one that waits takes no processor time."""
+_SECRET = re.compile(r"RCL_.*|.*_KEY|.*_TOKEN")
+"""Variables of the environment that the reader of a stranger's file is not given."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,23 @@ def take_rows(
     limits: ProcessLimits,
     words: Sequence[str] = (),
     file: BinaryIO | None = None,
+    secrets: Sequence[str] = (),
 ) -> None:
-    """Take the rows that a module gives, which is run with the name of the source and these words."""
-    command = [sys.executable, "-m", module, str(limits.megabytes), str(limits.seconds), rows.source, *words]
-    given = subprocess.DEVNULL if file is None else file
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    """Take the rows that a module gives, which is run with the name of the source and these words.
+
+    Args:
+        rows: where they go.
+        module: its name; it ends in ``give_rows``.
+        limits: of its process.
+        words: for its ``read``, behind the name of the source.
+        file: its standard input.
+        secrets: names of the environment's secrets that it needs.
+    """
+    call = [module, str(limits.megabytes), str(limits.seconds), rows.source, *words]
+    # In an empty folder: the id of a hub dataset must not name a folder that is here.
+    with tempfile.TemporaryDirectory() as folder, _start(call, folder, secrets, file) as process:
         try:
-            complete = _take(rows, process.stdout or ())
+            complete = _take(rows, process)
         finally:
             process.kill()
     if not complete:
@@ -67,12 +83,33 @@ def take_rows(
         )
 
 
-def _take(rows: Collector, lines: Iterable[bytes]) -> bool:
-    """Whether all lines came: a process that ends early may leave half of one."""
-    for line in lines:
-        if not line.endswith(b"\n"):
+def _start(
+    call: Sequence[str], folder: str, secrets: Sequence[str], file: BinaryIO | None
+) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    given = {
+        name: value for name, value in os.environ.items() if name in secrets or not _SECRET.fullmatch(name)
+    }
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", *call],
+            cwd=folder,
+            env={**given, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL if file is None else file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError as error:
+        raise LabError(f"Nothing can be read, because no process can be started for it: {error}.") from error
+
+
+def _take(rows: Collector, process: subprocess.Popen[bytes]) -> bool:
+    """Whether all lines came: a process that ends early may leave half of one, or what no reader writes."""
+    for line in _lines(process):
+        try:
+            ((what, value),) = json.loads(line).items()
+        except (ValueError, AttributeError):
             break
-        ((what, value),) = json.loads(line).items()
         if what == "row":
             rows.add(value)
         elif what == "columns":
@@ -86,6 +123,22 @@ def _take(rows: Collector, lines: Iterable[bytes]) -> bool:
     return False
 
 
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """The lines that the process writes, until none comes for too long."""
+    last = time.monotonic()
+
+    def watch() -> None:
+        while process.poll() is None:
+            if time.monotonic() - last > _SILENCE:
+                process.kill()
+            time.sleep(0.2)
+
+    threading.Thread(target=watch, daemon=True).start()
+    for line in process.stdout or ():
+        last = time.monotonic()
+        yield line
+
+
 def give_rows(read: Callable[..., Iterator[tuple[str, Any]]]) -> NoReturn:
     """Send what ``read`` finds within the limits, and end the process.
 
@@ -95,7 +148,8 @@ def give_rows(read: Callable[..., Iterator[tuple[str, Any]]]) -> NoReturn:
             read.
     """
     megabytes, seconds, *words = sys.argv[1:]
-    out, sys.stdout = sys.stdout.buffer, sys.stderr  # a library may print
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library may print
     _limit(int(megabytes), int(seconds))
 
     def send(what: str, value: Any) -> None:

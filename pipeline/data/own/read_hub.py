@@ -12,6 +12,7 @@ from pipeline.schema import LabError
 
 LIMITS = ProcessLimits(megabytes=3_000, seconds=300)
 """Whole groups of rows are unpacked."""
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
 def read_hub(hub_id: str, split: str = "train") -> Table:
@@ -19,7 +20,7 @@ def read_hub(hub_id: str, split: str = "train") -> Table:
     if not HUB_ID.fullmatch(hub_id):
         raise LabError(f"A dataset's id on the Hugging Face Hub looks like owner/name, not {hub_id[:80]!r}.")
     rows = Collector(hub_id)
-    take_rows(rows, "pipeline.data.own.read_hub", LIMITS, [split])
+    take_rows(rows, "pipeline.data.own.read_hub", LIMITS, [split], secrets=_SECRETS)
     return rows.table()
 
 
