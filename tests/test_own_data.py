@@ -202,6 +202,7 @@ def test_test_samples_whose_code_is_in_the_training_samples_are_counted_and_said
 
 
 def test_usual_names_of_columns_are_guessed_and_others_are_asked_for(tmp_path: Path) -> None:
+    assert guess_columns(["user question", "Answer code"]) == Columns("user question", "Answer code")
     assert guess_columns(["Repo Name", "Output", "Prompt"]) == Columns("Prompt", "Output", group="Repo Name")
     with pytest.raises(FieldError, match=r"instruction must name a column\. The columns are: left, right"):
         prepared(write_csv(tmp_path / "rows.csv", [{"left": "a", "right": "b"}]))

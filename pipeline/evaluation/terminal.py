@@ -114,7 +114,9 @@ def _pane(attempt: Attempt) -> Panel:
     if attempt.error:
         return Panel(Text(attempt.error, style="red"), title=attempt.column.key)
     text = Syntax(done.text.strip("\n") if done else "", "python", word_wrap=True, background_color="default")
-    return Panel(text, title=attempt.column.key, subtitle=f"{done.tokens if done else 0} tokens")
+    written = f"{done.tokens if done else 0} tokens"
+    cut_off = ", cut off at the token limit" if done and done.finish_reason == "length" else ""
+    return Panel(text, title=attempt.column.key, subtitle=written + cut_off)
 
 
 def _scores(attempts: Sequence[Attempt]) -> Table:

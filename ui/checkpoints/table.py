@@ -54,7 +54,8 @@ def table(listed: Listed, chosen: Sequence[str]) -> str:
     note = (
         f"{counted(len(listed.checkpoints), 'checkpoint')}. Press one to see it; press several to lay their"
     )
-    note += f" losses over one another. {CHRF}: of the newest stored run on {listed.family.dataset}."
+    note += f" losses over one another. {CHRF}: of this checkpoint's newest stored run on "
+    note += f"{listed.family.dataset}; Results gives the mean over training seeds."
     body = f'<table class="checkpoints"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<div class="wide">{body}</div><p class="note">{escape(note)}</p>'
 
@@ -156,7 +157,8 @@ def losses(checkpoints: Sequence[Checkpoint]) -> str:
     width, height = _DRAWN
 
     def place(step: float, value: float) -> str:
-        across, down = (step - first) / ((last - first) or 1), (high - value) / ((high - low) or 1)
+        across = math.log(step / first) / (math.log(last / first) or 1)
+        down = (high - value) / ((high - low) or 1)
         return f"{width * across:.1f},{height * down:.1f}"
 
     lines = "".join(
@@ -168,7 +170,9 @@ def losses(checkpoints: Sequence[Checkpoint]) -> str:
         f"{counted(int(points[-1][0]), 'step')}</small></li>"
         for number, (name, points) in enumerate(curves.items())
     )
-    caption = f"Training loss by step, from {decimal(high)} at the top to {decimal(low)} at the bottom"
+    caption = (
+        f"Training loss by step (log scale), from {decimal(high)} at the top to {decimal(low)} at the bottom"
+    )
     return (
         f'<figure class="losses"><figcaption>{caption}; {last:,.0f} steps</figcaption>'
         f'<svg viewBox="0 0 {width} {height}" role="img" preserveAspectRatio="none" '
@@ -181,7 +185,7 @@ def _points(loss: object) -> list[tuple[float, float]]:
     if not isinstance(loss, list):
         return []
     pairs = [point for point in loss if isinstance(point, list) and len(point) == 2]
-    return [(step, value) for step, value in pairs if _is_number(step) and _is_number(value)]
+    return [(step, value) for step, value in pairs if _is_number(step) and _is_number(value) and step > 0]
 
 
 def _is_number(value: object) -> bool:

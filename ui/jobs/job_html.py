@@ -148,7 +148,8 @@ def _result_line(job: Job) -> str:
 
 def head(job: Job, now: float, hint: str = "") -> str:
     """An open job's title, state, progress and reason, and a hint at what can be done now."""
-    summary = f'<p class="problem" role="status">{escape(job.reason)}</p>' if job.reason else _summary(job)
+    kind = "note" if job.state == "cancelled" else "problem"
+    summary = f'<p class="{kind}" role="status">{escape(job.reason)}</p>' if job.reason else _summary(job)
     left = _left(job, now)
     more = f'<span class="message">About {left} left</span>' if left else ""
     more += f'<p class="note">{escape(hint)}</p>' if hint else ""
@@ -164,7 +165,7 @@ def body(job: Job, curve: Curve, where: str, members: str = "") -> str:
         "Took": duration(job.finished - job.started) if job.finished and job.started else "",
         "Ran on" if job.finished else "Runs on": where,
         "Attempt": str(job.attempt) if job.attempt > 1 else "",
-        "Exit code": "" if job.exit_code is None else str(job.exit_code),
+        "Exit code": "" if job.exit_code is None or job.state == "cancelled" else str(job.exit_code),
         "Job": job.id,
     }
     rows = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)

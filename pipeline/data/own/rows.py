@@ -73,12 +73,19 @@ class LeftOut:
 
 
 def guess_columns(names: Sequence[str]) -> Columns:
-    """Guess by their names which column is what; an empty guess where none has a usual name."""
+    """Guess by their names which column is what; an empty guess where none has a usual name.
+
+    The instruction and the code, which must be there, can also have a name that ends in a usual one.
+    """
     by_lower = {name.lower().replace(" ", "_").replace("-", "_"): name for name in names}
-    guesses: dict[str, str] = {}
-    for part, usual in _USUAL.items():
-        free = (by_lower[name] for name in usual if by_lower.get(name, "") not in ("", *guesses.values()))
-        guesses[part] = next(free, "")
+    by_end = {name.rpartition("_")[2]: own for name, own in by_lower.items()}
+    guesses = dict.fromkeys(_USUAL, "")
+    for known, parts in ((by_lower, tuple(_USUAL)), (by_end, ("instruction", "code"))):
+        for part in parts:
+            free = (
+                known[name] for name in _USUAL[part] if known.get(name, "") not in ("", *guesses.values())
+            )
+            guesses[part] = guesses[part] or next(free, "")
     return Columns(**guesses)
 
 
