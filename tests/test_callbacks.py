@@ -83,6 +83,9 @@ def page(endless: Endless, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         change = partial(gr.CheckboxGroup, ["both", "new"], value=["both"])
         button.click(lambda: change(), None, boxes, api_name="change_choices", **QUIET)
         button.click(lambda ticked: ",".join(ticked), boxes, box, api_name="show_ticked", **QUIET)
+        menu = gr.Dropdown(["old", "both"])
+        button.click(partial(gr.Dropdown, ["both", "new"]), None, menu, api_name="change_menu", **QUIET)
+        button.click(repr, menu, box, api_name="show_chosen", **QUIET)
     page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(settings))
     yield page
     page.close()
@@ -111,6 +114,20 @@ def test_a_call_from_before_the_choices_changed_is_answered_for_those_that_are_s
     for name, ticked in (("change_choices", []), ("show_ticked", [["old", "both"]])):
         reply = httpx.post(f"{url}gradio_api/run/{name}", json={"data": ticked, **session}, timeout=60)
     assert reply.json()["data"] == ["both"]
+
+
+@pytest.mark.parametrize(("chosen", "got"), [("old", "None"), ("both", "'both'")])
+def test_a_call_from_before_a_dropdown_s_choices_changed_has_none_of_those_that_are_gone(
+    url: str, chosen: str, got: str
+) -> None:
+    session = {"session_hash": f"visitor-of-{chosen}"}
+    for name, given in (("change_menu", []), ("show_chosen", [chosen])):
+        reply = httpx.post(f"{url}gradio_api/run/{name}", json={"data": given, **session}, timeout=60)
+    assert reply.json()["data"] == [got]
+
+
+def test_a_value_that_a_dropdown_never_offered_is_refused(url: str) -> None:
+    assert "do not fit the call" in call(url, "show_chosen", "nonsense").json()["error"]
 
 
 def test_a_callback_that_updates_no_component_leaves_all_as_they_are(url: str) -> None:

@@ -163,18 +163,21 @@ def _with_defaults(function: BlockFunction, inputs: list[Any]) -> list[Any]:
 
 
 def _still_offered(function: BlockFunction, inputs: list[Any], state: SessionState | None) -> list[Any]:
-    """The inputs, with those boxes of a group that the visitor's page still offers.
+    """The inputs, with what the visitor's page still offers: some boxes of a group, and None in a dropdown.
 
-    A call that the browser sends while another one changes the choices still has boxes of before. The browser
-    then sends it again with the new ones.
+    A call that the browser sends while another one changes the choices still has values of before. The
+    browser then sends it again with the new ones.
     """
 
     def offered(component: Any, value: Any) -> Any:
-        if not (isinstance(component, gr.CheckboxGroup) and isinstance(value, list)):
-            return value
         shown = state[component._id] if state and component._id in state else component
-        choices = [choice for _, choice in shown.choices]
-        return [each for each in value if each in choices]
+        if isinstance(component, gr.CheckboxGroup) and isinstance(value, list):
+            choices = [choice for _, choice in shown.choices]
+            return [each for each in value if each in choices]
+        if isinstance(component, gr.Dropdown) and isinstance(value, str) and shown is not component:
+            known = shown.allow_custom_value or value in [choice for _, choice in shown.choices]
+            return value if known else None
+        return value
 
     return [*map(offered, function.inputs, inputs), *inputs[len(function.inputs) :]]
 

@@ -26,6 +26,11 @@ def chosen(metric: str, metrics: Sequence[str]) -> Any:
     return gr.Dropdown(metrics, value=metric) if metric in metrics else gr.skip()
 
 
+def metric_of_setup(metric: str | None, setup: Setup) -> str:
+    """The metric, or the first one of a set-up that does not have it: the set-up may be chosen just now."""
+    return metric if metric in setup.metrics else setup.metrics[0]
+
+
 def axis_of(name: str, setup: Setup) -> Axis:
     """An axis by name; the training-set size where the checkpoints of the set-up do not differ along it."""
     return next((axis for axis in setup.axes if axis == name), "subset_size")

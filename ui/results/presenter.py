@@ -87,7 +87,7 @@ class Presenter:
             }
         setup = next((each for each in setups if each.key == key), setups[0])
         metrics = setup.metrics
-        asked, metric = metric, metric if metric in metrics else metrics[0]
+        asked, metric = metric, fields.metric_of_setup(metric, setup)
         excluded = self._excluded(setup, left_out)
         axes = setup.axes
         analysis = self.runs.analysis(setup, metric, excluded, fields.axis_of(axis, setup))
@@ -225,6 +225,7 @@ class Presenter:
     ) -> str:
         """The samples of one kind that hold every word of the search, by checkpoint."""
         setup = self.runs.setup(key)
+        metric = fields.metric_of_setup(metric, setup)
         threshold = check_number("threshold", threshold, 0, MAX_THRESHOLD)
         matrix = by_sample.sample_matrix(setup, metric, threshold, self._excluded(setup, left_out))
         sought = search.lower().split()
@@ -290,9 +291,10 @@ class Presenter:
 
     def disagreement(self, key: str, metric: str, left_out: str, second: str) -> str:
         """How much two metrics agree, and the outputs that they rank most differently."""
-        if second == metric:
-            return '<p class="note">Choose another metric to compare with.</p>'
         setup = self.runs.setup(key)
+        metric = fields.metric_of_setup(metric, setup)
+        if second == metric or second not in setup.metrics:
+            return '<p class="note">Choose another metric to compare with.</p>'
         table = by_sample.disagreement(setup, metric, second, self._excluded(setup, left_out))
         tau = correlation(by_sample.agreement(table))
         note = (
@@ -305,7 +307,7 @@ class Presenter:
     def cases(self, key: str, left_out: str, held: str | None) -> str:
         """The attempts of which a metric says one thing and the tests say another."""
         setup = self.runs.setup(key)
-        if not (held and setup.execution):
+        if held not in setup.metrics or not setup.execution:
             return ""
         table = by_sample.disagreement(setup, held, setup.execution, self._excluded(setup, left_out))
         return against_tests.cases(setup, table, held)
@@ -341,7 +343,10 @@ class Presenter:
         elif kind == "JSON":
             suffix, text = "json", report.json_export(self.runs, setup, excluded)
         else:
-            suffix, text = "html", report.html(self.runs, setup, metric, excluded)
+            suffix, text = (
+                "html",
+                report.html(self.runs, setup, fields.metric_of_setup(metric, setup), excluded),
+            )
         return self._downloads.write(setup.key, suffix, text)
 
     def _title(self, setup: Setup) -> str:

@@ -264,9 +264,14 @@ def _wire(
         return {shown: shown_now, **{by_name[name]: update for name, update in updates.items()}}
 
     def show_other(shown: tuple[Any, int], *given: Any) -> Updates:
-        """Nothing is drawn twice: a click on a choice sends two events, and leaving a field one."""
+        """Nothing is drawn twice: a click on a choice sends two events, and leaving a field one.
+
+        None is of a field that has got other choices since the browser sent its value: that says nothing.
+        """
         setup, metric, left_out, *_, axis = given
-        return {} if shown[0] == (setup, metric, left_out, axis) else show(*given)
+        before, now = shown[0], (setup, metric, left_out, axis)
+        same = before and all(new in (None, old) for old, new in zip(before, now, strict=True))
+        return {} if same else show(*given)
 
     def hold_against(*given: Any) -> Updates:
         return {by_name[name]: update for name, update in presenter().against(*given).items()}
