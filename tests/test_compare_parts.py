@@ -159,3 +159,15 @@ def test_the_example_that_is_shown_is_marked_and_stays_in_another_family(setting
     assert pressed.findall(kept) == [shown]
     assert "An example of Qwen2.5-Coder-1.5B-Instruct:" in kept
     assert not pressed.findall(buttons(settings, second, "another"))
+
+
+def test_another_family_takes_an_example_of_its_own_in_place_of_the_shown_one(settings: Settings) -> None:
+    first, second = "qwen2.5-coder-1.5b", "smollm2-135m"
+    own = read_examples(settings, second)[0]
+    for example in read_examples(settings, first):
+        view = View("compare", first, columns=(f"baseline/{example.variant}",), sample=example.sample)
+        taken = forms.for_family(settings, view, second)
+        assert (taken.family, taken.sample) == (second, own.sample)
+        assert all(key.endswith(f"/{own.variant}") for key in taken.columns)
+    chosen = View("compare", first, columns=("baseline/regular",), sample="datasets/table.py::another")
+    assert forms.for_family(settings, chosen, second).sample == chosen.sample

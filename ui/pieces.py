@@ -14,10 +14,10 @@ from ui.markup import escape
 def status(state: str, message: str, instead: Family | None = None) -> str:
     """One line on the state of the model; ``state`` colors its dot.
 
-    ``instead`` is a family that can write without a download: a button offers it.
+    ``instead`` is a family that can write without a download: a button switches to it.
     """
     offer = (
-        f' <button type="button" data-family="{escape(instead.name)}">Write with '
+        f' <button type="button" data-family="{escape(instead.name)}">Switch to '
         f"{escape(family_label(instead))}, which is here</button>"
         if instead
         else ""

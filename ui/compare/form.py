@@ -116,8 +116,14 @@ def read_view(
 
 
 def for_family(settings: Settings, view: View, name: str) -> View:
-    """The same task for another family, with the columns that this one begins with."""
+    """The same task for another family, with the columns that this one begins with.
+
+    An example of the family before shows nothing of this one: an example of its own takes its place.
+    """
     before, family = get_family(settings, view.family), get_family(settings, name)
+    own = next(iter(read_examples(settings, name)), None)
+    if own and view.sample in [each.sample for each in read_examples(settings, view.family)]:
+        return View("compare", name, columns=first_columns(settings, family, own.variant), sample=own.sample)
     dataset = view.dataset or ("" if before.dataset == family.dataset else before.dataset)
     variant: PromptVariant = "augmented" if view.columns[:1] and "augmented" in view.columns[0] else "regular"
     chosen = first_columns(settings, family, variant)
