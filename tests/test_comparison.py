@@ -26,6 +26,16 @@ def test_live_answers_offer_the_stored_ones_where_there_are_some(tmp_path: Path)
     assert "Show the stored answers" not in other.draw(lab)
 
 
+def test_the_link_to_live_answers_says_that_it_does_not_hold_them(tmp_path: Path) -> None:
+    lab = Lab(Settings(data_dir=tmp_path))
+    view = forms.first_view(lab.settings)
+    stored = stored_comparison(lab, view)
+    assert stored is not None
+    said = "It holds no live answers: they are written anew."
+    assert said not in stored.draw(lab)
+    assert said in Comparison(view, attempts=stored.attempts, running=False).draw(lab)
+
+
 def test_a_live_answer_says_so_where_the_stored_one_has_another_score(tmp_path: Path) -> None:
     lab = Lab(Settings(data_dir=tmp_path))
     view = forms.first_view(lab.settings)

@@ -64,6 +64,19 @@ def test_of_two_answers_none_is_the_better_by_a_judge_s_word_alone() -> None:
     assert "best" not in score_table(attempts)
 
 
+def test_a_verdict_is_called_an_opinion_in_the_hint_of_its_row_and_to_a_screen_reader() -> None:
+    column = Column(Checkpoint("", "baseline"), "regular")
+    scores = {name: Score(name, 1.0) for name in (JUDGE, CHRF)}
+    judged, other = re.findall(
+        "<tr><th scope.*?</tr>", score_table([Attempt(Task("x"), column, scores=scores)])
+    )[::-1]
+    assert CHRF in other
+    assert "opinion" not in other
+    said = "It is an opinion: Results says how far the judge agrees with the tests."
+    assert re.search(f'title="[^"]*{said}"', judged)
+    assert f'<span class="sr">. {said}</span>' in judged
+
+
 def test_advice_on_the_settings_of_a_judge_is_not_given_to_a_reader_of_its_scores(own: Settings) -> None:
     reason = "the judge's answer was cut off at 512 tokens; raise its token limit"
     run = make_run(own, 0, values={JUDGE: [1.0, None]})

@@ -31,7 +31,8 @@ STORED_WAYS = WAYS[:-1]
 """Those of stored attempts, which have no probabilities."""
 EMPTY = (
     '<p class="empty">No answers are stored for this. Press <b>Write live</b>: every checkpoint that you '
-    "ticked gets the same task, and their answers appear here side by side, each with its scores.</p>"
+    "ticked gets the same task, and their answers appear here side by side, each with its scores. Of answers "
+    "to your own instruction only one is computed, whether they parse: the others need a reference.</p>"
 )
 _NOT_STORED = (
     '<p class="note">No answer of this checkpoint is stored for this sample and these settings. '

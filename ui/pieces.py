@@ -1,4 +1,4 @@
-"""Small pieces of HTML that several tabs show: states, problems, a dataset sample."""
+"""Small pieces of the page that several tabs use: states, problems, a dataset sample."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def problem(message: str) -> str:
 def tab_heading(title: str) -> gr.HTML:
     """Add the heading of a tab, for screen readers: the tab's name is there to be seen already."""
     return gr.HTML(f"<h2>{escape(title)}</h2>", elem_classes="sr", padding=False)
+
+
+def show_on_a_phone(elem_id: str) -> str:
+    """JavaScript that scrolls to a part which stands out of sight where all is one column."""
+    return f"if (innerWidth < 760) document.getElementById('{elem_id}').scrollIntoView();"
 
 
 def listing(title: str, text: str) -> str:

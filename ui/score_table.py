@@ -14,6 +14,7 @@ from ui.labels import checkpoint_label
 from ui.markup import escape
 
 _AWAITED = "…"
+_OPINION = "It is an opinion: Results says how far the judge agrees with the tests."
 _BETTER = '<span aria-hidden="true">{arrow}</span><span class="sr">, {way} is better</span>'
 
 
@@ -99,11 +100,14 @@ def _column_head(column: Column, chosen: bool) -> str:
 
 def _row(name: str, attempts: Sequence[Attempt], best: str | None, awaited: bool) -> str:
     metric = metric_of(name)
-    hint = f' title="{escape(metric.description)}"' if metric.description else ""
+    opinion = _OPINION if metric.is_opinion else ""
+    described = f"{metric.description} {opinion}".strip()
+    hint = f' title="{escape(described)}"' if described else ""
     arrow, way = ("↑", "higher") if metric.higher_is_better else ("↓", "lower")
     better = _BETTER.format(arrow=arrow, way=way)
+    said = f'<span class="sr">. {opinion}</span>' if opinion else ""
     cells = "".join(_cell(attempt, name, best, awaited) for attempt in attempts)
-    return f'<tr><th scope="row"><span{hint}>{escape(name)}</span> {better}</th>{cells}</tr>'
+    return f'<tr><th scope="row"><span{hint}>{escape(name)}</span> {better}{said}</th>{cells}</tr>'
 
 
 def _cell(attempt: Attempt, name: str, best: str | None, awaited: bool) -> str:

@@ -117,6 +117,18 @@ def test_scores_and_the_tops_of_the_answers_are_on_the_first_screen(page: Page) 
     assert page.locator("#panes pre").first.bounding_box()["y"] < 760
 
 
+def test_on_a_phone_a_link_leads_to_the_task_and_write_live_leads_back_to_the_answers(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    link = page.locator(".guide").get_by_role("link", name="Choose a task")
+    expect(link).to_be_in_viewport()
+    link.click()
+    expect(page.get_by_label("Own instruction")).to_be_in_viewport()
+    page.get_by_label("Own instruction").check()
+    expect(page.locator("#panes .empty")).not_to_be_in_viewport()
+    page.get_by_role("button", name="Write live").click()
+    expect(page.get_by_text("Write an instruction first")).to_be_in_viewport()
+
+
 def test_the_status_never_names_another_family_than_the_address(tab: Page, app_url: str) -> None:
     tab.add_init_script(
         "window.said = new Set(); setInterval(() => "

@@ -22,6 +22,7 @@ from ui.views import View, fits_address, to_query
 
 FORMATS = {"Markdown": "md", "JSON": "json", "HTML": "html"}
 """What a comparison can be exported as: the button, and the ending of the file."""
+_WRITTEN_ANEW = "A link to this task and its settings. It holds no live answers: they are written anew."
 _TOO_LONG = "The instruction and its code are too long for a link: export the answers instead."
 
 
@@ -139,7 +140,8 @@ class Comparison:
         """Buttons that copy a link to this comparison and export it. The link names the sampling, too."""
         view = replace(self.view, sampling=self.sampling(lab))
         where = f'data-link="?{escape(to_query(view))}"'
-        link = where if fits_address(view) else f'disabled title="{_TOO_LONG}"'
+        hint = "" if self.runs else f' title="{_WRITTEN_ANEW}"'
+        link = f"{where}{hint}" if fits_address(view) else f'disabled title="{_TOO_LONG}"'
         formats = "".join(
             f'<button type="button" class="copy" data-format="{ending}">{name}</button>'
             for name, ending in FORMATS.items()

@@ -93,7 +93,7 @@ def build(lab: Lab, view: View) -> Output:
         stop = gr.Button("Stop", scale=0, min_width=90, elem_id="stop", interactive=False)
         # Empty until the address is read, which may name another family.
         status = gr.HTML(elem_classes="status", min_height=38, js_on_load=_PICK_FAMILY)
-    notice = gr.HTML(visible=False)
+    notice = gr.HTML(visible=False, elem_id="notice")
     with gr.Row(elem_classes="view", equal_height=True, visible=first is not None) as controls:
         ways = panes.ways(first.attempts if first else ())
         against = gr.Radio(ways, value="nothing", label="Show", container=False)

@@ -25,8 +25,8 @@ from ui.views import View, to_query
 
 _GUIDE = (
     '<p class="guide"><a href="#panes">Read stored answers</a> of one model to the same task, before and '
-    'after fine-tuning on more and more samples. Try <a href="#task">another example</a>, or press '
-    "<b>Write live</b> to have new answers written now.</p>"
+    'after fine-tuning on more and more samples. <a href="#task">Choose a task</a>, an example or '
+    "your own, or press <b>Write live</b> for new answers.</p>"
 )
 _FAST, _SLOW = 0.7, 4.0
 """Seconds between two looks at the model and the dataset, while they load and after that."""
@@ -40,7 +40,7 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation, voter: gr.BrowserState)
         with gr.Column(scale=1, min_width=340, elem_classes="form-side", elem_id="task"):
             form = forms.build(lab, first)
             earlier.build()
-        with gr.Column(scale=2, min_width=400):
+        with gr.Column(scale=2, min_width=400, elem_id="answers"):
             output = outputs.build(lab, first)
     writing.wire(lab, form, output)
     outputs.wire(lab, output, voter)

@@ -32,10 +32,12 @@ _YOUR_TURN = "The answers appear here when it is your turn."
 _SOON = "The answers appear here as soon as everything is loaded."
 
 # A disabled button loses the place of the keyboard: Stop does at the end, and Write live did at the start.
+# A notice that comes above what is read stays out of sight, as a browser keeps that in its place.
 _END = """() => {
   requestAnimationFrame(() => requestAnimationFrame(() => {
     const lost = [document.body, document.querySelector("#stop")].includes(document.activeElement);
     if (lost) document.querySelector("#write-live").focus({ preventScroll: true });
+    document.querySelector("#notice")?.scrollIntoView({ block: "nearest" });
   }));
   return { __type__: "update", interactive: true };
 }"""
@@ -62,8 +64,10 @@ def wire(lab: Lab, form: Form, out: Output) -> None:
         ended = _ended(lab, out, comparison if comparison.attempts else before)
         yield {**ended, out.news: escape(panes.announcement(comparison.attempts))}
 
+    asked_for = [out.generate.click, form.task.instruction.submit]
+    gr.on(asked_for, None, None, js=f"() => {{ {pieces.show_on_a_phone('answers')} }}", **QUIET)
     started = gr.on(
-        [out.generate.click, form.task.instruction.submit],
+        asked_for,
         generate,
         [*form.inputs, form.task.place, form.task.source, out.comparison, *out.display],
         [out.generate, *out.all],

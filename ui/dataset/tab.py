@@ -28,14 +28,13 @@ from ui.views import View, to_query
 # first sample would lose its answer to the list of before.
 _IN_TURN: dict[str, Any] = {**QUIET, "concurrency_id": "dataset-list", "concurrency_limit": 1}
 _CLOSED = '<p class="note">Open a sample to read it.</p>'
-_PICK = """
-element.addEventListener("click", (event) => {
+_PICK = f"""
+element.addEventListener("click", (event) => {{
   const row = event.target.closest("[data-id]");
   if (!row) return;
-  trigger("click", { id: row.dataset.id });
-  // On a phone the sample opens below the list, out of sight.
-  if (innerWidth < 760) document.getElementById("open-sample").scrollIntoView();
-});
+  trigger("click", {{ id: row.dataset.id }});
+  {pieces.show_on_a_phone("open-sample")}
+}});
 """
 
 
