@@ -244,6 +244,17 @@ def test_a_difference_that_other_seeds_could_undo_is_said_to_be(own):
     assert "200 to 500" in said.partition("could change the result of")[2]
 
 
+def test_a_spread_that_chance_can_explain_is_not_said_to_be_explained_whole(own):
+    rng = np.random.default_rng(0)
+    runs = [
+        make_run(own, 200, seed=seed, repos=60, values={CHRF: list(50 + rng.normal(0, 2, 60))})
+        for seed in (42, 43)
+    ]
+    said = " ".join(sentences.noise_sentences(analyze(only(runs), CHRF)))
+    assert "with so few seeds the two cannot be told apart" in said
+    assert "explains" not in said
+
+
 # What it answers
 
 

@@ -134,8 +134,8 @@ def noise_sentences(analysis: Analysis) -> list[str]:
     sentences = [
         f"{seeds} The finite test set alone explains {evaluation}, so about {training} is training noise."
         if noise.seen
-        else f"{seeds} The finite test set alone explains as much ({evaluation}), so there is no measurable "
-        "training noise. With few seeds, only large training noise would be measurable."
+        else f"{seeds} The finite test set alone would give {evaluation}; with so few seeds the two cannot "
+        "be told apart, so no training noise is measurable. Only large training noise would be."
     ]
     for variant in analysis.variants:
         steps = [step for step in analysis.steps(variant) if step.distinguishable]
