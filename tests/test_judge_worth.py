@@ -11,6 +11,7 @@ from pipeline.schema import Attempt, Checkpoint, Column, Score, Task
 from pipeline.settings import Settings
 from tests.made_up_runs import CHRF, EXECUTION, JUDGE, bare_settings, make_run
 from ui.lab import Lab
+from ui.results import report
 from ui.results.presenter import Presenter
 from ui.score_table import score_table
 
@@ -49,6 +50,14 @@ def test_where_a_set_up_has_no_tests_those_of_another_one_say_what_its_judge_is_
     (key,) = [each.key for each in presenter.runs.setups() if each.runs[0].config.id == judged.config.id]
     said = presenter.show(key, JUDGE)["headline"]
     assert re.search("This judge agrees with the tests of SmolLM2[^<]*HumanEval[^<]* almost always", said)
+
+
+def test_what_a_judge_is_worth_stands_above_its_figures_in_an_export_too(own: Settings) -> None:
+    executed(own, list(PASSED))
+    presenter = Presenter(Lab(own).stored)
+    (setup,) = presenter.runs.setups()
+    page = report.html(presenter.runs, setup, CHRF)
+    assert page.count("This judge agrees with the tests almost always") == 1
 
 
 def test_verdicts_are_not_coloured_as_results_of_tests_are(own: Settings) -> None:

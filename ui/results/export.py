@@ -29,8 +29,8 @@ def curve_table(analysis: Analysis) -> pd.DataFrame:
             axis_title(point.axis): place_name(point),
             "Score": mean_score(point.value, metric),
             "95% interval": f"{mean_score(point.low, metric)} to {mean_score(point.high, metric)}",
-            "Scored": point.n,
-            "Unscored": point.unscored,
+            "Samples scored": point.n,
+            "Answers unscored": point.unscored,
             "Cut off": f"{point.truncated:.0%}",
             "Over 512 tokens": NONE if point.windowed is None else f"{point.windowed:.0%}",
             "Training seeds": ", ".join(

@@ -11,7 +11,6 @@ import gradio as gr
 
 from pipeline.analysis import Setup
 from pipeline.analysis import samples as by_sample
-from pipeline.analysis.agreement import MetricAgreement
 from pipeline.analysis.contamination import find_contaminated
 from pipeline.analysis.reported import Reported, load_reported
 from pipeline.analysis.run_cache import RunCache
@@ -27,7 +26,6 @@ from pipeline.generation.engine import INT8
 from pipeline.models.checkpoints import list_checkpoints
 from pipeline.models.families import get_family, load_families
 from pipeline.schema import FieldError, LabError
-from pipeline.scoring import metric_of
 from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
@@ -36,7 +34,7 @@ from ui.labels import axis_choices, column_label, setup_label, setup_title
 from ui.markup import escape
 from ui.numbers import correlation
 from ui.panes import Against
-from ui.results import against_tests, charts, drilldown, fields, report, tables
+from ui.results import against_tests, charts, drilldown, fields, report, tables, worth
 from ui.results.export import as_json
 from ui.views import View
 
@@ -108,14 +106,14 @@ class Presenter:
             ),
             "empty": gr.HTML(visible=False),
             "body": gr.Column(visible=True),
-            "headline": self._worth(setup, metric, setups) + tables.answers(analysis),
+            "headline": worth.in_short(self.runs, setup, metric) + tables.answers(analysis),
             "curve": charts.curve(analysis, comparable),
             "published": gr.Plot(
                 charts.reported_curve(published) if published and not comparable else None,
                 visible=bool(published) and not comparable,
             ),
             "table": tables.curve(analysis),
-            "explanation": tables.explanation(analysis) + self._on_the_judge(metric, setups),
+            "explanation": tables.explanation(analysis) + worth.in_full(self.runs, metric),
             "passes": against_tests.passes(self.runs.passes(setup, excluded))
             if metric == setup.execution
             else "",
@@ -144,31 +142,6 @@ class Presenter:
             "held": fields.field(held_to, held, case),
             "cases": self.cases(setup.key, left_out, case),
         }
-
-    def _held(self, metric: str, setups: Sequence[Setup]) -> list[tuple[Setup, MetricAgreement]]:
-        """A judge held against the tests of every set-up where the answers that it read were executed."""
-        if not metric_of(metric).is_opinion:
-            return []
-        executed = [each for each in setups if each.execution and metric in each.metrics]
-        agreements = ((each, self.runs.agreement(each, only=metric)) for each in executed)
-        return [(each, one) for each, agreement in agreements if agreement for one in agreement.metrics]
-
-    def _worth(self, setup: Setup, metric: str, setups: Sequence[Setup]) -> str:
-        """How far a judge can be trusted: by this set-up's own tests if it has any."""
-        held = sorted(self._held(metric, setups), key=lambda each: each[0].key != setup.key)
-        said = (
-            against_tests.judge_in_short(one, "" if each.key == setup.key else self._title(each))
-            for each, one in held
-        )
-        sentence = next(filter(None, said), "")
-        return f'<p class="headline">{escape(sentence)}</p>' if sentence else ""
-
-    def _on_the_judge(self, metric: str, setups: Sequence[Setup]) -> str:
-        """What a judge is worth by the tests, in full."""
-        said = [
-            against_tests.judge_sentence(self._title(setup), one) for setup, one in self._held(metric, setups)
-        ]
-        return "".join(f'<p class="note">{escape(sentence)}</p>' for sentence in said if sentence)
 
     def open(self, view: View) -> dict[str, Any]:
         """Values of the tab's choices for a view, by name; what is gone is named, and left to the tab."""

@@ -18,7 +18,7 @@ from pipeline.sendable import MEASURED_DIGITS, sendable
 from pipeline.settings import ASSETS
 from ui.labels import column_label, setup_label, setup_title
 from ui.markup import escape
-from ui.results import against_tests, static_chart, tables
+from ui.results import against_tests, static_chart, tables, worth
 from ui.results.export import agreement_as_json, as_json, long_table, passes_as_json
 
 _PAGE_CSS = """
@@ -78,7 +78,11 @@ def html(runs: RunCache, setup: Setup, metric: str, excluded: Collection[str] = 
     """
     metrics = [name for name in setup.metrics if name == metric or not metric_of(name).is_repeat]
     parts = [
-        (name, _section(runs.analysis(setup, name, excluded), excluded, samples_too=name == metric))
+        (
+            name,
+            worth.in_short(runs, setup, name)
+            + _section(runs.analysis(setup, name, excluded), excluded, samples_too=name == metric),
+        )
         for name in sorted(metrics, key=lambda name: name != metric)
     ]
     if setup.execution is not None:

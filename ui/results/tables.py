@@ -23,10 +23,10 @@ from ui.results.findings import beyond_finding, effect_of, finding, in_one_sente
 
 MOST_ROWS = 200
 _COLUMNS = (
-    "Cut off: answers that reached the token limit; usual for the baseline with the regular "
-    "prompt, which writes on after its code until it is trained. Over 512 tokens: answers that the encoder "
-    "of (Code)BERTScore reads in several parts. Training seeds: which ones, and the score of each where "
-    "there are several."
+    "Of several training seeds a sample has several answers. Cut off: answers that reached the token limit; "
+    "usual for the baseline with the regular prompt, which writes on after its code until it is trained. "
+    "Over 512 tokens: answers that the encoder of (Code)BERTScore reads in several parts. Training seeds: "
+    "which ones, and the score of each where there are several."
 )
 
 
