@@ -313,6 +313,18 @@ def test_a_checkpoint_is_replaced_only_by_a_training_that_is_told_to(tune: Calla
     assert fingerprint(Path(first["path"])) == second["fingerprint"] != first["fingerprint"]
 
 
+def test_a_training_that_was_interrupted_after_its_checkpoint_was_saved_ends_when_it_is_resumed(
+    tune: Callable[..., Any],
+) -> None:
+    first = tune()
+    left_behind = Path(first["path"] + ".part")
+    left_behind.mkdir()
+    assert tune(resume=True) == first
+    assert not left_behind.exists()
+    with pytest.raises(LabError, match=r"replace must be set .*learning_rate 0.002 and now 0.001"):
+        tune(resume=True, learning_rate=1e-3)
+
+
 def test_a_checkpoint_is_named_by_what_differs_from_the_usual_recipe(
     tune: Callable[..., Any], fresh_short: Settings, family: Family
 ) -> None:

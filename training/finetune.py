@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from pipeline.command_line.signature import module_name
 from pipeline.command_line.verbs import run_verb
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation.datasets import check_dataset, load_dataset
-from pipeline.models.checkpoints import SIZES, checkpoints_dir
+from pipeline.models.checkpoints import RECORD, SIZES, checkpoints_dir
 from pipeline.models.families import DEFAULT_FAMILY, Family, get_family
 from pipeline.models.fingerprints import fingerprint
 from pipeline.models.weights import best_dtype
@@ -49,7 +50,9 @@ from training.jobs.progress import Reporter
 from training.jobs.recipe import (
     SCHEMA,
     check_replace,
+    differences,
     existing_checkpoint,
+    read_settings,
     trained_name,
     training_recipe,
     training_settings,
@@ -127,15 +130,20 @@ def finetune(
     recipe = training_recipe(chosen, arguments)
     kind = choose(backend, chosen)
     target = (output or checkpoints_dir(settings, chosen)) / trained_name(chosen, arguments)
-    if existing := _existing(settings, chosen, target, listed=output is None):
-        if not replace:
-            check_replace(existing, recipe)
-        report(0.0, f"the checkpoint {target.name} exists; this training replaces it when it ends")
+    existing = _existing(settings, chosen, target, listed=output is None)
+    if existing and not (replace or resume):
+        check_replace(existing, recipe)
     report(0.0, "reading the dataset")
     data = load_dataset(settings, dataset or chosen.dataset, prompt)
     samples = data.subset(subset_size)
     wanted = training_settings(chosen, data, subset_size, prompt, seed, recipe, kind)
     work = target.with_name(target.name + ".part")
+    if existing and not replace:  # resumed
+        if _is_of(existing, wanted):
+            return _end(existing, work, report)
+        check_replace(existing, recipe)
+    if existing:
+        report(0.0, f"the checkpoint {target.name} exists; this training replaces it when it ends")
     resume = resume and _can_resume(work, report)
     prepare_work(work, wanted, resume)
     started = time.time()
@@ -153,12 +161,32 @@ def finetune(
     }
     save_adapter(model, chosen.base_names[0], record, work, target)
     report(1.0, f"saved {target.name}")
+    return _result(target, log.loss[-1][1] if log.loss else None, log.step, seconds)
+
+
+def _is_of(existing: Checkpoint, wanted: Mapping[str, Any]) -> bool:
+    """Whether a training with these settings made the checkpoint, and nothing is wrong with it."""
+    record = existing.path / RECORD if existing.path and not existing.problem else None
+    return record is not None and record.is_file() and not differences(read_settings(record), wanted)
+
+
+def _end(saved: Checkpoint, work: Path, report: Reporter) -> dict[str, Any]:
+    """End a training that was interrupted after its checkpoint had been saved."""
+    assert saved.path
+    shutil.rmtree(work, ignore_errors=True)
+    report(1.0, f"{saved.name} had been saved before the training was interrupted")
+    record = read_settings(saved.path / RECORD)
+    step, loss = record["loss"][-1] if record["loss"] else (0, None)
+    return _result(saved.path, loss, step, record["seconds"])
+
+
+def _result(target: Path, loss: float | None, steps: int, seconds: float) -> dict[str, Any]:
     return {
         "checkpoint": target.name,
         "path": str(target),
         "fingerprint": fingerprint(target),
-        "loss": log.loss[-1][1] if log.loss else None,
-        "steps": log.step,
+        "loss": loss,
+        "steps": steps,
         "seconds": seconds,
     }
 
