@@ -19,6 +19,7 @@ BASELINE, LARGEST = "Baseline · augmented", "10,000 samples · augmented"
 def page(tab: Page, app_url: str) -> Page:
     tab.goto(app_url)
     expect(heading(tab)).to_be_visible()
+    expect(tab.locator(".status p")).to_be_visible()  # the address is read: what is clicked before, it undoes
     return tab
 
 
