@@ -177,6 +177,7 @@ def test_settings_alone_reads_the_environment() -> None:
     of_a_child = {
         "maintenance.suites.__main__",
         "maintenance.suites.trial",
+        "pipeline.data.own.apart",
         "pipeline.scoring.execution.sandbox",
         "pipeline.scoring.execution.zygote",
         "training.jobs.local_backend",

@@ -160,5 +160,8 @@ def test_no_field_of_a_run_becomes_markup_in_the_exported_report(setup: Setup, t
         def analysis(self, setup: Setup, metric: str, excluded: Any) -> Any:
             return analyze(setup, metric)
 
+        def setups(self) -> list[Setup]:
+            return []
+
     page = report.html(Library(), setup, setup.metrics[0])  # type: ignore[arg-type]
     assert is_text(page)

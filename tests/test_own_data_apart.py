@@ -19,7 +19,7 @@ def read(source: str, **more: list[str]) -> Table:
 
 
 def test_a_reader_that_waits_without_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "_SILENCE", 2.0)
+    monkeypatch.setattr(apart, "SILENCE", 2.0)
     began = time.monotonic()
     with pytest.raises(LabError, match="waits cannot be read"):
         read("waits")

@@ -55,7 +55,7 @@ def test_filter_and_search_narrow_the_samples_down(browser_page, setup):
     page = browser_page
     page.get_by_role("tab", name="Samples").click()
     page.get_by_label("regressions").check()
-    regressed = sample_matrix(setup, JUDGE).of_kind("regressions")
+    regressed = sample_matrix(setup, setup.metrics[0]).of_kind("regressions")
     expect(page.locator("#results-matrix tbody tr")).to_have_count(len(regressed))
     assert 0 < len(regressed) < 60
     page.get_by_label("all", exact=True).check()

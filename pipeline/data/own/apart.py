@@ -26,7 +26,7 @@ from pipeline.settings import ROOT
 
 _LONGEST_ERROR = 300
 """Characters: a library's can hold what the file holds."""
-_SILENCE = 300.0
+SILENCE = 300.0
 """Seconds: a reader that gives nothing for so long is ended, as one that waits takes no processor time."""
 _SECRET = re.compile(r"RCL_.*|.*_KEY|.*_TOKEN")
 """Variables of the environment that the reader of a stranger's file is not given."""
@@ -129,7 +129,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
 
     def watch() -> None:
         while process.poll() is None:
-            if time.monotonic() - last > _SILENCE:
+            if time.monotonic() - last > SILENCE:
                 process.kill()
             time.sleep(0.2)
 
