@@ -6,7 +6,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
 from pipeline.settings import Settings
-from tests.made_up_runs import BERT, BITS, CHRF, EXECUTION, JUDGE, bare_settings, make_run
+from tests.made_up_runs import BERT, BITS, CHRF, EXECUTION, bare_settings, make_run
 from tests.results_page import page_of
 from ui.results.presenter import Presenter
 
