@@ -1,4 +1,4 @@
-"""Choose the samples that Compare opens with, from the stored runs."""
+"""Find what Compare opens with in the stored runs: what training does, and samples that show it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipeline.models.families import load_families
 from pipeline.schema import TRAINED_VARIANTS, PromptVariant
 from pipeline.scoring.execution.spec import EXECUTION
 from pipeline.settings import Settings
+from ui.results.findings import effect_of
 
 _EACH = 2  # of each effect
 
@@ -29,17 +30,29 @@ def examples() -> dict[str, Any]:
         How many samples each family has.
     """
     settings = Settings.from_env()
-    setups = [
-        setup for setup in RunCache(StoredRuns(settings)).setups() if setup.execution == EXECUTION["packages"]
-    ]
-    chosen = {}
+    runs = RunCache(StoredRuns(settings))
+    setups = [setup for setup in runs.setups() if setup.execution == EXECUTION["packages"]]
+    chosen, findings = {}, {}
     for family in load_families(settings):
         setup = next((each for each in setups if each.family == family), None)
         if setup:
             chosen[family] = [_record(variant, example) for variant, example in _chosen(setup)]
-    text = json.dumps({"command": "python -m maintenance.examples", "families": chosen}, indent=1)
+            if found := _finding(runs, setup):
+                findings[family] = found
+    whole = {"command": "python -m maintenance.examples", "families": chosen, "findings": findings}
+    text = json.dumps(whole, indent=1)
     (settings.assets / "examples.json").write_text(text + "\n", encoding="utf-8")
     return {family: len(found) for family, found in chosen.items()}
+
+
+def _finding(runs: RunCache, setup: Setup) -> dict[str, Any] | None:
+    """What the largest training changes under the prompt that it helps most; None if that may be noise."""
+    variant = strongest_variant(setup)
+    effect = effect_of(runs.analysis(setup, EXECUTION["packages"]), variant)
+    if effect is None or effect.first.x != 0 or not effect.whole.distinguishable:
+        return None
+    passed = [round(point.value, 3) for point in (effect.first, effect.largest)]
+    return {"prompt": variant, "samples": int(effect.largest.x), "passed": passed}
 
 
 def _chosen(setup: Setup) -> list[tuple[PromptVariant, ClearCase]]:

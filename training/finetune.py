@@ -130,19 +130,18 @@ def finetune(
     recipe = training_recipe(chosen, arguments)
     kind = choose(backend, chosen)
     target = (output or checkpoints_dir(settings, chosen)) / trained_name(chosen, arguments)
-    existing = _existing(settings, chosen, target, listed=output is None)
-    if existing and not (replace or resume):
-        check_replace(existing, recipe)
     report(0.0, "reading the dataset")
     data = load_dataset(settings, dataset or chosen.dataset, prompt)
     samples = data.subset(subset_size)
     wanted = training_settings(chosen, data, subset_size, prompt, seed, recipe, kind)
     work = target.with_name(target.name + ".part")
-    if existing and not replace:  # resumed
-        if _is_of(existing, wanted):
-            return _end(existing, work, report)
-        check_replace(existing, recipe)
-    if existing:
+    if existing := _existing(settings, chosen, target, listed=output is None):
+        if resume and not replace and (ended := _ended(existing, wanted)):
+            shutil.rmtree(work, ignore_errors=True)
+            report(1.0, f"{target.name} had been saved before the training was interrupted")
+            return ended
+        if not replace:
+            check_replace(existing, recipe)
         report(0.0, f"the checkpoint {target.name} exists; this training replaces it when it ends")
     resume = resume and _can_resume(work, report)
     prepare_work(work, wanted, resume)
@@ -164,18 +163,13 @@ def finetune(
     return _result(target, log.loss[-1][1] if log.loss else None, log.step, seconds)
 
 
-def _is_of(existing: Checkpoint, wanted: Mapping[str, Any]) -> bool:
-    """Whether a training with these settings made the checkpoint, and nothing is wrong with it."""
-    record = existing.path / RECORD if existing.path and not existing.problem else None
-    return record is not None and record.is_file() and not differences(read_settings(record), wanted)
-
-
-def _end(saved: Checkpoint, work: Path, report: Reporter) -> dict[str, Any]:
-    """End a training that was interrupted after its checkpoint had been saved."""
-    assert saved.path
-    shutil.rmtree(work, ignore_errors=True)
-    report(1.0, f"{saved.name} had been saved before the training was interrupted")
+def _ended(saved: Checkpoint, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result of the training that made a checkpoint, if it had these settings."""
+    if saved.path is None or saved.problem or not (saved.path / RECORD).is_file():
+        return None
     record = read_settings(saved.path / RECORD)
+    if differences(record, wanted):
+        return None
     step, loss = record["loss"][-1] if record["loss"] else (0, None)
     return _result(saved.path, loss, step, record["seconds"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.evaluation.runs import RunConfig
@@ -145,20 +145,29 @@ def family_label(family: Family) -> str:
 def setup_label(setup: Setup) -> str:
     """Family, dataset or test suite, number of samples, sampling, and the dataset's fingerprint."""
     kind = "test suite" if setup.dataset in DATASETS else "dataset"
-    return _setup(setup, setup.family, f"{kind} {setup.dataset}")
+    return f"{_setup(setup, setup.family, f'{kind} {setup.dataset}')} · {_version(setup)}"
 
 
 def setup_title(setup: Setup, families: Mapping[str, Family]) -> str:
-    """The same with the titles of family and test suite, where these are known."""
+    """The same with the titles of family and test suite, where these are known, and without a fingerprint."""
     family = families.get(setup.family)
     suite = DATASETS.get(setup.dataset)
     what = EXECUTION[suite] if suite else f"dataset {setup.dataset}"
     return _setup(setup, family_label(family) if family else setup.family, what)
 
 
+def setup_titles(setups: Sequence[Setup], families: Mapping[str, Family]) -> list[str]:
+    """The titles to choose from; those that differ in nothing else have the fingerprint."""
+    titles = [setup_title(each, families) for each in setups]
+    return [
+        title if titles.count(title) == 1 else f"{title} · {_version(each)}"
+        for title, each in zip(titles, setups, strict=True)
+    ]
+
+
 def _setup(setup: Setup, family: str, what: str) -> str:
-    versions = sorted({run.config.dataset_fingerprint for run in setup.runs})
-    return (
-        f"{family} · {what} · {setup.samples:,} samples · "
-        f"{sampling_label(setup.decoding)} · version {' and '.join(versions)}"
-    )
+    return f"{family} · {what} · {setup.samples:,} samples · {sampling_label(setup.decoding)}"
+
+
+def _version(setup: Setup) -> str:
+    return f"version {' and '.join(sorted({run.config.dataset_fingerprint for run in setup.runs}))}"

@@ -23,7 +23,7 @@ def score(value: float, metric: Metric) -> str:
         return "yes" if value else "no"
     if metric.name in EXECUTION.values():
         return "passed" if value else "failed"
-    if metric.name.startswith("CodeJudge") and value in (0, 1) and "taxonomy" not in metric.name:
+    if metric.is_opinion and value in (0, 1) and "taxonomy" not in metric.name:
         return "correct" if value else "not correct"
     return decimal(value, 2) if metric.name == BITS_PER_BYTE else mean_score(value, metric)
 

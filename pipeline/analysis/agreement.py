@@ -216,7 +216,7 @@ def _same_order(first: _Scored, second: _Scored) -> bool:
 
 def _agreement(scored: _Scored, same_order: Sequence[str], together: str) -> MetricAgreement:
     overall = _associate(scored, np.zeros_like(scored.checkpoints), together)
-    judged = scored.metric.name.startswith("CodeJudge") and stats.is_binary(scored.scores)
+    judged = scored.metric.is_opinion and stats.is_binary(scored.scores)
     return MetricAgreement(
         metric=scored.metric,
         attempts=len(scored.place),

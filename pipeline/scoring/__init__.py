@@ -133,7 +133,7 @@ def in_order(names: Iterable[str]) -> list[str]:
     def rank(name: str) -> tuple[int, int, str]:
         if name in METRICS:
             return 0, known.index(name), name
-        return 1 if name.startswith("CodeJudge") else 2, 0, name
+        return 1 if metric_of(name).is_opinion else 2, 0, name
 
     return sorted(names, key=rank)
 

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pipeline.generation import line, torch_engine
+from pipeline.generation.running_batch import RunningBatch
 from pipeline.schema import Sample
 from pipeline.settings import Settings
 from tests.compare_page import WAIT, pane, score
@@ -186,9 +187,21 @@ def answer_late(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return release
 
 
+def write_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that who writes still does when a busy browser has shown who waits."""
+    step = RunningBatch.step
+
+    def slow_step(batch: RunningBatch) -> None:
+        time.sleep(0.2)
+        step(batch)
+
+    monkeypatch.setattr(RunningBatch, "step", slow_step)
+
+
 def test_who_waits_sees_the_place_in_line_and_can_leave(
     tab: Page, chromium: Any, fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_slowly(monkeypatch)
     monkeypatch.setattr(torch_engine, "ROWS", {"cpu": 1})
     with serve(fresh) as url:
         tab.goto(f"{url}?family=smollm2-135m")

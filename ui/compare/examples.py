@@ -1,4 +1,4 @@
-"""Samples that show what more training data does, a click away; ``maintenance.examples`` chooses them."""
+"""What more training data does, as a figure and as samples a click away, by ``maintenance.examples``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, cast
 
 from pipeline.models.families import load_families
 from pipeline.schema import PromptVariant
@@ -24,6 +25,7 @@ element.addEventListener("click", (event) => {
   if (button) trigger("click", button.dataset);
 });
 """
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 _SAID = {
     "helps": "More training data helps",
     "changes nothing": "It changes nothing",
@@ -40,14 +42,37 @@ class Example:
     sample: str
 
 
+@dataclass(frozen=True)
+class Finding:
+    """The share of a family's answers that pass their tests (0 to 1), before and after training."""
+
+    variant: PromptVariant
+    samples: int
+    before: float
+    after: float
+
+
 def read_examples(settings: Settings, family: str) -> list[Example]:
     """Return a family's examples, the one to open with first; none where the file cannot be read."""
     try:
-        text = (settings.assets / "examples.json").read_text(encoding="utf-8")
-        found = json.loads(text)["families"].get(family, ())
+        found = _read(settings)["families"].get(family, ())
         return [Example(str(each["effect"]), each["prompt"], str(each["sample"])) for each in found]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except _UNREADABLE:
         return []
+
+
+def read_finding(settings: Settings, family: str) -> Finding | None:
+    """Return what fine-tuning does to a family; None where that is not known."""
+    try:
+        found = _read(settings)["findings"][family]
+        return Finding(found["prompt"], int(found["samples"]), *map(float, found["passed"]))
+    except _UNREADABLE:
+        return None
+
+
+def _read(settings: Settings) -> dict[str, Any]:
+    text = (settings.assets / "examples.json").read_text(encoding="utf-8")
+    return cast(dict[str, Any], json.loads(text))
 
 
 def buttons(settings: Settings, family: str, shown: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from pipeline.models.families import get_family
+from pipeline.settings import Settings
 from ui import pieces
 from ui.callbacks import AT_ONCE, QUIET
 from ui.choices import checkpoint_choices, family_choices
@@ -17,17 +19,17 @@ from ui.compare import form as forms
 from ui.compare import output as outputs
 from ui.compare.columns import column_note
 from ui.compare.comparison import Comparison, Display
+from ui.compare.examples import read_finding
 from ui.compare.form import Form
 from ui.compare.output import Output
 from ui.lab import Lab
+from ui.labels import family_label
+from ui.markup import escape
 from ui.navigation import Navigation, Updates
 from ui.views import View, to_query
 
-_GUIDE = (
-    '<p class="guide"><a href="#panes">Read stored answers</a> of one model to the same task, before and '
-    'after fine-tuning on more and more samples. <a href="#task">Choose a task</a>, an example or '
-    "your own, or press <b>Write live</b> for new answers.</p>"
-)
+_ASKED = '<a href="#task">Choose a task</a>, or press <b>Write live</b> for new answers.'
+_NUMBER = "(numbered, id) => numbered?.[0] === id ? numbered[1] : { __type__: 'update' }"
 _FAST, _SLOW = 0.7, 4.0
 """Seconds between two looks at the model and the dataset, while they load and after that."""
 
@@ -35,7 +37,7 @@ _FAST, _SLOW = 0.7, 4.0
 def build(lab: Lab, tab: gr.Tab, navigation: Navigation, voter: gr.BrowserState) -> None:
     """The whole tab."""
     first = forms.first_view(lab.settings)
-    gr.HTML(_GUIDE, padding=False)
+    gr.HTML(_guide(lab.settings, first.family), padding=False)
     with gr.Row(elem_classes="compare"):
         with gr.Column(scale=1, min_width=340, elem_classes="form-side", elem_id="task"):
             form = forms.build(lab, first)
@@ -54,6 +56,20 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation, voter: gr.BrowserState)
         return forms.for_family(lab.settings, forms.read_view(lab.settings, *values), str(event.family))
 
     navigation.add_link(output.status.click, with_family, form.inputs)
+
+
+def _guide(settings: Settings, name: str) -> str:
+    """What fine-tuning does to the first family, and what to do here."""
+    found = read_finding(settings, name)
+    said = '<a href="#panes">Read stored answers</a> to one task, before and after fine-tuning. '
+    if found:
+        family = family_label(get_family(settings, name))
+        said = (
+            f"{found.before:.0%} of the answers of {escape(family)} pass their tests, {found.after:.0%} "
+            f"after fine-tuning on {found.samples:,} samples ({found.variant} prompt; "
+            '<a href="?tab=results" data-view>Results</a>). '
+        )
+    return f'<p class="guide">{said}{_ASKED}</p>'
 
 
 def _wire_form(lab: Lab, tab: gr.Tab, form: Form, out: Output, navigation: Navigation) -> None:
@@ -147,6 +163,7 @@ def _wire_samples(lab: Lab, form: Form, out: Output) -> None:
 def _wire_clock(lab: Lab, form: Form, out: Output) -> gr.Timer:
     """Say again and again how model and dataset stand; a running comparison says that itself."""
     clock = gr.Timer(_FAST, active=False)
+    numbered = gr.JSON(visible="hidden")  # the id of a sample, and its card with its number in the dataset
     picker, sample = form.picker, form.task
 
     def tick(
@@ -155,6 +172,7 @@ def _wire_clock(lab: Lab, form: Form, out: Output) -> gr.Timer:
         variants: list[str],
         place: sample_place.SamplePlace,
         sample_id: str,
+        known: list[str] | None,
         comparison: Comparison | None,
     ) -> Updates:
         state, _ = lab.status(get_family(lab.settings, family))
@@ -163,17 +181,25 @@ def _wire_clock(lab: Lab, form: Form, out: Output) -> gr.Timer:
             clock: gr.Timer(_FAST if "loading" in (state, data.state) else _SLOW),
             **outputs.standing(lab, out, family, comparison),
         }
-        if not sample_id or (place.sample and data.state == "ready"):
-            shown = sample_place.show_place(lab, family, name, variants, place)
-            updates.update(zip(sample.sample_view, shown, strict=True))
+        shown = partial(sample_place.show_place, lab, family, name, variants, place)
+        if not sample_id:
+            updates.update(zip(sample.sample_view, shown(), strict=True))
+        elif place.sample and data.state == "ready" and (known or [""])[0] != sample_id:
+            card, _, found = shown()
+            updates[numbered] = [found, card]
         return updates
 
     clock.tick(
         tick,
-        [picker.family, sample.dataset, picker.variants, sample.place, sample.sample_id, out.comparison],
-        [clock, out.status, *sample.sample_view],
+        [
+            *(picker.family, sample.dataset, picker.variants, sample.place, sample.sample_id),
+            *(numbered, out.comparison),
+        ],
+        [clock, out.status, numbered, *sample.sample_view],
         **QUIET,
     )
+    # In the browser, which knows whether another sample was chosen since.
+    numbered.change(None, [numbered, sample.sample_id], sample.card, js=_NUMBER, **QUIET)
     faster = f"() => ({{__type__: 'update', value: {_FAST}}})"
     gr.on([picker.family.change, picker.variants.change], None, None, clock, js=faster, **QUIET)
     return clock

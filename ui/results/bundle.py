@@ -20,7 +20,7 @@ from pipeline.sendable import sendable_text
 from pipeline.settings import Settings
 from ui.labels import setup_label, setup_title
 from ui.markup import escape
-from ui.results import report, static_chart, tables
+from ui.results import report, static_chart, tables, worth
 
 
 def bundle(output: str, report_progress: Progress) -> dict[str, Any]:
@@ -82,5 +82,6 @@ def _entry(runs: RunCache, setup: Setup, files: list[str]) -> str:
     title = setup_title(setup, load_families(runs.stored.settings))
     return (
         f'<section><h2><a href="{escape(page)}">{escape(title)}</a></h2>'
-        f"{tables.answers(analysis)}{static_chart.curve(analysis)}<p>{links}</p></section>"
+        f"{worth.in_short(runs, setup, setup.metrics[0])}{tables.answers(analysis)}"
+        f"{static_chart.curve(analysis)}<p>{links}</p></section>"
     )

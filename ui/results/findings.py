@@ -14,6 +14,7 @@ from pipeline.analysis.metric_analysis import Analysis
 from pipeline.analysis.pairs import Pair
 from pipeline.analysis.points import Point
 from pipeline.schema import PromptVariant, listed
+from pipeline.scoring.execution.spec import EXECUTION
 from ui.labels import change_label, place_name, step_label
 from ui.numbers import mean_score, p_value
 from ui.results.sentences import step_sentence
@@ -97,7 +98,7 @@ def _in_one_sentence(analysis: Analysis, effects: Sequence[Effect]) -> str:
     """The same of effects with the same largest size."""
     changed = [effect for effect in effects if effect.whole.distinguishable]
     same = " and ".join(_change(analysis, effect) for effect in effects if effect not in changed)
-    data, name = f"{place_name(effects[0].largest)} training samples", short_name(analysis)
+    data, name = f"{place_name(effects[0].largest)} training samples", _measured(analysis)
     if not changed:
         return f"{data} make no difference to {name} that can be distinguished from noise: {same}."
     sentence = f"{data} change {name} by {listed([_change(analysis, effect) for effect in changed])}"
@@ -106,6 +107,12 @@ def _in_one_sentence(analysis: Analysis, effects: Sequence[Effect]) -> str:
         brought = listed([f"{share:.0%}" for _, share in shares])
         sentence += f"; the first {place_name(shares[0][0])} already bring {brought} of that"
     return f"{sentence}. {f'Not distinguishable from noise: {same}.' if same else ''}".strip()
+
+
+def _measured(analysis: Analysis) -> str:
+    """What the mean of a metric is, within a sentence."""
+    executed = analysis.metric.name in EXECUTION.values()
+    return "the share of answers that pass the tests" if executed else short_name(analysis)
 
 
 def _change(analysis: Analysis, effect: Effect) -> str:

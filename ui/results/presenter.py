@@ -30,7 +30,7 @@ from ui import pieces
 from ui.callbacks import inform
 from ui.choices import first_columns
 from ui.downloads import Downloads
-from ui.labels import axis_choices, column_label, setup_label, setup_title
+from ui.labels import axis_choices, column_label, setup_label, setup_title, setup_titles
 from ui.markup import escape
 from ui.numbers import correlation
 from ui.panes import Against
@@ -326,7 +326,8 @@ class Presenter:
         return setup_title(setup, load_families(self._settings))
 
     def _titles(self, setups: Sequence[Setup]) -> list[tuple[str, str]]:
-        return [(self._title(each), each.key) for each in setups]
+        titles = setup_titles(setups, load_families(self._settings))
+        return list(zip(titles, (each.key for each in setups), strict=True))
 
     def _published(self, setup: Setup) -> Sequence[Reported]:
         """What was reported elsewhere on datasets like the set-up's."""

@@ -273,8 +273,12 @@ def _wire(
         same = before and all(new in (None, old) for old, new in zip(before, now, strict=True))
         return {} if same else show(*given)
 
-    def hold_against(*given: Any) -> Updates:
-        return {by_name[name]: update for name, update in presenter().against(*given).items()}
+    follows = gr.State("")
+
+    def hold_against(followed: str, setup: str, metric: str, left_out: str, held: str) -> Updates:
+        """What is held against the tests follows the metric when that changes."""
+        updates = presenter().against(setup, metric, left_out, held if followed == metric else None)
+        return {follows: metric, **{by_name[name]: update for name, update in updates.items()}}
 
     def find_contaminated(setup: str) -> str:
         return "\n".join(presenter().contaminated(setup))
@@ -300,8 +304,8 @@ def _wire(
         event(show_other, [shown, *figures], drawn, trigger_mode="always_last", **how)
     shown.change(
         hold_against,
-        [parts.setup, parts.metric, left_out, parts.held],
-        [parts.agreement, parts.contradicted, parts.held, parts.cases],
+        [follows, parts.setup, parts.metric, left_out, parts.held],
+        [follows, parts.agreement, parts.contradicted, parts.held, parts.cases],
         trigger_mode="always_last",
         **QUIET,
     )

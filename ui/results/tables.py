@@ -30,6 +30,8 @@ _COLUMNS = (
 )
 
 
+_CHANGE = {"up": "{} better", "down": "{} worse", "even": "≈ {}"}
+"""In words, as an arrow up beside a minus would confuse where lower is better."""
 _APART = (
     "Each of the two figures is of all samples that its checkpoint has a score of; the difference is of "
     "those that both have one of."
@@ -59,14 +61,14 @@ def _answer(analysis: Analysis, variant: PromptVariant) -> str:
         f"<span><b>{mean_score(point.value, analysis.metric)}</b>{escape(place_text(point))}</span>"
         for point in (effect.first, effect.largest)
     )
-    kind, sign = _outcome(effect.whole, analysis)
-    change = mean_score(effect.whole.difference, analysis.metric, signed=True)
+    kind, _ = _outcome(effect.whole, analysis)
+    change = _CHANGE[kind].format(mean_score(effect.whole.difference, analysis.metric, signed=True))
     found, more = " ".join(finding(analysis, effect)), " ".join(beyond_finding(analysis, effect))
     more = f"<p>{escape(more)}</p>" if more else ""
     apart = f'<p class="note">{_APART}</p>' if effect.apart else ""
     return (
         f'<section class="answer {escape(variant)}">{title}'
-        f'<p class="ends">{ends}<em class="{kind}">{sign} {change}</em></p>'
+        f'<p class="ends">{ends}<em class="{kind}">{change}</em></p>'
         f'<p class="headline">{escape(found)}</p>{apart}<details><summary>More on this prompt</summary>{more}'
         f'<p class="note">{escape(sentences.headline(analysis, variant))}</p></details></section>'
     )

@@ -167,7 +167,7 @@ def give_rows(read: Callable[..., Iterator[tuple[str, Any]]]) -> NoReturn:
     except LabError as error:
         send("problem", str(error))
     except MemoryError:
-        pass
+        pass  # without an end it counts as incomplete
     out.flush()
     os._exit(0)  # threads of a library may hinder another end
 

@@ -74,7 +74,7 @@ def _lines(name: str, text: io.TextIOWrapper) -> Iterator[tuple[int, Any]]:
             try:
                 value = _DECODER.decode(line)
             except RecursionError:
-                pass
+                pass  # nested too deep for any row: no value
             except json.JSONDecodeError as error:
                 if first and line.lstrip().startswith("{") and error.pos >= len(line.rstrip()):
                     raise LabError(f"{name} starts with an object of several lines. {_FORM}") from error
