@@ -23,7 +23,7 @@ from pipeline.scoring import metric_of
 from pipeline.settings import Settings
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
 from ui import numbers
-from ui.labels import condition_label, setup_label, setup_title
+from ui.labels import condition_label, setup_label, setup_title, setup_titles
 from ui.results import sentences
 from ui.results.export import as_json, curve_table, long_table
 from ui.results.findings import effect_of, effect_sentences
@@ -295,6 +295,18 @@ def test_a_set_up_is_called_by_the_titles_of_its_family_and_its_suite(own):
     suite = replace(setup, dataset="packages-exec")
     assert setup_title(suite, families).startswith("SmolLM2-135M-Instruct · execution (packages) · ")
     assert setup_title(suite, {}).startswith("smollm2-135m · execution (packages) · ")
+
+
+def test_a_version_of_the_data_is_named_only_beside_a_set_up_that_has_another_one(own):
+    make_run(own, 0)
+    families, setup = load_families(own), only(StoredRuns(own).runs())
+    run = setup.runs[0]
+    other = replace(setup, runs=(replace(run, config=replace(run.config, dataset_fingerprint="another")),))
+    (alone,) = setup_titles([setup], families)
+    assert setup_titles([setup, other], families) == [
+        f"{alone} · version {run.config.dataset_fingerprint}",
+        f"{alone} · version another",
+    ]
 
 
 def test_no_further_change_is_said_only_where_no_two_later_sizes_differ(own):

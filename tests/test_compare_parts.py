@@ -8,23 +8,27 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from pipeline.analysis.run_cache import RunCache
 from pipeline.data.own.store import keep
 from pipeline.evaluation.attempts import compare
+from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.evaluation.tasks import task_from_instruction
 from pipeline.generation.remote_engine import RemoteEngine
 from pipeline.models.checkpoints import checkpoints_dir, columns
-from pipeline.models.families import Family, Gguf, base_folder, get_family
+from pipeline.models.families import Family, Gguf, base_folder, get_family, load_families
 from pipeline.schema import LabError, SamplingParams
+from pipeline.scoring.execution.spec import EXECUTION
 from pipeline.settings import Settings
 from tests.jobs_kit import until
 from tests.own_data import prepared, rows, write_csv
 from ui.choices import checkpoint_choices, first_columns
 from ui.compare import form as forms
 from ui.compare.columns import column_keys, column_note
-from ui.compare.examples import buttons, read_examples
+from ui.compare.examples import buttons, read_examples, read_finding
 from ui.compare.sample_place import SamplePlace, move, show_place
 from ui.compare.task import open_task
 from ui.lab import Lab
+from ui.results.findings import effect_of
 from ui.views import View
 
 
@@ -171,3 +175,16 @@ def test_another_family_takes_an_example_of_its_own_in_place_of_the_shown_one(se
         assert all(key.endswith(f"/{own.variant}") for key in taken.columns)
     chosen = View("compare", first, columns=("baseline/regular",), sample="datasets/table.py::another")
     assert forms.for_family(settings, chosen, second).sample == chosen.sample
+
+
+def test_the_first_screen_says_of_training_what_results_does(settings: Settings) -> None:
+    runs = RunCache(StoredRuns(settings))
+    family = next(iter(load_families(settings)))
+    (setup,) = (each for each in runs.setups() if (each.family, each.dataset) == (family, "packages-exec"))
+    found = read_finding(settings, family)
+    assert found
+    effect = effect_of(runs.analysis(setup, EXECUTION["packages"]), found.variant)
+    assert effect
+    assert effect.whole.distinguishable
+    assert (found.before, found.after) == (round(effect.first.value, 3), round(effect.largest.value, 3))
+    assert found.samples == effect.largest.x

@@ -81,6 +81,27 @@ def test_an_attempt_that_the_tests_contradict_opens_with_one_click(chromium, tmp
         tab.close()
 
 
+def test_what_is_held_against_the_tests_follows_the_metric(chromium, tmp_path):
+    settings = bare_settings(tmp_path)
+    passed = [1.0, 0.0] * 20
+    values = {
+        EXECUTION: passed,
+        CHRF: [60.0 + at for at in range(40)],
+        BERT: [at % 7 / 7 for at in range(40)],
+    }
+    make_run(settings, 0, dataset="humaneval", values=values)
+    with page_of(settings) as url:
+        tab = chromium.new_page()
+        tab.goto(url)
+        tab.get_by_role("tab", name="Results").click()
+        tab.get_by_role("tab", name="Metrics against tests").click(timeout=30_000)
+        held = tab.get_by_label("Attempts where the tests contradict")
+        for name in (CHRF, BERT):
+            choose_by_keyboard(tab, "Metric", name)
+            expect(held).to_have_value(name)
+        tab.close()
+
+
 def expect_figures_of(page, name):
     expect(page.locator(".answers + .note")).to_contain_text(f"{name}: ")
     expect(page.locator("#results-curve")).to_contain_text(name)
