@@ -108,6 +108,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "items.jsonl is a folder": lambda folder: swap_for_folder(folder / "items.jsonl"),
     "40 bytes of items.jsonl.gz are damaged": damage_gzip,
     "items.jsonl.gz is cut off": cut_gzip,
+    "items.jsonl.gz is empty": lambda folder: pack(folder).write_bytes(b""),
 }
 
 

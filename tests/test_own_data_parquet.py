@@ -157,3 +157,9 @@ def test_parquet_with_columns_but_no_texts_has_its_rows(tmp_path: Path) -> None:
     pq.write_table(pa.table({"list": [["y"]] * 3}), file)
     table = read_source(str(file))
     assert (len(table.rows), table.columns) == (3, ())
+
+
+def test_parquet_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([text]) for text in "abc"], names=["", "code", ""]), file)
+    assert [dict(row) for row in read_source(str(file)).rows] == [{"code": "b"}]

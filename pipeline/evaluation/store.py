@@ -234,7 +234,7 @@ def _numbered_lines(folder: Path) -> list[tuple[int, bytes]]:
     """Return the lines with their numbers from 1, without empty ones and an incomplete last one."""
     try:
         packed = folder / (_ITEMS + ".gz")
-        parts = [gzip.decompress(packed.read_bytes())] if packed.exists() else []
+        parts = [_unpacked(packed)] if packed.exists() else []
         if (folder / _ITEMS).exists():
             parts.append((folder / _ITEMS).read_bytes())
     except (OSError, EOFError, zlib.error) as error:
@@ -243,6 +243,13 @@ def _numbered_lines(folder: Path) -> list[tuple[int, bytes]]:
     if is_whole(last):
         lines.append(last)  # otherwise it is being written, or the process that wrote it was killed
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _unpacked(packed: Path) -> bytes:
+    content = packed.read_bytes()
+    if not content:  # which gzip takes for nothing, packed
+        raise EOFError(f"{packed.name} is empty")
+    return gzip.decompress(content)
 
 
 def _end_last_line(file: BinaryIO) -> None:

@@ -30,7 +30,7 @@ def _read(name: str) -> Iterator[tuple[str, Any]]:
         file = pq.ParquetFile(sys.stdin.buffer, pre_buffer=False, buffer_size=1 << 16)
         fields = list(file.schema_arrow)[: MAX_COLUMNS + 1]
         yield "columns", [field.name[: LONGEST_NAME + 1] for field in fields]
-        columns = [field.name for field in fields if _has_texts(field.type)]
+        columns = [field.name for field in fields if field.name.strip() and _has_texts(field.type)]
         for batch in file.iter_batches(_ROWS, columns=columns, use_threads=False):
             values = [(column, _values(name, column, batch[column])) for column in columns]
             for at in range(batch.num_rows):
