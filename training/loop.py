@@ -75,8 +75,10 @@ def train(
     stepper = Stepper(model, recipe.learning_rate)
     log = _load(stepper, work) if resume else TrainingLog()
     every, save_every = max(1, steps // 100), max(1, steps // _SAVES)
+    # What is only read takes a third of the time of what is trained on.
+    each = 0.96 / (steps + len(held_out) / (3 * recipe.batch_size))
     recent: list[float] = []
-    report(0.02 + 0.96 * log.step / steps, f"training {counted(steps, 'step')}, {log.step:,} done")
+    report(0.02 + each * log.step, f"training {counted(steps, 'step')}, {log.step:,} done")
     for number, batch in enumerate(batches(rows, recipe.batch_size, recipe.epochs, seed), start=1):
         if number > steps:
             break
@@ -89,12 +91,13 @@ def train(
         if number % every == 0 or number == steps:
             log.loss.append((number, round(sum(recent) / len(recent), 4)))
             recent.clear()
-            report(0.02 + 0.96 * number / steps, f"step {number} of {steps}", step=number, loss=loss)
+            report(0.02 + each * number, f"step {number} of {steps}", step=number, loss=loss)
         if number % save_every == 0 or number == steps:
             # On a CPU each measurement would take longer than many steps.
             if held_out and (stepper.graphs or number == steps):
                 if number == steps:
-                    report(0.98, f"measuring the loss of {counted(len(held_out), 'held-out sample')}")
+                    asked = counted(len(held_out), "held-out sample")
+                    report(0.02 + each * steps, f"measuring the loss of {asked}")
                 held_out_loss = stepper.loss(held_out)
                 _check_finite({"held-out loss": held_out_loss}, number, steps, work)
                 log.held_out_loss.append((number, round(held_out_loss, 4)))
