@@ -16,8 +16,8 @@ from training.jobs.runner import Runner
 from training.jobs.sweep_plan import Step
 
 _ROUGH = {("finetune", "smollm2-135m"): (31.0, 17.5), ("evaluate", "smollm2-135m"): (6.0, 3.1)}
-"""Seconds to get ready, to measure the held-out loss included, and seconds an optimizer step (16 samples) or a
-test sample (without a judge), as measured on 2 CPU cores."""
+"""Seconds to get ready and to measure the held-out loss, and seconds an optimizer step (16 samples) or a test
+sample (without a judge), as measured on 2 CPU cores."""
 _READY = 0.015  # the fraction from which on a verb does its real work, not getting ready
 _SEEN = 0.25  # of the work that the reports of a job must cover: a job of one step has only its end
 
