@@ -44,6 +44,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-view]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
+  put(link.search.slice(1));
   trigger("click", { query: link.search });
 });
 addEventListener("popstate", () => trigger("click", { query: location.search }));

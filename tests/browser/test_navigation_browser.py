@@ -103,6 +103,16 @@ def test_a_link_between_tabs_can_be_taken_back_and_reloaded(page: Page) -> None:
     expect(sample).to_have_text(name)
 
 
+def test_the_first_screen_s_link_to_the_results_can_be_taken_back(page: Page, app_url: str) -> None:
+    page.goto(app_url)
+    page.locator(".guide").get_by_role("link", name="Results").click()
+    expect(page).to_have_url(re.compile("tab=results"))
+    expect(page.locator(".answers").first).to_be_visible()
+    page.go_back()
+    expect(page.locator(".guide")).to_be_visible()
+    expect(page).not_to_have_url(re.compile("tab=results"))
+
+
 def test_a_link_between_tabs_leads_to_the_top_of_the_other_tab(page: Page) -> None:
     tab(page, "Dataset").click()
     page.locator(".rows button").first.click(timeout=WAIT)
