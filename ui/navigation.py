@@ -19,7 +19,8 @@ Updates = Mapping[Any, Any]
 # ``put`` writes a view into the address, beside the parameters that are not the page's: another tab is a new
 # entry of the browser's history, another view of the same tab replaces its entry. ``note`` remembers what a
 # tab shows, so that a click on the tab leads back to it. The address changes with the click, not when the
-# server has answered. A link with ``data-view`` opens a view without loading the page again.
+# server has answered: ``set`` writes what was picked in a list before that. A link with ``data-view`` opens a
+# view without loading the page again.
 _SCRIPT = """
 const tabs = TABS, keys = KEYS, views = {};
 const tabOf = (params) => tabs.includes(params.get("tab")) ? params.get("tab") : "compare";
@@ -38,6 +39,12 @@ function note(query) {
   views[tab] = query;
   if (shows(tab)) put(query);
 }
+function set(key, value) {
+  const query = new URLSearchParams();
+  new URL(location).searchParams.forEach((value, each) => keys.includes(each) && query.append(each, value));
+  query.set(key, value);
+  put(query.toString());
+}
 document.addEventListener("click", (event) => {
   const tab = event.target.closest("[role=tab]")?.dataset.tabId;
   if (tabs.includes(tab)) put(views[tab] ?? (tab === "compare" ? "" : `tab=${tab}`));
@@ -48,7 +55,7 @@ document.addEventListener("click", (event) => {
   trigger("click", { query: link.search });
 });
 addEventListener("popstate", () => trigger("click", { query: location.search }));
-window.labViews = { put, note, shows };
+window.labViews = { put, note, set, shows };
 """.replace("TABS", json.dumps(TABS)).replace("KEYS", json.dumps(KEYS))
 # Ends the wait of a page that was opened by a link (``assets/head.html``).
 _OPENED = "document.dispatchEvent(new Event('lab-opened'))"

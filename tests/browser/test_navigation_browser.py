@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
@@ -92,15 +93,33 @@ def test_a_link_between_tabs_can_be_taken_back_and_reloaded(page: Page) -> None:
     row = page.locator(".rows button").nth(3)
     row.click(timeout=WAIT)
     name = row.locator("b").inner_text()
+    sample = page.locator(".sample:visible h3")
+    expect(sample).to_have_text(name)
     page.get_by_role("button", name="Compare on this sample").click()
     expect_tab(page, "Compare")
-    sample = page.locator(".sample:visible h3")
     expect(sample).to_have_text(name)
     page.reload()
     expect(sample).to_have_text(name, timeout=WAIT)
     page.go_back()
     expect_tab(page, "Dataset")
     expect(sample).to_have_text(name)
+
+
+def test_back_leads_to_what_was_picked_last_however_soon_it_was_left(page: Page) -> None:
+    tab(page, "Dataset").click()
+    rows = page.locator(".rows button")
+    rows.first.click(timeout=WAIT)
+    wanted = rows.nth(3).get_attribute("data-id")
+    # Within one turn of the browser: no answer of the server can come between.
+    page.evaluate("""() => {
+        document.querySelectorAll(".rows button")[3].click();
+        document.querySelector("[role=tab][data-tab-id=compare]").click();
+    }""")
+    expect_tab(page, "Compare")
+    page.go_back()
+    expect_tab(page, "Dataset")
+    expect(page.locator(f".rows [data-id='{wanted}'][aria-current=true]")).to_be_visible()
+    assert parse_qs(urlparse(page.url).query)["sample"] == [wanted]
 
 
 def test_the_first_screen_s_link_to_the_results_can_be_taken_back(page: Page, app_url: str) -> None:

@@ -24,14 +24,15 @@ from ui.lab import Lab
 from ui.navigation import Navigation, Updates
 from ui.views import View, to_query
 
-# One at a time, so that the list is that of the last event: a search that is typed while the tab opens its
-# first sample would lose its answer to the list of before.
+# One at a time, so that the list is that of the last event: a search that is typed while the tab is filled
+# would lose its answer to the list of before.
 _IN_TURN: dict[str, Any] = {**QUIET, "concurrency_id": "dataset-list", "concurrency_limit": 1}
 _CLOSED = '<p class="note">Open a sample to read it.</p>'
 _PICK = f"""
 element.addEventListener("click", (event) => {{
   const row = event.target.closest("[data-id]");
   if (!row) return;
+  labViews.set("sample", row.dataset.id);
   trigger("click", {{ id: row.dataset.id }});
   {pieces.show_on_a_phone("open-sample")}
 }});
@@ -201,18 +202,22 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
     ) -> tuple[Any, ...]:
         return open_sample(str(event.id), dataset, family, variant, query, offset)
 
-    def open_first(
-        dataset: str, family: str, variant: PromptVariant, query: str, offset: int, opened: str
+    def fill(
+        dataset: str, family: str, variant: PromptVariant, query: str, offset: int | None, opened: str
     ) -> tuple[Any, ...]:
-        """Show the sample of a view, or the first one: half of the page would be empty without it."""
+        """List the samples and open that of a view, or the first: half of the page would be empty without.
+
+        In one answer: a sample that is picked before the first one is open would be left for that one.
+        """
+        listed = list_page(lab, 0, dataset, family, variant, query, offset, opened)
         data = lab.dataset(get_family(lab.settings, family, dataset), variant)
         if data.state != "ready":
-            return tuple(gr.skip() for _ in parts.sample)
+            return *(gr.skip() for _ in parts.sample[:-2]), *listed
         try:
             first = opened or data.result().test.ids[0]
             return open_sample(first, dataset, family, variant, query, None)
         except LabError as error:
-            return pieces.problem(str(error)), "", "", gr.Button(interactive=False), gr.skip(), gr.skip()
+            return pieces.problem(str(error)), "", "", gr.Button(interactive=False), *listed
 
     def close() -> tuple[Any, ...]:
         return _CLOSED, "", "", gr.Button(interactive=False), pieces.waiting("Listing the samples…"), 0
@@ -224,7 +229,7 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
             return gr.skip(), gr.skip()
         return list_page(lab, 0, dataset, family, variant, query)
 
-    listed, list_first = [parts.rows, parts.offset], partial(list_page, lab, 0)
+    listed = [parts.rows, parts.offset]
     inputs = [component.input for component in parts.shown]
     changed = gr.on(inputs, close, None, parts.sample, **QUIET)
     others = [event.success(close, None, parts.sample, **QUIET) for event in chosen]
@@ -236,8 +241,7 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
     )
     for begin in (tab.select, *(event.then for event in (changed, *others))):
         waited = begin(wait, parts.shown, parts.rows, **QUIET)
-        filled = waited.then(list_first, parts.where, listed, **_IN_TURN)
-        filled.then(open_first, parts.where, parts.sample, **_IN_TURN)
+        waited.then(fill, parts.where, parts.sample, **_IN_TURN)
     for event, by in ((parts.back.click, -1), (parts.onward.click, 1)):
         event(partial(list_page, lab, by), parts.where, listed, **_IN_TURN)
     parts.query.change(search, parts.where[:5], listed, trigger_mode="always_last", **_IN_TURN)

@@ -23,7 +23,9 @@ Drawn = tuple[str, Curve]
 _PICK = """
 element.addEventListener("click", (event) => {
   const row = event.target.closest("[data-id]");
-  if (row) trigger("click", { id: row.dataset.id });
+  if (!row) return;
+  labViews.set("job", row.dataset.id);
+  trigger("click", { id: row.dataset.id });
 });
 """
 _BUTTONS = {

@@ -30,6 +30,8 @@ element.addEventListener("click", (event) => {
   trigger("click", { id: row.dataset.id, run: place ? place.dataset.run : "" });
 });
 """
+PICK_IN_ADDRESS = PICK.replace("  trigger", '  labViews.set("sample", row.dataset.id);\n  trigger')
+"""As ``PICK``, for the list whose open sample the address holds."""
 _SCROLL = "() => setTimeout(() => document.getElementById('{id}')?.scrollIntoView(), 200)"
 
 

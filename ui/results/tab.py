@@ -17,7 +17,7 @@ from ui.labels import axis_choices
 from ui.markup import escape
 from ui.navigation import Navigation
 from ui.results import address, opened_sample, votes
-from ui.results.opened_sample import NOTHING_OPEN, PICK
+from ui.results.opened_sample import NOTHING_OPEN, PICK, PICK_IN_ADDRESS
 from ui.results.wiring import LABELS, Parts, wire
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _samples_tab(
         )
         threshold = gr.Number(label=LABELS["threshold"], info=_NOTES["threshold"], scale=1)
     with gr.Column(elem_classes="card"):
-        matrix = _html(js_on_load=PICK, elem_id="results-matrix")
+        matrix = _html(js_on_load=PICK_IN_ADDRESS, elem_id="results-matrix")
     detail = opened_sample.build(presenter, setup, matrix, "sample-detail", navigation)
     return kind, search, threshold, matrix, *detail
 
