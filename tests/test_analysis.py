@@ -18,7 +18,7 @@ from pipeline.data import dataset as datasets
 from pipeline.evaluation.store import append_attempts, load_run
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.models.families import load_families
-from pipeline.schema import LabError, Sample, SamplingParams
+from pipeline.schema import LabError, Sample, SamplingParams, Score
 from pipeline.scoring import metric_of
 from pipeline.settings import Settings
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
@@ -149,6 +149,28 @@ def test_what_is_unscored_and_why_is_said_with_what_it_does_to_the_mean(own):
     assert said.startswith(
         "2 outputs could not be scored, most often because made up (2 of baseline · regular)."
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "reason", "said", "unsaid"),
+    [
+        (JUDGE, "the judge's answer was cut off at 512 tokens", "too high or too low", "looks better"),
+        (BERT, "the code is empty", "looks better than it is", "too low"),
+        (CHRF, "there is no reference", "no score whatever the answer", "looks better"),
+        (CHRF, "something else", "not counted as 0.", "looks better"),
+    ],
+)
+def test_what_leaving_answers_out_does_to_the_figures_depends_on_why(own, metric, reason, said, unsaid):
+    run = make_run(own, 0, values={metric: [0.5, 0.25, None]})
+    attempt = run.attempts[run.config.sample_ids[2]]
+    append_attempts(run.path, [replace(attempt, scores={metric: Score(metric, None, reason)})])
+    (note,) = [
+        each
+        for each in sentences.caveats(analyze(only([load_run(run.path)]), metric))
+        if "not counted" in each
+    ]
+    assert said in note
+    assert unsaid not in note
 
 
 def test_an_unfinished_run_is_shown_with_what_it_lacks(own):

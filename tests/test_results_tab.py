@@ -89,6 +89,19 @@ def test_hover_shows_the_numbers(setup):
     assert f"{point.value:.1f} (95% interval {point.low:.1f} to {point.high:.1f})" in regular.customdata[0]
 
 
+def test_the_note_under_the_table_speaks_of_what_its_rows_have(tmp_path):
+    def note(settings, runs):
+        return tables.curve(analyze(find_setups(runs)[0], CHRF)).rpartition("</table>")[2]
+
+    one, several = bare_settings(tmp_path / "one"), bare_settings(tmp_path / "several")
+    alone = note(one, [make_run(one, 200)])
+    assert "Cut off: answers that reached the token limit" in alone
+    assert "baseline" not in alone
+    assert "several answers" not in alone
+    runs = [make_run(several, 0), make_run(several, 200), make_run(several, 200, seed=43)]
+    assert "several answers" in note(several, runs)
+
+
 def test_single_training_seeds_do_not_hide_their_mean(tmp_path):
     settings = bare_settings(tmp_path)
     runs = [make_run(settings, 0), make_run(settings, 200), make_run(settings, 200, seed=43)]

@@ -15,6 +15,7 @@ from pipeline.evaluation import votes as records
 from pipeline.evaluation.votes import Ballot, VoteBox, VotedAnswer, VoteKind
 from pipeline.schema import LabError, SamplingParams
 from pipeline.settings import Settings
+from ui.results.votes import place_among
 
 STRENGTHS = {"baseline/regular": -1.0, "200/regular": 0.0, "1000/regular": 0.3, "5000/regular": 0.7}
 
@@ -97,6 +98,18 @@ def test_few_votes_have_counts_and_no_intervals() -> None:
     assert [each.strength for each in found.ranking] == [None, None]
     assert found.metrics[0].share is None
     assert found.ranking[0].wins == 1
+
+
+def test_equal_strength_gives_an_equal_place() -> None:
+    def places(votes: list[Ballot]) -> list[str]:
+        (found,) = analyze_votes(votes)
+        return [place_among(found.ranking, each) for each in found.ranking]
+
+    assert places([make_vote([1, 2, 2, 2], "best")]) == ["1", "2 =", "2 =", "2 ="]
+    many = [make_vote([2, 2, 1, 2], "best", voter=at) for at in range(9)]
+    assert places(many) == ["1", "2 =", "2 =", "2 ="]
+    assert places([make_vote([1, 1], "tie", voter=at) for at in range(9)]) == ["1 =", "1 ="]
+    assert places([make_vote([2, 1, 3])]) == ["1", "2", "3"]
 
 
 def test_the_last_vote_on_one_subject_counts_and_ones_own_can_be_deleted(tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ class Ranked:
     losses: int
     ties: int
 
+    @property
+    def standing(self) -> float:
+        """What the ranking is by: the strength as it is written, or else the pairs won less those lost."""
+        return round(self.strength.value, 2) if self.strength else self.wins - self.losses
+
 
 @dataclass(frozen=True)
 class PeopleAgreement:
@@ -147,7 +152,7 @@ def _rank(votes: Sequence[Ballot], codes: Codes) -> tuple[Ranked, ...]:
         )
         for at, (column, fingerprint) in enumerate(items)
     ]
-    return tuple(sorted(ranking, key=lambda one: (-one.strength.value if one.strength else 0.0, -one.wins)))
+    return tuple(sorted(ranking, key=lambda one: one.standing, reverse=True))
 
 
 def _strengths(wins: Floats, codes: Codes) -> list[Estimate]:

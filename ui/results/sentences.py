@@ -29,6 +29,10 @@ ONE_SIZE = (
     "or a checkpoint of another size, on the same samples too: Jobs, Evaluate."
 )
 
+_OF_THE_SAMPLE = ("the reference ", "there is no reference")
+_OF_THE_ANSWER = ("the code ", "the answer ", "the candidate ", "it is nested ")
+"""How reasons begin for which an answer has no score; earlier versions said candidate for code or answer."""
+
 
 def headlines(analysis: Analysis) -> list[str]:
     """Which steps are distinguishable, in one sentence for each prompt variant."""
@@ -216,10 +220,23 @@ def _on_the_unscored(analysis: Analysis) -> list[str]:
     most = f", most often because {reasons.most_common(1)[0][0]}" if reasons else ""
     where = listed([f"{point.unscored:,} of {condition_label(point)}" for point in points])
     outputs = counted(sum(point.unscored for point in points), "output")
-    return [
-        f"{outputs} could not be scored{most} ({where}). They are left out, not counted as 0, "
-        "so a checkpoint that has many of them looks better than it is."
-    ]
+    effects = dict.fromkeys(_effect_of(reason, analysis.metric) for reason, _ in reasons.most_common())
+    left_out = " ".join(filter(None, ("They are left out, not counted as 0.", *effects)))
+    return [f"{outputs} could not be scored{most} ({where}). {left_out}"]
+
+
+def _effect_of(reason: str, metric: Metric) -> str:
+    """What it does to the figures that answers are left out for this reason; empty if that is not known."""
+    if metric.is_opinion:
+        return (
+            "The judge could have called each of them right or wrong, so the score of a checkpoint with many "
+            "of them can be too high or too low."
+        )
+    if reason.lower().startswith(_OF_THE_SAMPLE):
+        return "Where the reference is at fault, the sample has no score whatever the answer."
+    if reason.startswith(_OF_THE_ANSWER):
+        return "Where the answer is at fault, a checkpoint with many such answers looks better than it is."
+    return ""
 
 
 def _on_execution(analysis: Analysis) -> list[str]:

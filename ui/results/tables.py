@@ -22,11 +22,11 @@ from ui.results.export import curve_table
 from ui.results.findings import beyond_finding, effect_of, finding, in_one_sentence
 
 MOST_ROWS = 200
-_COLUMNS = (
-    "Of several training seeds a sample has several answers. Cut off: answers that reached the token limit; "
-    "usual for the baseline with the regular prompt, which writes on after its code until it is trained. "
-    "Over 512 tokens: answers that the encoder of (Code)BERTScore reads in several parts. Training seeds: "
-    "which ones, and the score of each where there are several."
+_CUT_OFF = "Cut off: answers that reached the token limit, in their code or after it."
+_LONG = "Over 512 tokens: answers that the encoder of (Code)BERTScore reads in several parts."
+_SEEDS = (
+    "Training seeds: which ones, and the score of each where there are several. A sample then has several "
+    "answers."
 )
 
 
@@ -91,13 +91,20 @@ def explanation(analysis: Analysis) -> str:
 
 
 def curve(analysis: Analysis) -> str:
-    """The points as a table, and what its columns mean."""
+    """The points as a table, and what those of its columns mean that say something here."""
     table = table_html.frame(
         curve_table(analysis),
         f"{analysis.metric.name} by {AXIS_WORDS[analysis.axis]}",
         row_headers=2,
     )
-    return f'{table}<p class="note">{escape(_COLUMNS)}</p>'
+    points = analysis.points
+    said = {
+        _CUT_OFF: any(point.truncated for point in points),
+        _LONG: any(point.windowed for point in points),
+        _SEEDS: any(len(point.by_seed) > 1 for point in points),
+    }
+    note = escape(" ".join(sentence for sentence, needed in said.items() if needed))
+    return f'{table}<p class="note">{note}</p>' if note else table
 
 
 def pairs(analysis: Analysis) -> str:

@@ -82,7 +82,7 @@ def _family(settings: Settings, found: VoteAnalysis) -> str:
         f"are bad. They compare {counted(found.pairs, 'pair')} of answers, {found.ties:,} of them tied. "
         f"{_DRAWN[found.together] if enough else _TOO_FEW}"
     )
-    ranking = "".join(_ranked(place, each) for place, each in enumerate(found.ranking, start=1))
+    ranking = "".join(_ranked(place_among(found.ranking, each), each) for each in found.ranking)
     metrics = "".join(_agreement(each) for each in found.metrics)
     return (
         f"<h3>{escape(title)}</h3><p>{escape(said)}</p>"
@@ -100,7 +100,14 @@ def _family(settings: Settings, found: VoteAnalysis) -> str:
     )
 
 
-def _ranked(place: int, ranked: Ranked) -> str:
+def place_among(ranking: Sequence[Ranked], one: Ranked) -> str:
+    """The place of one in a ranking; equal standing gives an equal place, such as ``2 =``."""
+    better = sum(each.standing > one.standing for each in ranking)
+    equal = sum(each.standing == one.standing for each in ranking)
+    return f"{better + 1} =" if equal > 1 else f"{better + 1}"
+
+
+def _ranked(place: str, ranked: Ranked) -> str:
     checkpoint, _, variant = ranked.column.partition("/")
     size, _, seed = checkpoint.partition("-")
     name = f"{size_text(size)} {seed}".strip()
