@@ -19,7 +19,7 @@ from pipeline.models.checkpoints import SIZES
 from pipeline.models.families import get_family
 from pipeline.schema import LabError, Sample
 from pipeline.settings import Settings
-from ui.dataset.tab import list_page
+from ui.dataset.samples import list_page
 from ui.lab import Lab
 
 
@@ -352,10 +352,9 @@ def test_the_dataset_tab_shows_the_notes(own, tmp_path: Path, monkeypatch: pytes
     source = own(rows_of({"prompt": None}))
     monkeypatch.setattr("pipeline.evaluation.datasets.load_arxivdl", partial(arxivdl, source=source))
     lab = Lab(Settings(data_dir=tmp_path))
-    for _ in lab.dataset(get_family(lab.settings, "llama-3.1-8b"), "regular").wait():
-        pass
-    page, _ = list_page(lab, 0, "arxivdl", "llama-3.1-8b", "regular", "")
-    assert "Left out before the split: 1 row without" in page
+    data = lab.dataset(get_family(lab.settings, "llama-3.1-8b"), "regular").result()
+    page = list_page(data, data.matches())
+    assert "Left out before the split: 1 row without" in page.html
 
 
 def test_without_copies_there_is_nothing_to_say(own):

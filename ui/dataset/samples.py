@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from pipeline.data.dataset import Dataset
 from pipeline.generation.prompts import context_around
 from pipeline.models.families import get_family
-from pipeline.schema import LabError, PromptVariant, Sample
+from pipeline.schema import PromptVariant, Sample
 from ui import markup, panes, pieces
 from ui.choices import first_columns
 from ui.lab import Lab
@@ -14,35 +16,38 @@ from ui.markup import escape
 from ui.stored_answers import find_stored
 from ui.views import View
 
-_PAGE = 10
+PAGE = 10
+"""Samples of a page."""
 _AROUND = 15  # lines of the file shown on each side of the function
 
 
-def list_page(
-    lab: Lab,
-    by: int,
-    dataset: str,
-    family: str,
-    variant: PromptVariant,
-    query: str,
-    offset: int | None = 0,
-    opened: str = "",
-) -> tuple[str, int]:
-    """The page of search results ``by`` pages from ``offset``, as a list of buttons; and its own offset."""
-    loading = lab.dataset(get_family(lab.settings, family, dataset), variant)
-    try:
-        data = loading.result()
-    except LabError as error:
-        return pieces.problem(str(error)), 0
-    matches = data.matches(query)
+@dataclass(frozen=True)
+class Page:
+    """A page of the samples that a search finds.
+
+    Attributes:
+        html: a list of buttons.
+        offset: place of its first sample among what is found.
+        before: whether there is a page before it.
+        after: whether there is one after it.
+    """
+
+    html: str
+    offset: int = 0
+    before: bool = False
+    after: bool = False
+
+
+def list_page(data: Dataset, matches: Sequence[int], at: int = 0, opened: str = "") -> Page:
+    """The page with the place ``at`` among the matches, or the nearest one; the open sample is marked."""
     if not matches:
-        return '<p class="note">No test sample matches this search.</p>', 0
-    last = (len(matches) - 1) // _PAGE * _PAGE
-    offset = min(max(0, (offset or 0) // _PAGE * _PAGE + by * _PAGE), last)
-    page = matches[offset : offset + _PAGE]
-    count = f"{offset + 1:,} to {offset + len(page):,} of {len(matches):,} test samples"
-    items = "".join(_row(data.test[index], opened) for index in page)
-    return f'{pieces.note(count)}{_notes(data.notes)}<ul class="rows">{items}</ul>', offset
+        return Page(pieces.note("No test sample matches this search."))
+    offset = min(max(0, at), len(matches) - 1) // PAGE * PAGE
+    end = min(offset + PAGE, len(matches))
+    count = f"{offset + 1:,} to {end:,} of {len(matches):,} test samples"
+    items = "".join(_row(data.test[index], opened) for index in matches[offset:end])
+    html = f'{pieces.note(count)}{_notes(data.notes)}<ul class="rows">{items}</ul>'
+    return Page(html, offset, offset > 0, end < len(matches))
 
 
 def _notes(notes: Sequence[str]) -> str:

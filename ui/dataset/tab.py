@@ -19,7 +19,7 @@ from ui import pieces
 from ui.callbacks import QUIET
 from ui.choices import family_choices, first_columns
 from ui.dataset import deleting, importing
-from ui.dataset.samples import list_page, show_sample, stored_answers
+from ui.dataset.samples import PAGE, Page, list_page, show_sample, stored_answers
 from ui.lab import Lab
 from ui.navigation import Navigation, Updates
 from ui.views import View, to_query
@@ -59,8 +59,8 @@ class _Parts:
 
     @property
     def where(self) -> list[Any]:
-        """Which page of which list is shown, and what is open."""
-        return [*self.shown, self.query, self.offset, self.opened]
+        """Which list is shown, and what is open."""
+        return [*self.shown, self.query, self.opened]
 
     @property
     def shown(self) -> list[Any]:
@@ -70,7 +70,12 @@ class _Parts:
     @property
     def sample(self) -> list[Any]:
         """What an opened sample changes."""
-        return [self.detail, self.answers, self.opened, self.send, self.rows, self.offset]
+        return [self.detail, self.answers, self.opened, self.send, *self.listed]
+
+    @property
+    def listed(self) -> list[Any]:
+        """What another page of the list changes."""
+        return [self.rows, self.offset, self.back, self.onward]
 
 
 def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
@@ -144,7 +149,8 @@ def _layout(settings: Settings) -> _Parts:
             rows = gr.HTML(js_on_load=_PICK)
             with gr.Row(elem_classes="moves"):
                 back, onward = (
-                    gr.Button(f"{name} page", size="sm", min_width=0) for name in ("Previous", "Next")
+                    gr.Button(f"{name} page", size="sm", min_width=0, interactive=False)
+                    for name in ("Previous", "Next")
                 )
         with gr.Column(scale=3, min_width=320, elem_classes="card", elem_id="open-sample"):
             send = gr.Button("Compare on this sample", variant="primary", interactive=False)
@@ -186,50 +192,47 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
         for says in lab.dataset(get_family(lab.settings, family, dataset), variant, again=True).wait():
             yield pieces.waiting(says)
 
-    def open_sample(
-        opened: str, dataset: str, family: str, variant: PromptVariant, query: str, offset: int | None
-    ) -> tuple[Any, ...]:
-        """Show one sample and mark it in the list; without ``offset``, on the page that holds it."""
-        data = lab.dataset(get_family(lab.settings, family, dataset), variant).result()
-        place = data.test_place(opened)
-        place = place if offset is None else offset
-        page, offset = list_page(lab, 0, dataset, family, variant, query, place, opened)
-        answers = stored_answers(lab, dataset, family, variant, opened)
-        return show_sample(data.get(opened)), answers, opened, gr.Button(interactive=True), page, offset
-
-    def open_row(
-        dataset: str, family: str, variant: PromptVariant, query: str, offset: int, event: gr.EventData
-    ) -> tuple[Any, ...]:
-        return open_sample(str(event.id), dataset, family, variant, query, offset)
-
-    def fill(
-        dataset: str, family: str, variant: PromptVariant, query: str, offset: int | None, opened: str
-    ) -> tuple[Any, ...]:
-        """List the samples and open that of a view, or the first: half of the page would be empty without.
+    def fill(dataset: str, family: str, variant: PromptVariant, query: str, wanted: str) -> tuple[Any, ...]:
+        """List what the search finds, and open the wanted sample if it is among that, else the first.
 
         In one answer: a sample that is picked before the first one is open would be left for that one.
         """
-        listed = list_page(lab, 0, dataset, family, variant, query, offset, opened)
-        data = lab.dataset(get_family(lab.settings, family, dataset), variant)
-        if data.state != "ready":
-            return *(gr.skip() for _ in parts.sample[:-2]), *listed
         try:
-            first = opened or data.result().test.ids[0]
-            return open_sample(first, dataset, family, variant, query, None)
+            data = lab.dataset(get_family(lab.settings, family, dataset), variant).result()
         except LabError as error:
-            return pieces.problem(str(error)), "", "", gr.Button(interactive=False), *listed
+            return *(gr.skip() for _ in closed), *_listed(Page(pieces.problem(str(error))))
+        matches = data.matches(query)
+        try:
+            place = data.test_place(wanted) if wanted else None
+        except LabError as error:
+            return pieces.problem(str(error)), *closed[1:], *_listed(list_page(data, matches))
+        if not matches:
+            return "", *closed[1:], *_listed(list_page(data, matches))
+        at = matches.index(place) if place in matches else 0
+        sample = data.test[matches[at]]
+        answers = stored_answers(lab, dataset, family, variant, sample.id)
+        opened = show_sample(sample), answers, sample.id, gr.Button(interactive=True)
+        return *opened, *_listed(list_page(data, matches, at, sample.id))
+
+    def open_row(
+        dataset: str, family: str, variant: PromptVariant, query: str, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        return fill(dataset, family, variant, query, str(event.id))
+
+    def search(offset: int | None, *where: Any) -> Any:
+        return gr.skip() if offset is None else fill(*where)
+
+    def turn(
+        by: int, offset: int, dataset: str, family: str, variant: PromptVariant, query: str, opened: str
+    ) -> tuple[Any, ...]:
+        data = lab.dataset(get_family(lab.settings, family, dataset), variant).result()
+        return _listed(list_page(data, data.matches(query), offset + by * PAGE, opened))
+
+    closed = _CLOSED, "", "", gr.Button(interactive=False)
 
     def close() -> tuple[Any, ...]:
-        return _CLOSED, "", "", gr.Button(interactive=False), pieces.waiting("Listing the samples…"), 0
+        return *closed, *_listed(Page(pieces.waiting("Listing the samples…")))
 
-    def search(
-        dataset: str, family: str, variant: PromptVariant, query: str, offset: int | None
-    ) -> tuple[Any, Any]:
-        if offset is None:
-            return gr.skip(), gr.skip()
-        return list_page(lab, 0, dataset, family, variant, query)
-
-    listed = [parts.rows, parts.offset]
     inputs = [component.input for component in parts.shown]
     changed = gr.on(inputs, close, None, parts.sample, **QUIET)
     others = [event.success(close, None, parts.sample, **QUIET) for event in chosen]
@@ -243,9 +246,16 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
         waited = begin(wait, parts.shown, parts.rows, **QUIET)
         waited.then(fill, parts.where, parts.sample, **_IN_TURN)
     for event, by in ((parts.back.click, -1), (parts.onward.click, 1)):
-        event(partial(list_page, lab, by), parts.where, listed, **_IN_TURN)
-    parts.query.change(search, parts.where[:5], listed, trigger_mode="always_last", **_IN_TURN)
-    parts.rows.click(open_row, parts.where[:5], parts.sample, **_IN_TURN)
+        event(partial(turn, by), [parts.offset, *parts.where], parts.listed, **_IN_TURN)
+    parts.query.change(
+        search, [parts.offset, *parts.where], parts.sample, trigger_mode="always_last", **_IN_TURN
+    )
+    parts.rows.click(open_row, parts.where[:-1], parts.sample, **_IN_TURN)
+
+
+def _listed(page: Page) -> tuple[Any, ...]:
+    """Values for ``_Parts.listed``."""
+    return page.html, page.offset, gr.Button(interactive=page.before), gr.Button(interactive=page.after)
 
 
 def _splits(dataset: str) -> bool:
