@@ -19,7 +19,9 @@ def sendable_text(text: str) -> str:
 
 
 def sendable(value: Any, digits: int = _ALL_DIGITS) -> Any:
-    """The value with sendable texts, with lists for tuples, and with None for NaN and infinity.
+    """The value with sendable texts, lists for tuples, and None for numbers that readers of JSON do not know.
+
+    Those are NaN, infinity and whole numbers of more than 64 bits.
 
     Args:
         value: of any types that JSON has.
@@ -29,6 +31,8 @@ def sendable(value: Any, digits: int = _ALL_DIGITS) -> Any:
         return sendable_text(value)
     if isinstance(value, float):
         return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else None
     if isinstance(value, Mapping):
         return {sendable_text(str(key)): sendable(each, digits) for key, each in value.items()}
     return [sendable(each, digits) for each in value] if isinstance(value, list | tuple) else value

@@ -50,8 +50,8 @@ def held(*runs):
 
 
 def following(rng, passed, strength):
-    """Scores that are higher where attempts pass."""
-    return rng.normal(0, 1, len(passed)) + strength * np.asarray(passed)
+    """Scores between 0 and 1 that are higher where attempts pass."""
+    return 0.5 + (rng.normal(0, 1, len(passed)) + strength * np.asarray(passed)) / 20
 
 
 # The figures
@@ -68,7 +68,7 @@ def test_auc_and_tau_b_equal_what_is_counted_by_hand():
 @pytest.mark.parametrize("places", [0, 1, 6])
 def test_auc_and_tau_b_equal_scipy_with_and_without_ties(rng, places):
     passed = rng.random(80) < 0.4
-    scores = following(rng, passed, 0.8).round(places)
+    scores = (20 * following(rng, passed, 0.8)).round(places)
     counts = stats.count_pairs(scores, passed, np.arange(80) // 2, np.zeros(80, int))
     u = scipy_stats.mannwhitneyu(scores[passed], scores[~passed]).statistic
     assert stats.auc(counts, np.ones(40)) == pytest.approx(u / (passed.sum() * (~passed).sum()))
@@ -78,7 +78,7 @@ def test_auc_and_tau_b_equal_scipy_with_and_without_ties(rng, places):
 
 def test_a_cluster_that_counts_twice_counts_as_if_its_attempts_were_there_twice(rng):
     passed = rng.random(30) < 0.5
-    scores, codes = following(rng, passed, 1).round(1), np.arange(30) // 3
+    scores, codes = (20 * following(rng, passed, 1)).round(1), np.arange(30) // 3
     weights = np.array([2.0, *[1.0] * 9])
     again = np.concatenate([np.arange(30), np.arange(3)])
     one = stats.count_pairs(scores, passed, codes, np.zeros(30, int))
@@ -144,7 +144,7 @@ def test_equally_good_metrics_cannot_be_told_from_each_other(own, rng):
 
 def test_a_metric_where_lower_is_better_is_turned_around(own, rng):
     passed = rng.random(60) < 0.5
-    (bits,) = held(executed(own, 0, passed, bits=-following(rng, passed, 2))).metrics
+    (bits,) = held(executed(own, 0, passed, bits=1 - following(rng, passed, 2))).metrics
     assert bits.overall.auc.value > 0.8
     assert bits.overall.tau.value > 0.4
 
@@ -152,7 +152,7 @@ def test_a_metric_where_lower_is_better_is_turned_around(own, rng):
 def test_a_rescaled_metric_stands_with_the_one_that_it_repeats(own, rng):
     passed = rng.random(60) < 0.5
     scores = following(rng, passed, 1)
-    found = held(executed(own, 0, passed, bert=scores, raw=2 * scores - 1, chrf=following(rng, passed, 1)))
+    found = held(executed(own, 0, passed, bert=scores, raw=scores**2, chrf=following(rng, passed, 1)))
     assert sorted((each.metric.name, each.same_order) for each in found.metrics) == [
         (BERT, (f"{BERT} · raw text",)),
         (CHRF, ()),
@@ -189,18 +189,18 @@ def test_attempts_without_both_scores_are_left_out(own, rng):
 
 def test_too_few_passing_attempts_are_said_in_words(own, rng):
     passed = [1.0] * 9 + [0.0] * 50
-    (chrf,) = held(executed(own, 0, passed, chrf=rng.normal(0, 1, 59))).metrics
+    (chrf,) = held(executed(own, 0, passed, chrf=rng.random(59))).metrics
     assert chrf.overall == chrf.within == "9 samples with a passing attempt, and 10 are needed"
 
 
 def test_where_nothing_passes_no_checkpoint_is_spoken_of(own, rng):
-    (chrf,) = held(executed(own, 0, [0.0] * 30, chrf=rng.normal(0, 1, 30))).metrics
+    (chrf,) = held(executed(own, 0, [0.0] * 30, chrf=rng.random(30))).metrics
     assert chrf.overall == chrf.within == "0 samples with a passing attempt, and 10 are needed"
 
 
 def test_a_checkpoint_that_passes_nothing_adds_no_pairs_within_checkpoints(own, rng):
     runs = [
-        executed(own, 0, [0.0] * 30, chrf=rng.normal(0, 1, 30)),
+        executed(own, 0, [0.0] * 30, chrf=rng.random(30)),
         executed(own, 200, [1.0] * 30, chrf=rng.normal(1, 1, 30)),
     ]
     (chrf,) = held(*runs).metrics
@@ -333,7 +333,7 @@ def test_a_best_metric_that_is_no_better_than_chance_is_said_to_be(own):
 
 
 def test_too_few_passes_leave_words_and_no_table(own, rng):
-    html = shown([executed(own, 0, [1.0] * 3 + [0.0] * 30, chrf=rng.normal(0, 1, 33))])
+    html = shown([executed(own, 0, [1.0] * 3 + [0.0] * 30, chrf=rng.random(33))])
     assert "Within checkpoints no metric can be held against the tests: 3 samples with a passing" in html
     assert "<table" not in html
 

@@ -338,7 +338,12 @@ def test_no_further_change_is_said_only_where_no_two_later_sizes_differ(own):
     base = rng.normal(0, 5, 60)
     noise = {size: 20 if size == 2000 else 1 for size in steps}
     runs = [
-        make_run(own, size, repos=60, values={CHRF: list(100 * mean + base + rng.normal(0, noise[size], 60))})
+        make_run(
+            own,
+            size,
+            repos=60,
+            values={CHRF: list(50 * mean + 10 + (base + rng.normal(0, noise[size], 60)) / 2)},
+        )
         for size, mean in steps.items()
     ]
     analysis = analyze(only(runs), CHRF)

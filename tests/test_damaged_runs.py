@@ -27,7 +27,9 @@ from pipeline.evaluation.store import (
 )
 from pipeline.evaluation.stored_runs import StoredRuns
 from pipeline.schema import LabError, Score
+from pipeline.scoring import PARSES
 from pipeline.scoring.judge.config import JudgeConfig
+from pipeline.sendable import sendable
 from pipeline.settings import Settings
 from tests.made_up_runs import CHRF, bare_settings, make_run
 from ui.results.presenter import Presenter
@@ -344,6 +346,30 @@ def test_a_score_that_version_0_1_stored_as_nan_is_unscored_with_the_reason(own:
     score = load_run(run.path).attempts[run.config.sample_ids[0]].scores[CHRF]
     assert score.value is None
     assert "not a finite number" in str(score.reason)
+
+
+@pytest.mark.parametrize(("metric", "value"), [(CHRF, 1e308), (CHRF, -7.0), (PARSES, 1.5)])
+def test_a_score_outside_its_metric_s_range_is_unscored_with_the_reason(
+    own: Settings, metric: str, value: float
+) -> None:
+    run = make_run(own, 200, samples=2)
+    damaged_line(run.path, 0, lambda raw: raw["scores"].update({metric: {"metric": metric, "value": value}}))
+    score = load_run(run.path).attempts[run.config.sample_ids[0]].scores[metric]
+    assert score.value is None
+    assert "its range is 0 to" in str(score.reason)
+
+
+@pytest.mark.parametrize("size", [-1, 10**30])
+def test_a_number_of_training_samples_that_cannot_be_is_refused(own: Settings, size: int) -> None:
+    run = make_run(own, 200, samples=2)
+    file = run.path / "run.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "subset_size": size}))
+    with pytest.raises(LabError, match="subset_size: it is not from 0 to"):
+        load_run(run.path)
+
+
+def test_a_number_that_readers_of_json_do_not_know_is_sent_as_null() -> None:
+    assert sendable([2**63 - 1, 2**63, float("nan"), True]) == [2**63 - 1, None, None, True]
 
 
 def test_half_a_surrogate_pair_in_an_output_stops_no_evaluation(own: Settings) -> None:

@@ -62,8 +62,10 @@ def test_what_a_judge_is_worth_stands_above_its_figures_in_an_export_too(own: Se
 
 def test_verdicts_are_not_coloured_as_results_of_tests_are(own: Settings) -> None:
     executed(own, list(PASSED))
-    assert re.search('class="(up|down)"', shown(own, EXECUTION)["matrix"])
-    assert not re.search('class="(up|down)"', shown(own, JUDGE)["matrix"])
+    presenter = Presenter(Lab(own).stored)
+    execution, judge = (presenter.matrix("", name, "", "all", "", None) for name in (EXECUTION, JUDGE))
+    assert re.search('class="(up|down)"', execution)
+    assert not re.search('class="(up|down)"', judge)
 
 
 def test_of_two_answers_none_is_the_better_by_a_judge_s_word_alone() -> None:

@@ -315,9 +315,24 @@ def test_the_first_set_up_is_shown_in_place_of_one_that_is_gone(presenter, setup
     assert shown["metric"].value == setup.metrics[0]
 
 
-def test_ids_that_are_no_samples_are_refused(presenter, setup):
+def test_ids_of_another_set_up_are_counted_and_leave_nothing_out(presenter, setup):
+    shown = presenter.show(setup.key, CHRF, "nobody")
+    said = f"0 of {setup.samples} samples left out (1 of the ids are not in this set-up) ✕"
+    assert (shown["none_left_out"].value, shown["none_left_out"].visible) == (said, True)
+    assert shown["table"] == presenter.show(setup.key, CHRF)["table"]
+
+
+def test_the_api_refuses_ids_that_are_no_samples(presenter, setup):
     with pytest.raises(LabError, match="no samples here"):
-        presenter.show(setup.key, CHRF, "nobody")
+        presenter.results(setup.key, CHRF, ["nobody"], "")
+
+
+def test_without_a_threshold_each_metric_has_its_own(presenter, setup):
+    for metric in (CHRF, BITS):
+        usual = presenter.show(setup.key, metric)["threshold"].placeholder
+        assert presenter.matrix(setup.key, metric, "", "flips", "", None) == presenter.matrix(
+            setup.key, metric, "", "flips", "", float(usual)
+        )
 
 
 def test_how_many_samples_are_left_out_is_said_above_all_tabs(tmp_path):

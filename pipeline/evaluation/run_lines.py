@@ -14,6 +14,7 @@ from typing_extensions import TypedDict  # pydantic needs this one up to Python 
 from pipeline.evaluation.texts import digest_of
 from pipeline.json_files import parse_object, validate
 from pipeline.schema import Attempt, Column, Completion, Context, Score, Task
+from pipeline.scoring import metric_of
 from pipeline.sendable import MEASURED_DIGITS, sendable
 
 
@@ -57,6 +58,7 @@ class _Line:
 
 
 _AS_LINE = TypeAdapter(_Line)
+_ROUNDING = 1e-3  # outside a metric's range, by float32: a BERTScore of equal texts
 _QUOTE = 16  # characters; a shorter text is no quote of the sample
 
 
@@ -70,7 +72,7 @@ def to_line(attempt: Attempt) -> str:
         "completion": _completion(attempt.completion) if attempt.completion else None,
         "code": attempt.code,
         "trimmed": attempt.trimmed,
-        "scores": {name: asdict(_finite(score)) for name, score in attempt.scores.items()},
+        "scores": {name: asdict(_possible(score)) for name, score in attempt.scores.items()},
         "error": attempt.error,
     }
     return as_text(line)
@@ -105,18 +107,25 @@ def from_line(text: bytes, column: Column) -> Attempt:
         completion=line.completion,
         code=line.code,
         scores={
-            name: _finite(Score(score.metric, score.value, score.reason, score.details))
+            name: _possible(Score(score.metric, score.value, score.reason, score.details))
             for name, score in line.scores.items()
         },
         error=line.error,
     )
 
 
-def _finite(score: Score) -> Score:
-    """Return the score; it becomes unscored if its value is NaN or infinite."""
-    if score.value is None or math.isfinite(score.value):
+def _possible(score: Score) -> Score:
+    """Return the score; it becomes unscored if its metric cannot give its value."""
+    low, high = metric_of(score.metric).range
+    if score.value is None:
         return score
-    return replace(score, value=None, reason=f"the metric gave {score.value}, which is not a finite number")
+    if not math.isfinite(score.value):
+        reason = f"the metric gave {score.value}, which is not a finite number"
+    elif not low - _ROUNDING <= score.value <= high + _ROUNDING:
+        reason = f"the metric gave {score.value:g}, and its range is {low:g} to {high:g}"
+    else:
+        return score
+    return replace(score, value=None, reason=reason)
 
 
 def without_texts(line: Mapping[str, Any], task: Task) -> dict[str, Any]:

@@ -40,6 +40,7 @@ FORMAT = 3
 2: a line always had instruction and reference.
 """
 _RUN, _ITEMS = "run.json", "items.jsonl"
+_MOST_SAMPLES = 1_000_000_000  # of training; what is above is no size, but damage
 _THEN = ", then "  # between the engines of a run
 
 
@@ -124,8 +125,8 @@ def load_config(folder: Path) -> RunConfig:
     raw = _read_config(folder)
     try:
         config = validate(_AS_CONFIG, json.dumps(raw, allow_nan=False).encode())
-        if config.subset_size is not None and config.subset_size < 0:
-            raise ValueError(f"subset_size: {config.subset_size} is below 0")
+        if config.subset_size is not None and not 0 <= config.subset_size <= _MOST_SAMPLES:
+            raise ValueError(f"subset_size: it is not from 0 to {_MOST_SAMPLES:,}")
         if not config.sample_ids:
             raise ValueError("sample_ids: there are none")
     except ValueError as error:

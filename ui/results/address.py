@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 
-from ui.callbacks import QUIET
+from pipeline.schema import LabError
+from ui.callbacks import QUIET, inform
 from ui.navigation import Navigation, Updates
 from ui.views import View, to_query
 
@@ -40,8 +41,12 @@ def wire(
         updates = {choices[name]: value for name, value in presenter().open(view).items()}
         updates |= {sections: gr.Tabs(selected=shown), section: shown}
         if view.setup and view.sample:
-            page = presenter().sample(view.setup, view.sample)
-            updates |= dict(zip(sample, (page, (view.setup, "", view.sample)), strict=True))
+            try:
+                page = presenter().sample(view.setup, view.sample)
+            except LabError as error:
+                inform(str(error))
+            else:
+                updates |= dict(zip(sample, (page, (view.setup, "", view.sample)), strict=True))
         return updates
 
     def query(section: str, opened: tuple[str, str, str], *values: Any) -> str:

@@ -64,15 +64,14 @@ class Presenter:
         metric: str,
         left_out: str = "",
         second: str = "",
-        kind: Kind = "all",
-        search: str = "",
-        threshold: float | None = None,
         axis: str = "subset_size",
+        shown_metric: str | None = None,
     ) -> dict[str, Any]:
         """Updates of the tab's parts by name; the first set-up or metric stands in for one that is gone.
 
+        A threshold that was typed for ``shown_metric`` is emptied where another metric is shown now.
         ``choice`` is no part, but the set-up, the metric, the samples left out and the axis that are shown.
-        The parts of ``against`` are not among them: they take as long as all others together.
+        The tables with fields of their own are not among them: ``matrix``, ``disagreement`` and ``against``.
         """
         runs, unreadable = self.runs.stored.runs(), self.runs.stored.problems()
         setups = self.runs.setups()
@@ -86,23 +85,25 @@ class Presenter:
         setup = next((each for each in setups if each.key == key), setups[0])
         metrics = setup.metrics
         asked, metric = metric, fields.metric_of_setup(metric, setup)
-        excluded = self._excluded(setup, left_out)
+        excluded, unknown = _left_out(setup, left_out)
         axes = setup.axes
         analysis = self.runs.analysis(setup, metric, excluded, fields.axis_of(axis, setup))
         published = self._published(setup)
         comparable = [each for each in published if metric.startswith(each.like)]
         asked_second = second
         second = second if second in metrics and second != metric else fields.other_kind(metric, metrics)
-        if metric != asked or threshold is None:
-            threshold = by_sample.default_threshold(metric)
-        matrix = by_sample.sample_matrix(setup, metric, threshold, excluded)
+        matrix = by_sample.sample_matrix(setup, metric, None, excluded)
+        emptied: dict[str, Any] = {} if shown_metric in (None, metric) else {"value": None}
         return {
             "choice": (setup.key, metric, left_out, analysis.axis),
             "setup": fields.field(self._titles(setups), key, setup.key),
             "metric": fields.field(metrics, asked, metric),
             "axis": fields.field(axis_choices(axes), axis, analysis.axis, visible=len(axes) > 1),
             "none_left_out": gr.Button(
-                f"{len(excluded):,} of {setup.samples:,} samples left out ✕", visible=bool(excluded)
+                f"{len(excluded):,} of {setup.samples:,} samples left out"
+                + (f" ({len(unknown):,} of the ids are not in this set-up)" if unknown else "")
+                + " ✕",
+                visible=bool(excluded or unknown),
             ),
             "empty": gr.HTML(visible=False),
             "body": gr.Column(visible=True),
@@ -118,10 +119,12 @@ class Presenter:
             if metric == setup.execution
             else "",
             "pairs": tables.pairs(analysis),
-            "threshold": gr.Number(threshold, visible=matrix.threshold is not None),
-            "matrix": self.matrix(setup.key, metric, left_out, kind, search, threshold),
+            "threshold": gr.Number(
+                placeholder=f"{by_sample.default_threshold(metric):g}",
+                visible=matrix.threshold is not None,
+                **emptied,
+            ),
             "second": fields.field(metrics, asked_second, second),
-            "disagreement": self.disagreement(setup.key, metric, left_out, second),
             "runs": tables.runs(runs, unreadable, self._absent(runs)),
         }
 
@@ -131,7 +134,7 @@ class Presenter:
         if not setups:
             return {}
         setup = next((each for each in setups if each.key == key), setups[0])
-        agreement = self.runs.agreement(setup, self._excluded(setup, left_out))
+        agreement = self.runs.agreement(setup, _left_out(setup, left_out)[0])
         held_to = [each.metric.name for each in agreement.metrics] if agreement and agreement.attempts else []
         case = next((name for name in (held, metric, *held_to) if name in held_to), None)
         return {
@@ -158,25 +161,26 @@ class Presenter:
         axes = setup.axes if setup else []
         if view.axis and view.axis not in axes:
             inform(f"The checkpoints of this set-up do not differ along {view.axis[:80]}.")
-        known = set[str]().union(*(run.config.sample_ids for run in setup.runs)) if setup else set[str]()
-        if gone := set(view.left_out) - known:
-            inform(f"{len(gone):,} of the samples to leave out are not in this set-up.")
         return {
             "setup": gr.Dropdown(self._titles(setups), value=found[0].key) if found else gr.skip(),
             "metric": fields.chosen(view.metric, metrics),
             "axis": view.axis if view.axis in axes else "subset_size",
             "second": fields.chosen(view.second, metrics),
-            "left_out": "\n".join(each for each in view.left_out if each in known),
+            "left_out": "\n".join(view.left_out),
             "kind": view.kind if view.kind in get_args(Kind) else "all",
             "search": view.search,
-            "threshold": gr.skip() if view.threshold is None else view.threshold,
+            "threshold": view.threshold,
         }
 
     def results(self, key: str, metric: str, left_out: Collection[str], axis: str) -> dict[str, Any]:
         """The same as plain data, for the API."""
         setup = self.runs.setup(key)
         metric = metric or setup.metrics[0]
-        excluded = self._excluded(setup, "\n".join(left_out))
+        excluded, unknown = _left_out(setup, "\n".join(left_out))
+        if unknown:
+            raise FieldError(
+                "left_out", f"has {len(unknown):,} ids that are no samples here: {min(unknown)} …"
+            )
         if axis and axis not in setup.axes:
             raise FieldError("axis", f"must be one of this set-up's axes: {', '.join(setup.axes)}.")
         analysis = self.runs.analysis(setup, metric, excluded, fields.axis_of(axis, setup))
@@ -196,11 +200,15 @@ class Presenter:
     def matrix(
         self, key: str, metric: str, left_out: str, kind: Kind, search: str, threshold: float | None
     ) -> str:
-        """The samples of one kind that hold every word of the search, by checkpoint."""
+        """The samples of one kind that hold every word of the search, by checkpoint.
+
+        Without a threshold, a difference counts from a tenth of the metric's range on.
+        """
         setup = self.runs.setup(key)
         metric = fields.metric_of_setup(metric, setup)
-        threshold = check_number("threshold", threshold, 0, MAX_THRESHOLD)
-        matrix = by_sample.sample_matrix(setup, metric, threshold, self._excluded(setup, left_out))
+        if threshold is not None:
+            threshold = check_number("threshold", threshold, 0, MAX_THRESHOLD)
+        matrix = by_sample.sample_matrix(setup, metric, threshold, _left_out(setup, left_out)[0])
         sought = search.lower().split()
         shown = [
             sample
@@ -268,7 +276,7 @@ class Presenter:
         metric = fields.metric_of_setup(metric, setup)
         if second == metric or second not in setup.metrics:
             return '<p class="note">Choose another metric to compare with.</p>'
-        table = by_sample.disagreement(setup, metric, second, self._excluded(setup, left_out))
+        table = by_sample.disagreement(setup, metric, second, _left_out(setup, left_out)[0])
         tau = correlation(by_sample.agreement(table))
         note = (
             f"Over {len(table):,} outputs that both have scored, {metric} and {second} agree with Kendall's "
@@ -282,7 +290,7 @@ class Presenter:
         setup = self.runs.setup(key)
         if held not in setup.metrics or not setup.execution:
             return ""
-        table = by_sample.disagreement(setup, held, setup.execution, self._excluded(setup, left_out))
+        table = by_sample.disagreement(setup, held, setup.execution, _left_out(setup, left_out)[0])
         return against_tests.cases(setup, table, held)
 
     def contaminated(self, key: str) -> list[str]:
@@ -308,7 +316,7 @@ class Presenter:
     def export(self, kind: str, key: str, metric: str, left_out: str) -> str:
         """Write an export and return its path."""
         setup = self.runs.setup(key)
-        excluded = self._excluded(setup, left_out)
+        excluded, _ = _left_out(setup, left_out)
         if kind == "CSV":
             suffix, text = "csv", report.csv(setup, excluded)
         elif kind == "JSONL":
@@ -348,12 +356,15 @@ class Presenter:
             if not here & {(config.family, config.fingerprint), (config.family, config.checkpoint)}
         }
 
-    def _excluded(self, setup: Setup, left_out: str) -> Collection[str]:
-        wanted = {line.strip() for line in left_out.splitlines() if line.strip()}
-        unknown = wanted.difference(*(run.config.sample_ids for run in setup.runs))
-        if unknown:
-            raise LabError(f"{len(unknown):,} of the ids to leave out are no samples here: {min(unknown)} …")
-        return wanted
+
+def _left_out(setup: Setup, ids: str) -> tuple[Collection[str], Collection[str]]:
+    """The samples of the set-up that are left out, and the ids that it does not have, which change nothing.
+
+    They can be those of another set-up, to which a visitor comes back.
+    """
+    wanted = {line.strip() for line in ids.splitlines() if line.strip()}
+    unknown = wanted.difference(*(run.config.sample_ids for run in setup.runs))
+    return wanted - unknown, unknown
 
 
 def _ids(setup: Setup) -> set[str]:

@@ -31,7 +31,8 @@ _NOTES = {
     "torchmetrics, which no training sample is from. Execution (HumanEval): its 164 problems.",
     "kind": "Solved: correct or, where there is a threshold, better than the baseline. Flips change from one "
     "size to another; regressions get worse at a larger size.",
-    "threshold": "The smallest difference from the baseline that counts as better or worse.",
+    "threshold": "The smallest difference from the baseline that counts as better or worse. If it is "
+    "empty, the number in grey counts.",
     "left_out": "For example, samples whose reference is in the training data or in the prompt. "
     "All figures are computed without them.",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -62,35 +62,30 @@ def wire(
 
     shown, times = gr.State(((), 0)), count(1)
 
-    def show(*given: Any) -> Updates:
-        with form_words(LABELS):
-            updates = presenter().show(*given)
+    def show(
+        setup: str, metric: str, left_out: str, second: str, axis: str, metric_before: str | None = None
+    ) -> Updates:
+        updates = presenter().show(setup, metric, left_out, second, axis, metric_before)
         # With the time, as what it is shown of can be the same while the runs are others.
         shown_now = (updates.pop("choice"), next(times))
         return {shown: shown_now, **{by_name[name]: update for name, update in updates.items()}}
 
-    def show_other(shown: tuple[Any, int], *given: Any) -> Updates:
+    def show_other(
+        shown: tuple[Any, int], setup: str, metric: str, left_out: str, second: str, axis: str
+    ) -> Updates:
         """Nothing is drawn twice: a click on a choice sends two events, and leaving a field one.
 
         None is of a field that has got other choices since the browser sent its value: that says nothing.
         """
-        setup, metric, left_out, *_, axis = given
         before, now = shown[0], (setup, metric, left_out, axis)
-        same = before and all(new in (None, old) for old, new in zip(before, now, strict=True))
-        return {} if same else show(*given)
-
-    follows = gr.State("")
-
-    def hold_against(followed: str, setup: str, metric: str, left_out: str, held: str) -> Updates:
-        """What is held against the tests follows the metric when that changes."""
-        updates = presenter().against(setup, metric, left_out, held if followed == metric else None)
-        return {follows: metric, **{by_name[name]: update for name, update in updates.items()}}
+        if before and all(new in (None, old) for old, new in zip(before, now, strict=True)):
+            return {}
+        return show(setup, metric, left_out, second, axis, before[1] if before else None)
 
     def find_contaminated(setup: str) -> str:
         return "\n".join(presenter().contaminated(setup))
 
-    samples = [parts.kind, parts.search, parts.threshold]
-    figures = [parts.setup, parts.metric, left_out, parts.second, *samples, parts.axis]
+    figures = [parts.setup, parts.metric, left_out, parts.second, parts.axis]
     found = find.click(find_contaminated, parts.setup, left_out, api_visibility="private")
     emptied = parts.none_left_out.click(lambda: "", None, left_out, **QUIET)
     drawn = [shown, *by_name.values()]
@@ -108,41 +103,49 @@ def wire(
     # sets, while other fields can still be as they were.
     for event in (parts.setup.input, parts.metric.input, parts.axis.input, left_out.blur):
         event(show_other, [shown, *figures], drawn, trigger_mode="always_last", **how)
-    shown.change(
-        hold_against,
-        [follows, parts.setup, parts.metric, left_out, parts.held],
-        [follows, parts.agreement, parts.contradicted, parts.held, parts.cases],
-        trigger_mode="always_last",
-        **QUIET,
-    )
-    _wire_tables(presenter, parts)
+    _wire_tables(presenter, parts, shown)
 
 
-def _wire_tables(presenter: Callable[[], Presenter], parts: Parts) -> None:
+def _wire_tables(presenter: Callable[[], Presenter], parts: Parts, shown: gr.State) -> None:
+    """Draw each table that has fields of its own when one of them changes, and after all the rest.
+
+    Of each table one at a time, from the fields as they are then, so that the last answer is that of the last
+    event. What it is drawn of is written back into its field: an earlier answer can have changed that.
+    """
+    follows = gr.State("")
+
     def filter_samples(*given: Any) -> str:
         with form_words(LABELS):
             return presenter().matrix(*given)
 
-    left_out = parts.left_out
-    filtered = [parts.setup, parts.metric, left_out, parts.kind, parts.search, parts.threshold]
-    # One listener each, as events that share one are dropped while it is pending; and one at a time, so that
-    # the last answer is that of the last event.
-    in_turn: dict[str, Any] = {
-        "trigger_mode": "always_last",
-        "concurrency_id": "filter",
-        "concurrency_limit": 1,
-    }
-    for event in (parts.kind.input, parts.search.change, parts.threshold.input):
-        event(filter_samples, filtered, parts.matrix, **in_turn, **QUIET)
+    def disagree(setup: str, metric: str, left_out: str, second: str) -> Updates:
+        table = presenter().disagreement(setup, metric, left_out, second)
+        return {parts.second: second, parts.disagreement: table}
 
-    def disagree(*given: Any) -> str:
-        return presenter().disagreement(*given)
+    def hold_against(followed: str, setup: str, metric: str, left_out: str, held: str) -> Updates:
+        """What is held against the tests follows the metric when that changes."""
+        updates = presenter().against(setup, metric, left_out, held if followed == metric else None)
+        return {follows: metric, **{getattr(parts, name): update for name, update in updates.items()}}
 
-    second = [parts.setup, parts.metric, left_out, parts.second]
-    parts.second.input(disagree, second, parts.disagreement, trigger_mode="always_last", **QUIET)
+    def contradict(setup: str, left_out: str, held: str) -> Updates:
+        return {parts.held: held, parts.cases: presenter().cases(setup, left_out, held)}
 
-    def contradict(*given: Any) -> str:
-        return presenter().cases(*given)
+    def draw(
+        table: str, events: Sequence[Callable[..., Any]], callback: Any, inputs: list[Any], drawn: list[Any]
+    ) -> None:
+        # One listener each, as events that share one are dropped while it is pending.
+        for event in events:
+            how: dict[str, Any] = {"trigger_mode": "always_last", "concurrency_id": table, **QUIET}
+            event(callback, inputs, drawn, concurrency_limit=1, **how)
 
+    of, left_out = [parts.setup, parts.metric], parts.left_out
+    narrowed = [shown.change, parts.kind.input, parts.search.change, parts.threshold.input]
+    filtered = [*of, left_out, parts.kind, parts.search, parts.threshold]
+    draw("matrix", narrowed, filter_samples, filtered, [parts.matrix])
+    compared = [*of, left_out, parts.second]
+    both = [parts.second, parts.disagreement]
+    draw("disagreement", [shown.change, parts.second.input], disagree, compared, both)
+    against = [follows, parts.agreement, parts.contradicted, parts.held, parts.cases]
+    draw("cases", [shown.change], hold_against, [follows, *of, left_out, parts.held], against)
     held = [parts.setup, left_out, parts.held]
-    parts.held.input(contradict, held, parts.cases, trigger_mode="always_last", **QUIET)
+    draw("cases", [parts.held.input], contradict, held, [parts.held, parts.cases])
