@@ -1,5 +1,10 @@
 """The Results tab in a real browser, on runs made for these tests."""
 
+import re
+from itertools import count
+from time import sleep
+from urllib.parse import urlencode
+
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -141,6 +146,82 @@ def test_a_metric_to_compare_with_that_is_typed_is_compared_with(browser_page):
     browser_page.get_by_role("tab", name="Disagreement").click()
     choose_by_keyboard(browser_page, "Compare with", "parses")
     expect(browser_page.locator("#results-disagreement")).to_contain_text("Rank by parses")
+
+
+def slowly(monkeypatch, verb):
+    """Let the first call of one of the presenter's verbs be slower than all that follow."""
+    plain, calls = getattr(Presenter, verb), count()
+
+    def slow(*given, **more):
+        if next(calls) == 0:
+            sleep(3)
+        return plain(*given, **more)
+
+    monkeypatch.setattr(Presenter, verb, slow)
+
+
+@pytest.mark.parametrize("verb", ["show", "disagreement"])
+def test_a_table_is_of_what_its_field_names_however_late_an_earlier_answer_comes(
+    browser_page, monkeypatch, verb
+):
+    page = browser_page
+    page.get_by_role("tab", name="Disagreement").click()
+    choose_by_keyboard(page, "Compare with", BERT)
+    expect(page.locator("#results-disagreement")).to_contain_text(f"Rank by {BERT}")
+    slowly(monkeypatch, verb)
+    choose_by_keyboard(page, "Metric", CHRF)
+    choose_by_keyboard(page, "Compare with", "parses")
+    page.wait_for_timeout(5000)
+    expect(page.get_by_label("Compare with")).to_have_value("parses")
+    for name in ("parses", CHRF):
+        expect(page.locator("#results-disagreement")).to_contain_text(f"Rank by {name}")
+
+
+def test_a_typed_threshold_counts_until_another_metric_is_chosen(browser_page):
+    page = browser_page
+    page.get_by_role("tab", name="Samples").click()
+    threshold, matrix = page.get_by_label("Threshold"), page.locator("#results-matrix")
+    usual = matrix.inner_text()
+    threshold.fill("0")
+    expect(matrix).not_to_have_text(usual, use_inner_text=True)
+    expect(page).to_have_url(re.compile("threshold=0"))
+    choose_by_keyboard(page, "Metric", CHRF)
+    expect(threshold).to_have_attribute("placeholder", "10")
+    expect(threshold).to_have_value("")
+    choose_by_keyboard(page, "Metric", BITS)
+    expect(threshold).to_have_attribute("placeholder", "0.1")
+    expect(matrix).to_have_text(usual, use_inner_text=True)
+
+
+def test_samples_that_are_left_out_of_one_set_up_do_not_stop_another(chromium, tmp_path):
+    settings = bare_settings(tmp_path)
+    small, large = make_run(settings, 0, "augmented", samples=12), make_run(settings, 0, samples=60)
+    assert not set(small.config.sample_ids) >= set(large.config.sample_ids)
+    left_out = (set(large.config.sample_ids) - set(small.config.sample_ids)).pop()
+    with page_of(settings) as url:
+        tab = chromium.new_page()
+        tab.goto(f"{url}?{urlencode({'tab': 'results', 'run': large.config.id, 'left_out': left_out})}")
+        chip = tab.locator("button.chip:visible", has_text="left out")
+        expect(chip).to_contain_text("1 of ")
+        tab.get_by_label("Evaluation set-up").click()
+        tab.get_by_role("option", selected=False).first.click()
+        expect(chip).to_contain_text("0 of ")
+        expect(chip).to_contain_text("1 of the ids are not in this set-up")
+        tab.close()
+
+
+def test_a_link_whose_sample_is_gone_keeps_its_set_up_and_section(browser_page, url, setup):
+    given = {"tab": "results", "setup": setup.key, "metric": CHRF, "section": "samples", "sample": "nobody"}
+    browser_page.goto(f"{url}?{urlencode(given)}")
+    expect(browser_page.get_by_text("nobody").first).to_be_visible()
+    expect(browser_page.locator("#results-matrix tbody tr").first).to_be_visible()
+    expect(browser_page.get_by_label("Metric", exact=True)).to_have_value(CHRF)
+
+
+def test_a_link_with_a_search_opens_without_an_error(browser_page, url):
+    browser_page.goto(f"{url}?{urlencode({'tab': 'results', 'section': 'samples', 'search': 'function_17'})}")
+    expect(browser_page.locator("#results-matrix tbody tr")).to_have_count(1)
+    expect(browser_page.get_by_text("Threshold is")).to_have_count(0)
 
 
 def test_one_choice_is_drawn_once_and_leaving_the_field_draws_nothing(browser_page, monkeypatch):

@@ -107,7 +107,10 @@ def test_an_address_brings_back_the_filters_of_results(tab: Page, other: Page, a
     [
         ({"temperature": "hot"}, "values that this page does not know: temperature=hot"),
         ({"tab": "results", "metric": "<b>x</b>"}, "No run of this set-up has the metric <b>x</b>"),
-        ({"tab": "results", "left_out": "nobody"}, "1 of the samples to leave out are not in this set-up"),
+        (
+            {"tab": "results", "left_out": "nobody"},
+            "0 of 256 samples left out (1 of the ids are not in this set-up)",
+        ),
         ({"family": "smollm2-135m", "sample": "nobody"}, "nobody"),
     ],
 )
