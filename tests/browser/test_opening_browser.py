@@ -72,17 +72,41 @@ def test_the_components_come_in_the_same_places(
     assert places(unbuilt, parts) == before
 
 
-def test_a_phone_s_first_screen_has_the_first_answer_and_a_bar_of_one_row(tab: Page, app_url: str) -> None:
+def test_a_phone_s_first_screen_has_scores_and_a_bar_of_one_row_and_the_first_answer_is_near(
+    tab: Page, app_url: str
+) -> None:
     tab.set_viewport_size({"width": 390, "height": 844})
     tab.goto(app_url)
     expect(tab.locator("#write-live")).to_be_enabled()
-    (answer,) = places(tab, [".pane pre"])
+    rows, answer = places(tab, [".scores tbody tr:nth-child(4)", ".pane pre"])
     bar = tab.locator(".actions").bounding_box()
     assert bar
     assert bar["height"] <= 64
-    assert answer[1] + 60 < bar["y"]  # three lines of it
+    assert rows[1] + 30 < bar["y"]
+    assert rows[1] < answer[1] < 1.5 * 844
     tops = {each.bounding_box()["y"] for each in tab.locator(".tab-container").first.get_by_role("tab").all()}
     assert len(tops) == 1
+
+
+def test_on_a_narrow_phone_neither_four_columns_nor_a_fold_scroll_sideways(tab: Page, app_url: str) -> None:
+    tab.set_viewport_size({"width": 375, "height": 844})
+    tab.goto(app_url)
+    expect(tab.locator("#write-live")).to_be_enabled()
+    for part in (".scores", ".gr-accordion"):
+        assert (
+            tab.locator(part)
+            .locator("visible=true")
+            .first.evaluate("each => each.scrollWidth <= each.clientWidth")
+        )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_scroll_bars_have_the_colors_of_the_page(tab: Page, app_url: str, scheme: Any) -> None:
+    tab.emulate_media(color_scheme=scheme)
+    tab.goto(app_url)
+    expect(tab.locator("#write-live")).to_be_visible()
+    expect(tab.locator("html")).to_have_css("color-scheme", "dark" if scheme == "dark" else "normal")
+    tab.emulate_media(color_scheme="light")
 
 
 def test_nothing_is_there_twice_once_the_components_are_built(tab: Page, app_url: str) -> None:
