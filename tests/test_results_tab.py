@@ -315,6 +315,16 @@ def test_the_first_set_up_is_shown_in_place_of_one_that_is_gone(presenter, setup
     assert shown["metric"].value == setup.metrics[0]
 
 
+def test_another_metric_in_place_of_one_that_the_set_up_lacks_is_said(presenter, setup):
+    def said(**asked):
+        shown = presenter.show(setup.key, **asked)["changed"]
+        return shown.value if shown.visible else ""
+
+    assert f"No run of this set-up has pass rate: {setup.metrics[0]} is shown." in said(metric="pass rate")
+    assert "do not differ in learning rate" in said(metric=CHRF, axis="learning_rate")
+    assert said(metric=CHRF) == said(metric="") == ""
+
+
 def test_ids_of_another_set_up_are_counted_and_leave_nothing_out(presenter, setup):
     shown = presenter.show(setup.key, CHRF, "nobody")
     said = f"0 of {setup.samples} samples left out (1 of the ids are not in this set-up) ✕"

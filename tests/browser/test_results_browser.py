@@ -268,6 +268,8 @@ def test_every_set_up_of_the_menu_opens_without_an_error_whatever_metric_is_chos
             expect(page.locator(".toast-body")).to_have_count(0)
             if name == without:
                 expect(metric).not_to_have_value(shown_first)
+                said = page.locator("#results-changed")
+                expect(said).to_contain_text(f"No run of this set-up has {shown_first}")
         page.close()
 
 

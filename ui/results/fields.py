@@ -10,6 +10,7 @@ import gradio as gr
 from pipeline.analysis import Setup
 from pipeline.analysis.setups import Axis
 from pipeline.scoring.likelihood import BITS_PER_BYTE
+from ui.labels import AXIS_WORDS
 
 
 def field(choices: Sequence[Any], given: str | None, value: str | None, **more: Any) -> gr.Dropdown:
@@ -29,6 +30,21 @@ def chosen(metric: str, metrics: Sequence[str]) -> Any:
 def metric_of_setup(metric: str | None, setup: Setup) -> str:
     """The metric, or the first one of a set-up that does not have it: the set-up may be chosen just now."""
     return metric if metric in setup.metrics else setup.metrics[0]
+
+
+def said_instead(asked: str | None, metric: str, asked_axis: str, axis: Axis) -> str:
+    """What is shown in place of a chosen metric or axis that the set-up lacks; empty if both are there."""
+    said = []
+    if asked and asked != metric:
+        said.append(f"No run of this set-up has {asked[:80]}: {metric} is shown.")
+    if asked_axis and asked_axis != axis:
+        along = AXIS_WORDS[axis]
+        said.append(f"Its checkpoints do not differ in {_axis_words(asked_axis)}: they stand along {along}.")
+    return " ".join(said)
+
+
+def _axis_words(name: str) -> str:
+    return next((words for axis, words in AXIS_WORDS.items() if axis == name), name[:80])
 
 
 def axis_of(name: str, setup: Setup) -> Axis:

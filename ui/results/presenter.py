@@ -88,6 +88,7 @@ class Presenter:
         excluded, unknown = _left_out(setup, left_out)
         axes = setup.axes
         analysis = self.runs.analysis(setup, metric, excluded, fields.axis_of(axis, setup))
+        changed = fields.said_instead(asked, metric, axis, analysis.axis)
         published = self._published(setup)
         comparable = [each for each in published if metric.startswith(each.like)]
         asked_second = second
@@ -99,6 +100,7 @@ class Presenter:
             "setup": fields.field(self._titles(setups), key, setup.key),
             "metric": fields.field(metrics, asked, metric),
             "axis": fields.field(axis_choices(axes), axis, analysis.axis, visible=len(axes) > 1),
+            "changed": gr.HTML(pieces.note(changed), visible=bool(changed)),
             "none_left_out": gr.Button(
                 f"{len(excluded):,} of {setup.samples:,} samples left out"
                 + (f" ({len(unknown):,} of the ids are not in this set-up)" if unknown else "")

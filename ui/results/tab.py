@@ -66,6 +66,7 @@ def build(
             axis_choices(), value="subset_size", label="Along", scale=1, min_width=180, visible=False
         )
         refresh = gr.Button("Refresh", size="sm", scale=0, min_width=110)
+    changed = _html(visible=False, elem_id="results-changed")
     gr.HTML(
         f"<details class='note'><summary>What the set-ups are</summary>{escape(_NOTES['setup'])}</details>",
         padding=False,
@@ -93,7 +94,7 @@ def build(
             with gr.Tab("Runs and export", id="runs"):
                 runs = _runs_tab(presenter, setup, metric, left_out)
     parts = Parts(
-        setup, metric, axis, left_out, none_left_out, empty, body, headline, curve, published, table,
+        setup, metric, axis, changed, left_out, none_left_out, empty, body, headline, curve, published, table,
         explanation, passes, pairs, kind, search, threshold, matrix, second, disagreement, agreement,
         contradicted, held, cases, runs,
     )  # fmt: skip

@@ -25,6 +25,7 @@ class Parts:
     setup: gr.Dropdown
     metric: gr.Dropdown
     axis: gr.Dropdown
+    changed: gr.HTML
     left_out: gr.Textbox
     none_left_out: gr.Button
     empty: gr.HTML
