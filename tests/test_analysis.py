@@ -24,7 +24,7 @@ from pipeline.settings import Settings
 from tests.made_up_runs import BERT, BITS, CHRF, JUDGE, SIZES, bare_settings, make_ladder, make_run
 from ui import numbers
 from ui.labels import condition_label, setup_label, setup_title, setup_titles
-from ui.results import sentences
+from ui.results import sentences, tables
 from ui.results.export import as_json, curve_table, long_table
 from ui.results.findings import effect_of, effect_sentences
 
@@ -524,11 +524,30 @@ def test_flips_regressions_and_the_never_solved_are_found(own):
         kind: [n for n, hit in zip(names, matrix.kinds[kind], strict=True) if hit] for kind in matrix.kinds
     }
     assert found == {
-        "flips": ["0", "1", "4"],
-        "regressions": ["1"],
         "never solved": ["2"],
+        "flips": ["0", "1", "4"],
         "always solved": ["3"],
+        "regressions": ["1"],
     }
+
+
+def test_each_scored_sample_is_solved_by_none_some_or_all_and_of_one_kind(own):
+    runs = [
+        make_run(own, 0, values={BITS: [0.8, 0.8, 0.8, 0.8, None]}),
+        make_run(own, 200, values={BITS: [0.5, 0.8, 1.1, 0.5, None]}),
+        make_run(own, 500, values={BITS: [0.4, 0.5, 0.8, None, None]}),
+    ]
+    matrix = sample_matrix(only(runs), BITS, threshold=0.1)
+    solved = {kind: matrix.of_kind(kind) for kind in ("never solved", "flips", "always solved")}
+    names = list(matrix.scores.index)
+    assert solved == {
+        "never solved": [names[2]],
+        "flips": [names[1]],
+        "always solved": [names[0], names[3]],
+    }
+    shown = tables.sample_matrix(only(runs), matrix, BITS, names, "all")
+    said = "1 never solved, 1 flip, 2 always solved, 1 not scored; among them 1 regression"
+    assert said in shown
 
 
 def test_continuous_scores_are_held_against_the_baseline_by_a_threshold(own):

@@ -18,7 +18,8 @@ from pipeline.schema import VARIANTS, Attempt, Task
 from pipeline.scoring import metric_of
 from pipeline.stats import is_binary
 
-Kind = Literal["all", "flips", "regressions", "never solved", "always solved"]
+Kind = Literal["all", "never solved", "flips", "always solved", "regressions"]
+"""A scored sample is of one of the middle three: solved by none, some or all. Regressions are among these."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +77,25 @@ def _against_baseline(scores: pd.DataFrame, runs: list[Run], threshold: float, h
 
 
 def _kinds(states: pd.DataFrame, setup: Setup, runs: list[Run], binary: bool) -> pd.DataFrame:
-    """Find the kinds of each sample as the training set grows; of several training seeds the first counts.
+    """Find the kinds of each sample; an output without a score counts for none.
 
     A metric that is not binary is compared with the baseline, so the baseline itself solves nothing.
+    Regressions get worse as the training set grows; of several training seeds the first counts.
     """
-    flips, drops = (pd.Series(False, index=states.index) for _ in range(2))
+    drops = pd.Series(False, index=states.index)
     for variant in VARIANTS:
         ladder = [run.config.id for run in setup.ladder(variant).values()]
         ordered = states[[each for each in ladder if each in states]]
-        filled = ordered.ffill(axis=1)  # an unscored checkpoint does not count as a change
-        change = filled.diff(axis=1)
-        flips |= (change.fillna(0) != 0).any(axis=1)
-        drops |= (change < 0).any(axis=1)
+        drops |= (ordered.ffill(axis=1).diff(axis=1) < 0).any(axis=1)
     judged = states[[run.config.id for run in runs if binary or not run.config.is_baseline]]
-    solved = judged == 1
+    some = (judged == 1).any(axis=1)
+    others = (judged.notna() & (judged != 1)).any(axis=1)
     return pd.DataFrame(
         {
-            "flips": flips,
+            "never solved": others & ~some,
+            "flips": others & some,
+            "always solved": some & ~others,
             "regressions": drops,
-            "never solved": states.notna().any(axis=1) & ~solved.any(axis=1),
-            "always solved": solved.any(axis=1) & (solved | judged.isna()).all(axis=1),
         }
     )
 

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from ui.results.presenter import Presenter
 
 # As in pipeline.analysis.samples, which imports scipy: the page does not wait for that.
-KINDS = ("all", "flips", "regressions", "never solved", "always solved")
+KINDS = ("all", "never solved", "flips", "always solved", "regressions")
 _NOTES = {
     "setup": "Dataset packages: functions of installed Python packages, apart from the training samples. "
     "Execution (packages): those of them that can be executed. Execution (metrics): the same of "
     "torchmetrics, which no training sample is from. Execution (HumanEval): its 164 problems.",
-    "kind": "Solved: correct or, where there is a threshold, better than the baseline. Flips change from one "
-    "size to another; regressions get worse at a larger size.",
+    "kind": "Solved: correct or, where there is a threshold, better than the baseline, which then does not "
+    "count itself. Flips: solved by some checkpoints and not by others. Regressions, among all of these: "
+    "worse at a larger size.",
     "threshold": "The smallest difference from the baseline that counts as better or worse. If it is "
     "empty, the number in grey counts.",
     "left_out": "For example, samples whose reference is in the training data or in the prompt. "

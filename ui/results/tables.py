@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, starmap
 
 import pandas as pd
 
@@ -186,8 +186,7 @@ def sample_matrix(
 ) -> str:
     """Samples by checkpoint; each row is a button that opens the sample."""
     runs = [run for run in setup.runs if run.config.id in matrix.scores.columns]
-    counts = ", ".join(f"{matrix.kinds[name].sum():,} {name}" for name in matrix.kinds.columns)
-    note = f"{len(shown):,} of {len(matrix.scores):,} samples shown ({counts}). "
+    note = f"{len(shown):,} of {len(matrix.scores):,} samples shown ({_counts(matrix)}). "
     note += "✓ yes, ✗ no" if matrix.threshold is None else "▲ better and ▼ worse than the baseline"
     note += ", ? not scored."
     if len(shown) > MOST_ROWS:
@@ -204,6 +203,18 @@ def sample_matrix(
     )
     head = f'<tr><th scope="col">Sample</th>{heads}</tr>'
     return f'<p class="note">{escape(note)}</p>{table_html.tall(f"Samples, {kind}", head, rows)}'
+
+
+def _counts(matrix: SampleMatrix) -> str:
+    """How many samples are of each kind; the first are all samples, and regressions are some of them."""
+    *parts, regressions = [(int(matrix.kinds[name].sum()), name) for name in matrix.kinds.columns]
+    if rest := len(matrix.kinds) - sum(number for number, _ in parts):
+        parts.append((rest, "not scored"))
+    return f"{', '.join(starmap(_of_kind, parts))}; among them {_of_kind(*regressions)}"
+
+
+def _of_kind(number: int, name: str) -> str:
+    return f"{number:,} {name.removesuffix('s') if number == 1 else name}"
 
 
 def sample_name(setup: Setup, sample: str) -> str:
