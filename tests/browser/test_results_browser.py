@@ -38,6 +38,21 @@ def test_the_curve_says_in_words_what_is_distinguishable(browser_page):
     expect(browser_page.locator(".answer").last).to_contain_text("Holm's correction over 25 pairs")
 
 
+@pytest.mark.parametrize("width", [1280, 375])
+def test_the_toolbar_of_a_chart_shows_on_it_alone_and_covers_no_legend(browser_page, width):
+    browser_page.set_viewport_size({"width": width, "height": 900})
+    chart = browser_page.locator("#results-curve .js-plotly-plot")
+    bar, legend = chart.locator(".modebar"), chart.locator(".legend")
+    browser_page.mouse.move(0, 0)
+    expect(bar).to_have_css("opacity", "0")
+    legend.scroll_into_view_if_needed()
+    chart.hover()
+    expect(bar).to_have_css("opacity", "1")
+    expect(bar.get_by_role("button")).to_have_count(1)
+    expect(bar.get_by_role("link")).to_have_count(0)
+    assert bar.bounding_box()["y"] > legend.bounding_box()["y"] + legend.bounding_box()["height"]
+
+
 def test_a_click_on_a_sample_opens_outputs_reference_difference_and_the_judge(browser_page):
     page = browser_page
     page.get_by_role("tab", name="Samples").click()
@@ -259,17 +274,18 @@ def test_every_set_up_of_the_menu_opens_without_an_error_whatever_metric_is_chos
         field.click()
         names = [name.strip("✓ \n") for name in page.get_by_role("option").all_inner_texts()]
         without = next(name for name in names if "dataset packages" in name)
-        for name in (without, *names):
+        for place, name in enumerate((without, *names)):
             if name != without or page.get_by_role("option").count() == 0:
                 field.click()
             page.get_by_role("option").filter(has_text=name).click()
             expect(page.locator("#results-curve")).to_be_visible()
             page.wait_for_timeout(2500)
             expect(page.locator(".toast-body")).to_have_count(0)
-            if name == without:
-                expect(metric).not_to_have_value(shown_first)
+            if place == 0:
                 said = page.locator("#results-changed")
                 expect(said).to_contain_text(f"No run of this set-up has {shown_first}")
+            if name == without:
+                expect(metric).not_to_have_value(shown_first)
         page.close()
 
 

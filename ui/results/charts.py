@@ -27,7 +27,8 @@ LOOK: dict[str, tuple[str, str, str]] = {
     "CodeBERTScore": ("#CC79A7", "cross", "dashdot"),
 }
 _FONT = '"IBM Plex Sans", system-ui, sans-serif'  # the page's
-_NEUTRAL, _GRID = "#7a8594", "rgba(128,138,152,0.28)"
+_NEUTRAL, _GRID, _CLEAR = "#7a8594", "rgba(128,138,152,0.28)", "rgba(0,0,0,0)"
+_NO_BUTTONS = ("zoom", "pan", "select", "lasso", "zoomin", "zoomout", "autoscale", "resetscale")
 SIDE_BY_SIDE: dict[PromptVariant, float] = {"regular": 0.98, "augmented": 1.02, "chat": 1.06}
 """Keeps the intervals of the variants apart on the log axis."""
 _BESIDE = 0.09  # single seeds stand right of their mean, whose figures could not be pointed at otherwise
@@ -261,8 +262,8 @@ def _finish(figure: go.Figure, axis: ChartAxis, y_title: str) -> go.Figure:
     axis.apply(figure)
     figure.update_layout(
         template="none",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
+        paper_bgcolor=_CLEAR,
+        plot_bgcolor=_CLEAR,
         font={"family": _FONT, "color": _NEUTRAL, "size": 13},
         margin={"l": 60, "r": 16, "t": 16, "b": 60},
         height=430,
@@ -270,7 +271,9 @@ def _finish(figure: go.Figure, axis: ChartAxis, y_title: str) -> go.Figure:
         hoverlabel={"align": "left"},
         showlegend=True,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        modebar={"remove": ["lasso", "select", "zoomin", "zoomout", "autoscale"]},
+        dragmode=False,  # a finger that moves the page zooms nothing
+        # What is left is the download as a picture; the page's style sheet places it.
+        modebar={"remove": [*_NO_BUTTONS], "bgcolor": _CLEAR, "color": _NEUTRAL, "activecolor": _NEUTRAL},
     )
     figure.update_xaxes(
         gridcolor=_GRID,
