@@ -143,6 +143,24 @@ def test_a_view_of_a_dataset_without_a_sample_begins_with_the_first_one(tmp_path
     assert updates[form.sample_id] == data.test.ids[0]
 
 
+def test_a_sample_stays_in_view_with_the_reason_under_a_prompt_that_its_dataset_does_not_have(
+    tmp_path: Path,
+) -> None:
+    lab = Lab(Settings(tmp_path))
+    keep(lab.settings, prepared(write_csv(tmp_path / "rows.csv", rows(40))))
+    family = get_family(lab.settings, "smollm2-135m", "mine")
+    for variant in ("regular", "augmented"):
+        for _ in lab.dataset(family, variant).wait():
+            pass
+    _, place, sample = show_place(lab, family.name, "mine", ["regular"], SamplePlace(offset=1))
+    card, place, still = show_place(lab, family.name, "mine", ["regular", "augmented"], place)
+    assert still == sample != ""
+    assert "has no files around its code" in card
+    assert "2 of 7" in card
+    *_, back = show_place(lab, family.name, "mine", ["regular"], place)
+    assert back == sample
+
+
 def test_the_page_says_how_long_the_model_takes_to_load_before_it_is_loaded(
     family: Family, tmp_path: Path
 ) -> None:

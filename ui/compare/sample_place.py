@@ -72,11 +72,21 @@ def move(
     """The place that one of the buttons leads to; Random prefers samples with stored answers."""
     if place.sample:  # its position was not known before the dataset was loaded
         _, place, _ = show_place(lab, family, name, variants, place)
-    loading, most = dataset(lab, family, name, variants), 0
-    if loading.state == "ready":
-        found, stored = _listed(lab, family, loading.result(), place.query)
+    data, _ = _samples(lab, family, name, variants)
+    most = 0
+    if data:
+        found, stored = _listed(lab, family, data, place.query)
         most = stored or len(found)
     return SamplePlace(place.query, MOVES[step](place.offset, max(1, most)))
+
+
+def _samples(lab: Lab, family: str, name: str, variants: Sequence[str]) -> tuple[Dataset | None, str]:
+    """The dataset, and why these variants do not have it: what another one has loaded stays in view."""
+    loading = dataset(lab, family, name, variants)
+    if loading.state == "ready":
+        return loading.result(), ""
+    other = None if loading.state == "loading" else lab.loaded_dataset(get_family(lab.settings, family, name))
+    return other, loading.message
 
 
 def _listed(lab: Lab, family: str, data: Dataset, query: str) -> tuple[list[int], int]:
@@ -98,9 +108,12 @@ def show_place(
         return card, place, place.sample
     if loading.state == "loading":
         return pieces.waiting(loading.message), place, ""
+    data, why = _samples(lab, family, name, variants)
+    problem = pieces.problem(why) if why else ""
+    if data is None:
+        return problem, SamplePlace(place.query, place.offset), ""
+    found, _ = _listed(lab, family, data, place.query)
     try:
-        data = loading.result()
-        found, _ = _listed(lab, family, data, place.query)
         offset = found.index(data.test_place(place.sample)) if place.sample else place.offset
     except LabError as error:
         return pieces.problem(str(error)), SamplePlace(place.query, place.offset), ""
@@ -108,7 +121,8 @@ def show_place(
         return f'<p class="note">No test sample matches “{escape(place.query)}”.</p>', place, ""
     place = SamplePlace(place.query, offset % len(found))
     sample = data.test[found[place.offset]]
-    return pieces.sample_card(sample, f"{place.offset + 1:,} of {len(found):,}"), place, sample.id
+    card = pieces.sample_card(sample, f"{place.offset + 1:,} of {len(found):,}")
+    return f"{problem}{card}", place, sample.id
 
 
 def stored_card(lab: Lab, family: str, place: SamplePlace) -> str:

@@ -108,10 +108,12 @@ def _run(lab: Lab, comparison: Comparison, place: SamplePlace | None) -> Iterato
     sampling = check_sampling(view.sampling or family.sampling)
     variants = [column.variant for column in columns]
     if place:
-        for message in dataset(lab, view.family, view.dataset, variants, again=True).wait():
+        loading = dataset(lab, view.family, view.dataset, variants, again=True)
+        for message in loading.wait():
             yield Stage(message, ())
             if comparison.leaving.is_set():
                 return
+        loading.result()  # if it failed, that is why there is no sample
     if place and not view.sample:
         *_, sample = show_place(lab, view.family, view.dataset, variants, place)
         if not sample:
