@@ -69,7 +69,7 @@ def with_settings(problem: str, url: str) -> str:
                 used[f"{scheme.upper()}_PROXY"] = _without_password(proxy)
                 break
     settings = ", ".join(f"{name}={value}" for name, value in used.items())
-    return f"{problem} (the environment sets {settings})" if settings else problem
+    return f"{problem.rstrip('.')}. The environment sets {settings}" if settings else problem
 
 
 def _without_password(proxy: str) -> str:

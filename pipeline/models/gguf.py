@@ -91,10 +91,9 @@ def _from_hub(base: Gguf, report: Progress) -> Path:
         return Path(hf_hub_download(base.hub_id, base.file, tqdm_class=Bar))
     except Exception as error:  # offline mode, no route, 404, gated: the remedy is the same
         problem = with_settings(str(error).partition("\n")[0], HUB_URL)
-        package = base.requirement.partition("==")[0].replace("{part}", "…")
         raise LabError(
-            f"The base model is not here: the package {package} is not installed and {base.hub_id} cannot be "
-            f"reached on the Hugging Face hub. Run: {base.command} ({problem})"
+            "The base model is not here and cannot be downloaded from the Hugging Face hub. "
+            f"To get it, run: {base.command}\nCause: {problem}"
         ) from error
 
 

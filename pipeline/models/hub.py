@@ -145,4 +145,5 @@ def explain(hub_id: str, error: Exception) -> str:
             f"The Hugging Face hub has no model {hub_id}; it was removed or renamed, or is private (then set "
             "HF_TOKEN)."
         )
-    return f"{hub_id} cannot be fetched from the Hugging Face hub: {with_settings(str(error), HUB_URL)}"
+    cause = with_settings(str(error), HUB_URL)
+    return f"{hub_id} cannot be fetched from the Hugging Face hub.\nCause: {cause}"
