@@ -51,7 +51,7 @@ def test_a_link_opened_in_another_browser_shows_the_same_comparison(
     assert other.evaluate(PANES) == tab.evaluate(PANES)
 
 
-def test_an_earlier_comparison_comes_back_with_a_click_and_without_a_reload(
+def test_an_earlier_comparison_is_one_entry_and_comes_back_with_a_click_and_without_a_reload(
     other: Page, app_url: str
 ) -> None:
     other.goto(app_url)
@@ -59,6 +59,11 @@ def test_an_earlier_comparison_comes_back_with_a_click_and_without_a_reload(
     first = other.locator(".answers-to h2").inner_text()
     other.locator(".examples button").last.click()
     links = other.locator(".earlier a")
+    expect(links).to_have_count(2)
+    for name in ("500 samples", "5,000 samples"):
+        other.get_by_label(name, exact=True).check()
+        expect(other.get_by_role("columnheader", name=name)).to_be_visible()
+    expect(links.first).to_contain_text(re.compile(", 6 of qwen"))
     expect(links).to_have_count(2)
     other.evaluate("window.kept = true")
     other.locator(".earlier summary").click()

@@ -103,6 +103,7 @@ def test_what_no_run_has_says_so_and_is_not_passed_off_as_stored(page: Page) -> 
     tokens.fill("64")
     tokens.press("Tab")
     expect(page.locator("#panes")).to_contain_text("No answers are stored for this.")
+    expect(page.locator("#news")).to_have_text("No answers are stored for this.")
     tokens.fill("256")
     tokens.press("Tab")
     expect(heading(page)).to_be_visible()

@@ -6,6 +6,7 @@ import gradio as gr
 
 _KEPT = 10
 # A comparison is remembered when its link is there to be copied: once it is complete, and not while blind.
+# It takes the place of the one before if only the columns differ: each tick of a box would fill a line.
 _REMEMBER = """
 const KEY = "rcl-comparisons", fold = element.querySelector("details"), list = fold.querySelector("ol");
 let last = "";
@@ -26,15 +27,22 @@ function draw() {
     return item;
   }));
 }
+function task(link) {
+  const query = new URLSearchParams(link);
+  query.delete("column");
+  return query.toString();
+}
 function remember() {
   const link = document.querySelector("#panes [data-link]")?.dataset.link;
   if (!link || link === last) return;
   last = link;
   const head = document.querySelector("#panes .answers-to");
   const count = document.querySelectorAll("#panes .pane:not(.reference)").length;
-  const name = `${head.querySelector("h2").textContent}, ${count} answers`;
+  const family = new URLSearchParams(link).get("family");
+  const name = `${head.querySelector("h2").textContent}, ${count} of ${family}`;
+  const replaced = (each, at) => each.link === link || (at === 0 && task(each.link) === task(link));
   try {
-    const kept = [{ link, name }, ...read().filter((each) => each.link !== link)].slice(0, LIMIT);
+    const kept = [{ link, name }, ...read().filter((...each) => !replaced(...each))].slice(0, LIMIT);
     localStorage.setItem(KEY, JSON.stringify(kept));
   } catch {}
   draw();

@@ -183,6 +183,7 @@ def follow(
             out.comparison: None,
             out.moved: moved(None),
             out.grid: panes.EMPTY,
+            out.news: "No answers are stored for this.",
             out.controls: gr.Row(visible=False),
         }
     return {
