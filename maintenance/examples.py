@@ -37,22 +37,25 @@ def examples() -> dict[str, Any]:
         setup = next((each for each in setups if each.family == family), None)
         if setup:
             chosen[family] = [_record(variant, example) for variant, example in _chosen(setup)]
-            if found := _finding(runs, setup):
-                findings[family] = found
+            findings[family] = _findings(runs, setup)
     whole = {"command": "python -m maintenance.examples", "families": chosen, "findings": findings}
     text = json.dumps(whole, indent=1)
     (settings.assets / "examples.json").write_text(text + "\n", encoding="utf-8")
     return {family: len(found) for family, found in chosen.items()}
 
 
-def _finding(runs: RunCache, setup: Setup) -> dict[str, Any] | None:
-    """What the largest training changes under the prompt that it helps most; None if that may be noise."""
-    variant = strongest_variant(setup)
-    effect = effect_of(runs.analysis(setup, EXECUTION["packages"]), variant)
-    if effect is None or effect.first.x != 0 or not effect.whole.distinguishable:
-        return None
-    passed = [round(point.value, 3) for point in (effect.first, effect.largest)]
-    return {"prompt": variant, "samples": int(effect.largest.x), "passed": passed}
+def _findings(runs: RunCache, setup: Setup) -> list[dict[str, Any]]:
+    """What training does under each prompt, that which it helps most first; none if that may be noise."""
+    analysis = runs.analysis(setup, EXECUTION["packages"])
+    first = strongest_variant(setup)
+    found = []
+    for variant in sorted(TRAINED_VARIANTS, key=lambda each: each != first):
+        effect = effect_of(analysis, variant)
+        if effect and effect.first.x == 0:
+            points = [point for point in analysis.points if point.variant == variant]
+            passed = {int(point.x): round(point.value, 3) for point in points}
+            found.append({"prompt": variant, "passed": passed, "differs": effect.whole.distinguishable})
+    return found if found and found[0]["differs"] else []
 
 
 def _chosen(setup: Setup) -> list[tuple[PromptVariant, ClearCase]]:

@@ -24,7 +24,7 @@ from tests.own_data import prepared, rows, write_csv
 from ui.choices import checkpoint_choices, first_columns
 from ui.compare import form as forms
 from ui.compare.columns import column_keys, column_note
-from ui.compare.examples import buttons, read_examples, read_finding
+from ui.compare.examples import buttons, read_examples, read_findings
 from ui.compare.sample_place import SamplePlace, move, show_place
 from ui.compare.task import open_task
 from ui.lab import Lab
@@ -218,10 +218,12 @@ def test_the_first_screen_says_of_training_what_results_does(settings: Settings)
     runs = RunCache(StoredRuns(settings))
     family = next(iter(load_families(settings)))
     (setup,) = (each for each in runs.setups() if (each.family, each.dataset) == (family, "packages-exec"))
-    found = read_finding(settings, family)
-    assert found
-    effect = effect_of(runs.analysis(setup, EXECUTION["packages"]), found.variant)
-    assert effect
-    assert effect.whole.distinguishable
-    assert (found.before, found.after) == (round(effect.first.value, 3), round(effect.largest.value, 3))
-    assert found.samples == effect.largest.x
+    analysis = runs.analysis(setup, EXECUTION["packages"])
+    found = read_findings(settings, family)
+    assert {each.variant for each in found} == {"regular", "augmented"}
+    for each in found:
+        measured = {p.x: round(p.value, 3) for p in analysis.points if p.variant == each.variant}
+        assert each.passed == measured
+        effect = effect_of(analysis, each.variant)
+        assert effect
+        assert each.differs == effect.whole.distinguishable

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 
 import app
+from pipeline.analysis.run_cache import RunCache
 from pipeline.settings import Settings
 from training.jobs import open_runner
 from training.sweep import VERBS
+from ui.about import metric_table
 from ui.lab import Lab
+from ui.markup import escape
 
 
 def test_at_most_one_callback_of_an_event_waits_for_its_turn(settings: Settings) -> None:
@@ -32,3 +35,11 @@ def test_no_callback_waits_for_a_click_on_a_choice_that_can_also_be_typed(settin
     targets = [tuple(target) for call in page.config["dependencies"] for target in call["targets"]]
     assert fields
     assert [target for target in targets if target[0] in fields and target[1] == "select"] == []
+
+
+def test_about_explains_every_score_of_the_shipped_runs(settings: Settings) -> None:
+    stored = {name for setup in RunCache(Lab(settings).stored).setups() for name in setup.metrics}
+    table = metric_table()
+    kinds = {name.split(" (")[0] if name.startswith("CodeJudge") else name for name in stored}
+    assert [name for name in kinds if f'">{escape(name)}' not in table] == []
+    assert any(name.startswith("CodeJudge") for name in kinds)

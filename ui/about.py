@@ -6,7 +6,7 @@ import gradio as gr
 
 from pipeline.generation.engine import ROUNDING_NOTE
 from pipeline.models.families import family_problems, load_families
-from pipeline.scoring import METRICS, RULE
+from pipeline.scoring import METRICS, RULE, metric_of
 from pipeline.scoring.execution.suites.load import PACKAGE_SUITES, funnel_note, read_suite
 from pipeline.versions import package_versions
 from ui.callbacks import QUIET
@@ -15,6 +15,11 @@ from ui.lab import Lab
 from ui.markup import escape
 from ui.navigation import Navigation
 
+_JUDGE = """
+A CodeJudge score has the name of its judge, a language model, in brackets. It is an opinion: Results says
+how far the judge agrees with the tests.
+"""
+_JUDGED = ("CodeJudge naive (…)", "CodeJudge taxonomy (…)")
 _INTRO = """
 ## The question
 How much does fine-tuning help a language model write AI research code, and how much data does it take?
@@ -56,6 +61,7 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
         gr.Markdown(_INTRO.format(rule=RULE, rounding=ROUNDING_NOTE))
         gr.Markdown("## Scores")
         gr.HTML(metric_table())
+        gr.Markdown(_JUDGE)
         gr.Markdown(_PROTOCOL)
         gr.Markdown("## This installation")
         installation = gr.HTML()
@@ -68,7 +74,7 @@ def metric_table() -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(metric.name)}</th><td>{escape(metric.description)}</td>'
         f"<td>{_range(*metric.range)}</td><td>{'higher' if metric.higher_is_better else 'lower'}</td></tr>"
-        for metric in METRICS.values()
+        for metric in (*METRICS.values(), *map(metric_of, _JUDGED))
     )
     head = "<tr><th>Score</th><th>Meaning</th><th>Range</th><th>Better</th></tr>"
     return _table(rows, head, "ranged")

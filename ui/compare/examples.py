@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, cast
@@ -28,7 +28,7 @@ element.addEventListener("click", (event) => {
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 _SAID = {
     "helps": "More training data helps",
-    "changes nothing": "It changes nothing",
+    "changes nothing": "It does not help",
     "harms": "It harms",
 }
 
@@ -44,12 +44,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Finding:
-    """The share of a family's answers that pass their tests (0 to 1), before and after training."""
+    """What fine-tuning on more and more samples does to a family under one prompt variant.
+
+    Attributes:
+        variant: the prompt variant.
+        passed: the share of answers that pass their tests (0 to 1) by training samples, 0 for the baseline.
+        differs: whether the largest training differs from the baseline by more than chance.
+    """
 
     variant: PromptVariant
-    samples: int
-    before: float
-    after: float
+    passed: Mapping[int, float]
+    differs: bool
 
 
 def read_examples(settings: Settings, family: str) -> list[Example]:
@@ -61,13 +66,17 @@ def read_examples(settings: Settings, family: str) -> list[Example]:
         return []
 
 
-def read_finding(settings: Settings, family: str) -> Finding | None:
-    """Return what fine-tuning does to a family; None where that is not known."""
+def read_findings(settings: Settings, family: str) -> list[Finding]:
+    """Return what fine-tuning does to a family, that prompt first which it helps most; none if not known."""
     try:
-        found = _read(settings)["findings"][family]
-        return Finding(found["prompt"], int(found["samples"]), *map(float, found["passed"]))
+        return [
+            Finding(
+                each["prompt"], {int(n): float(share) for n, share in each["passed"].items()}, each["differs"]
+            )
+            for each in _read(settings)["findings"].get(family, ())
+        ]
     except _UNREADABLE:
-        return None
+        return []
 
 
 def _read(settings: Settings) -> dict[str, Any]:

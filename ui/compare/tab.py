@@ -19,7 +19,7 @@ from ui.compare import form as forms
 from ui.compare import output as outputs
 from ui.compare.columns import column_note
 from ui.compare.comparison import Comparison, Display
-from ui.compare.examples import read_finding
+from ui.compare.examples import Finding, read_findings
 from ui.compare.form import Form
 from ui.compare.output import Output
 from ui.lab import Lab
@@ -37,7 +37,7 @@ _FAST, _SLOW = 0.7, 4.0
 def build(lab: Lab, tab: gr.Tab, navigation: Navigation, voter: gr.BrowserState) -> None:
     """The whole tab."""
     first = forms.first_view(lab.settings)
-    gr.HTML(_guide(lab.settings, first.family), padding=False)
+    guide = gr.HTML(_guide(lab.settings, first.family), padding=False)
     with gr.Row(elem_classes="compare"):
         with gr.Column(scale=1, min_width=340, elem_classes="form-side", elem_id="task"):
             form = forms.build(lab, first)
@@ -48,6 +48,8 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation, voter: gr.BrowserState)
     outputs.wire(lab, output, voter)
     _wire_form(lab, tab, form, output, navigation)
     _wire_samples(lab, form, output)
+    family = form.picker.family
+    family.change(partial(_guide, lab.settings), family, guide, trigger_mode="multiple", **AT_ONCE)
     navigation.run_in(tab, _wire_clock(lab, form, output))
     navigation.add_tab("compare", lambda view: forms.open_view(lab, form, view), form.outputs)
 
@@ -59,17 +61,28 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation, voter: gr.BrowserState)
 
 
 def _guide(settings: Settings, name: str) -> str:
-    """What fine-tuning does to the first family, and what to do here."""
-    found = read_finding(settings, name)
-    said = '<a href="#panes">Read stored answers</a> to one task, before and after fine-tuning. '
-    if found:
-        family = family_label(get_family(settings, name))
-        said = (
-            f"{found.before:.0%} of the answers of {escape(family)} pass their tests, {found.after:.0%} "
-            f"after fine-tuning on {found.samples:,} samples ({found.variant} prompt; "
-            '<a href="?tab=results" data-view>Results</a>). '
-        )
+    """What fine-tuning does to a family, and what a visitor does here."""
+    found = read_findings(settings, name)
+    said = _said_of(family_label(get_family(settings, name)), found) if found else ""
     return f'<p class="guide">{said}{_ASKED}</p>'
+
+
+def _said_of(family: str, found: Sequence[Finding]) -> str:
+    most, *others = found
+    before, first, *_, last = most.passed
+    said = (
+        f"{most.passed[before]:.0%} of the answers of {escape(family)} pass their tests; fine-tuned on "
+        f"{first:,} samples {most.passed[first]:.0%}, on {last:,} {most.passed[last]:.0%} "
+        f"({most.variant} prompt). "
+    )
+    for other in others:
+        before, *_, last = other.passed
+        shares = f"({other.passed[before]:.0%} and {other.passed[last]:.0%})"
+        said += (
+            f"With the {other.variant} prompt training makes "
+            f"{'a' if other.differs else 'no'} difference beyond chance {shares}. "
+        )
+    return f'{said}<a href="?tab=results" data-view>Results</a> has all sizes. '
 
 
 def _wire_form(lab: Lab, tab: gr.Tab, form: Form, out: Output, navigation: Navigation) -> None:

@@ -22,7 +22,7 @@ _AROUND = 15  # lines of the file shown on each side of the function
 
 
 @dataclass(frozen=True)
-class Page:
+class ListPage:
     """A page of the samples that a search finds.
 
     Attributes:
@@ -38,16 +38,16 @@ class Page:
     after: bool = False
 
 
-def list_page(data: Dataset, matches: Sequence[int], at: int = 0, opened: str = "") -> Page:
+def list_page(data: Dataset, matches: Sequence[int], at: int = 0, opened: str = "") -> ListPage:
     """The page with the place ``at`` among the matches, or the nearest one; the open sample is marked."""
     if not matches:
-        return Page(pieces.note("No test sample matches this search."))
+        return ListPage(pieces.note("No test sample matches this search."))
     offset = min(max(0, at), len(matches) - 1) // PAGE * PAGE
     end = min(offset + PAGE, len(matches))
     count = f"{offset + 1:,} to {end:,} of {len(matches):,} test samples"
     items = "".join(_row(data.test[index], opened) for index in matches[offset:end])
     html = f'{pieces.note(count)}{_notes(data.notes)}<ul class="rows">{items}</ul>'
-    return Page(html, offset, offset > 0, end < len(matches))
+    return ListPage(html, offset, offset > 0, end < len(matches))
 
 
 def _notes(notes: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from ui import pieces
 from ui.callbacks import QUIET
 from ui.choices import family_choices, first_columns
 from ui.dataset import deleting, importing
-from ui.dataset.samples import PAGE, Page, list_page, show_sample, stored_answers
+from ui.dataset.samples import PAGE, ListPage, list_page, show_sample, stored_answers
 from ui.lab import Lab
 from ui.navigation import Navigation, Updates
 from ui.views import View, to_query
@@ -200,7 +200,7 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
         try:
             data = lab.dataset(get_family(lab.settings, family, dataset), variant).result()
         except LabError as error:
-            return *(gr.skip() for _ in closed), *_listed(Page(pieces.problem(str(error))))
+            return *(gr.skip() for _ in closed), *_listed(ListPage(pieces.problem(str(error))))
         matches = data.matches(query)
         try:
             place = data.test_place(wanted) if wanted else None
@@ -231,7 +231,7 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
     closed = _CLOSED, "", "", gr.Button(interactive=False)
 
     def close() -> tuple[Any, ...]:
-        return *closed, *_listed(Page(pieces.waiting("Listing the samples…")))
+        return *closed, *_listed(ListPage(pieces.waiting("Listing the samples…")))
 
     inputs = [component.input for component in parts.shown]
     changed = gr.on(inputs, close, None, parts.sample, **QUIET)
@@ -253,7 +253,7 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
     parts.rows.click(open_row, parts.where[:-1], parts.sample, **_IN_TURN)
 
 
-def _listed(page: Page) -> tuple[Any, ...]:
+def _listed(page: ListPage) -> tuple[Any, ...]:
     """Values for ``_Parts.listed``."""
     return page.html, page.offset, gr.Button(interactive=page.before), gr.Button(interactive=page.after)
 

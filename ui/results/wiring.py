@@ -134,10 +134,12 @@ def _wire_tables(presenter: Callable[[], Presenter], parts: Parts, shown: gr.Sta
     def draw(
         table: str, events: Sequence[Callable[..., Any]], callback: Any, inputs: list[Any], drawn: list[Any]
     ) -> None:
-        # One listener each, as events that share one are dropped while it is pending.
+        # One listener each, as events that share one are dropped while it is pending. Of the callbacks of one
+        # event at most one may wait as "always_last" does.
         for event in events:
-            how: dict[str, Any] = {"trigger_mode": "always_last", "concurrency_id": table, **QUIET}
-            event(callback, inputs, drawn, concurrency_limit=1, **how)
+            mode = "multiple" if event == shown.change else "always_last"
+            how: dict[str, Any] = {"concurrency_id": table, "concurrency_limit": 1, **QUIET}
+            event(callback, inputs, drawn, trigger_mode=mode, **how)
 
     of, left_out = [parts.setup, parts.metric], parts.left_out
     narrowed = [shown.change, parts.kind.input, parts.search.change, parts.threshold.input]
