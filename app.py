@@ -12,6 +12,7 @@ if on_zero_gpu():
     import pipeline.generation.zero_gpu  # noqa: F401  # before torch, and before the app is served
 
 from pipeline.files import open_scratch, scratch_dir
+from pipeline.models.families import first_family
 from pipeline.network import prepare_environment
 from pipeline.schema import LabError
 from pipeline.settings import Settings, find_data_dir
@@ -52,7 +53,7 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
         # The secret hides nothing: it lets the browser's number outlive the server, whose own is random.
         voter = gr.BrowserState("", storage_key="rcl-voter", secret="research-code-lab")
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            navigation = Navigation(tabs)
+            navigation = Navigation(tabs, first_family(lab.settings).name)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(lab, tab, navigation, voter)
             with gr.Tab("Results", id="results") as tab:

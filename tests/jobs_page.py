@@ -27,7 +27,7 @@ def page_of(runner: Runner) -> Iterator[str]:
         voter = gr.BrowserState("")
         jobs_api.add(runner, page)
         with gr.Tabs() as tabs:
-            navigation = Navigation(tabs)
+            navigation = Navigation(tabs, "smollm2-135m")
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(lab, tab, navigation, voter)
             with gr.Tab("Results", id="results") as tab:

@@ -28,7 +28,7 @@ def page_of(settings: Settings) -> Iterator[str]:
         presenter = results.lazy_presenter(lab.stored)
         results_api.add(presenter, page)
         with gr.Tabs() as tabs:
-            navigation = Navigation(tabs)
+            navigation = Navigation(tabs, "smollm2-135m")
             with gr.Tab("About", id="about") as tab:
                 navigation.add_tab("about")
             with gr.Tab("Results", id="results") as tab:

@@ -20,7 +20,8 @@ Updates = Mapping[Any, Any]
 # entry of the browser's history, another view of the same tab replaces its entry. ``note`` remembers what a
 # tab shows, so that a click on the tab leads back to it. The address changes with the click, not when the
 # server has answered: ``set`` writes what was picked in a list before that. A link with ``data-view`` opens a
-# view without loading the page again.
+# view without loading the page again. A click on its tab lets Dataset follow Compare to another family, if
+# its own is the one that it took from there: ``family`` gives it that one, else the one that it has.
 _SCRIPT = """
 const tabs = TABS, keys = KEYS, views = {};
 const tabOf = (params) => tabs.includes(params.get("tab")) ? params.get("tab") : "compare";
@@ -39,6 +40,17 @@ function note(query) {
   views[tab] = query;
   if (shows(tab)) put(query);
 }
+let followed = FAMILY;
+const familyOf = (query) => new URLSearchParams(query).get("family");
+function entered(tab) {
+  const query = new URLSearchParams(views[tab] ?? (tab === "compare" ? "" : `tab=${tab}`));
+  if (tab === "dataset" && [null, followed].includes(query.get("family"))) {
+    followed = familyOf(views.compare) ?? FAMILY;
+    query.set("family", followed);
+  }
+  return query.toString();
+}
+const family = (own) => shows("dataset") && familyOf(location.search) === followed ? followed : own;
 function set(key, value) {
   const query = new URLSearchParams();
   new URL(location).searchParams.forEach((value, each) => keys.includes(each) && query.append(each, value));
@@ -47,25 +59,31 @@ function set(key, value) {
 }
 document.addEventListener("click", (event) => {
   const tab = event.target.closest("[role=tab]")?.dataset.tabId;
-  if (tabs.includes(tab)) put(views[tab] ?? (tab === "compare" ? "" : `tab=${tab}`));
+  if (tabs.includes(tab)) put(entered(tab));
   const link = event.target.closest("a[data-view]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   put(link.search.slice(1));
   trigger("click", { query: link.search });
-});
+}, true);  // before Gradio selects the tab
 addEventListener("popstate", () => trigger("click", { query: location.search }));
-window.labViews = { put, note, set, shows };
+window.labViews = { put, note, set, shows, family };
 """.replace("TABS", json.dumps(TABS)).replace("KEYS", json.dumps(KEYS))
 # Ends the wait of a page that was opened by a link (``assets/head.html``).
 _OPENED = "document.dispatchEvent(new Event('lab-opened'))"
 
 
 class Navigation:
-    """Collects tabs and links while the page is built; ``connect`` then joins them."""
+    """Collects tabs and links while the page is built; ``connect`` then joins them.
 
-    def __init__(self, tabs: gr.Tabs) -> None:
+    Args:
+        tabs: of the page.
+        family: the model family that the page opens with.
+    """
+
+    def __init__(self, tabs: gr.Tabs, family: str) -> None:
         self.tabs = tabs
+        self._family = family
         self._open: dict[TabName, Callable[[View], Updates]] = {}
         self._outputs: list[Any] = [tabs]
         self._links: list[tuple[Callable[..., Any], Callable[..., View], Sequence[Any]]] = []
@@ -121,7 +139,8 @@ class Navigation:
     def connect(self, page: gr.Blocks) -> None:
         """Wire every link, the address that the page was opened with, and Back and Forward."""
         address = gr.Textbox(visible="hidden", container=False)
-        script = gr.HTML(js_on_load=_SCRIPT, visible="hidden", padding=False)
+        with_family = _SCRIPT.replace("FAMILY", json.dumps(self._family))
+        script = gr.HTML(js_on_load=with_family, visible="hidden", padding=False)
         outputs = [*self._outputs, address]
 
         def from_address(request: gr.Request) -> Updates:

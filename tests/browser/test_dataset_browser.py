@@ -89,6 +89,49 @@ def test_a_search_that_is_typed_fast_ends_with_the_hits_of_its_last_text(page: P
     expect(page).to_have_url(re.compile("search=rotary\\+embedding"))
 
 
+def test_the_answers_are_of_the_family_that_compare_shows_until_another_is_chosen(
+    tab: Page, app_url: str
+) -> None:
+    def go(name: str) -> None:
+        tab.get_by_role("tab", name=name, exact=True).click()
+
+    def choose(label: str, family: str) -> None:
+        tab.get_by_label(label).locator("visible=true").click()
+        tab.get_by_role("option", name=family).click()
+
+    def expect_answers_of(family: str) -> None:
+        expect(tab.get_by_label("Answers of")).to_have_value(re.compile(family))
+        expect(tab.locator("#open-sample")).to_contain_text(f"Stored answers of {family}", timeout=WAIT)
+        expect(tab).to_have_url(re.compile(f"family={family}", re.IGNORECASE))
+
+    tab.goto(app_url)
+    expect(tab.locator(".status p")).to_be_visible()
+    go("Dataset")
+    expect_answers_of("Qwen")
+    go("Compare")
+    choose("Model family", "SmolLM2")
+    expect(tab.locator(".status p")).to_contain_text("SmolLM2")
+    go("Dataset")
+    expect_answers_of("SmolLM2")
+    choose("Answers of", "Qwen")
+    expect_answers_of("Qwen")
+    go("Compare")
+    expect(tab.get_by_label("Model family").locator("visible=true")).to_have_value(re.compile("SmolLM2"))
+    go("Dataset")
+    expect_answers_of("Qwen")
+
+
+def test_a_link_to_the_dataset_keeps_its_family_after_a_way_through_compare(tab: Page, app_url: str) -> None:
+    tab.goto(f"{app_url}?tab=dataset&family=smollm2-135m")
+    expect(tab.get_by_label("Answers of")).to_have_value(re.compile("SmolLM2"))
+    expect(marked(tab)).to_have_count(1, timeout=WAIT)
+    tab.get_by_role("tab", name="Compare").click()
+    expect(tab.locator(".status p")).to_be_visible()
+    tab.get_by_role("tab", name="Dataset").click()
+    tab.wait_for_timeout(2_000)
+    expect(tab.get_by_label("Answers of")).to_have_value(re.compile("SmolLM2"))
+
+
 def test_the_ways_to_further_pages_end_with_the_list(page: Page) -> None:
     search(page, "rotary")
     expect(page.get_by_text("1 to 10 of 17 test samples")).to_be_visible()

@@ -119,7 +119,7 @@ def build(lab: Lab, tab: gr.Tab, navigation: Navigation) -> None:
     navigation.add_link(form.onward.click, lambda name: View("jobs", dataset=name.strip()), [form.name])
     navigation.add_tab("dataset", open_view, [*parts.shown, parts.query, parts.opened])
     gr.on(
-        [parts.opened.change, parts.query.change],
+        [parts.opened.change, parts.query.change, parts.family.change],
         as_query,
         [*chosen, parts.query, parts.offset],
         navigation.address(),
@@ -236,6 +236,7 @@ def _wire_list(lab: Lab, tab: gr.Tab, chosen: Sequence[Any], parts: _Parts) -> N
     inputs = [component.input for component in parts.shown]
     changed = gr.on(inputs, close, None, parts.sample, **QUIET)
     others = [event.success(close, None, parts.sample, **QUIET) for event in chosen]
+    tab.select(None, parts.family, parts.family, js="(family) => labViews.family(family)", **QUIET)
     tab.select(
         lambda: (gr.Dropdown(_choices(lab.settings)), gr.Dropdown(family_choices(lab.settings))),
         None,
