@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.data.own import read_parquet
 from pipeline.data.own.apart import ProcessLimits
+from pipeline.data.own.rows import Columns, check_columns
 from pipeline.data.own.source import read_source
 from pipeline.data.own.table import LONGEST_ROW
 from pipeline.schema import LabError
@@ -71,6 +72,7 @@ def test_damaged_parquet_is_read_or_refused_in_words(tmp_path: Path) -> None:
 _READ = """
 import re, resource, sys
 from pathlib import Path
+from pipeline.data.own.rows import Columns, check_columns
 from pipeline.data.own.source import read_source
 from pipeline.schema import LabError
 try:
@@ -163,3 +165,10 @@ def test_parquet_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array([text]) for text in "abc"], names=["", "code", ""]), file)
     assert [dict(row) for row in read_source(str(file)).rows] == [{"code": "b"}]
+
+
+def test_a_table_of_empty_columns_is_said_to_hold_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"instruction": pa.nulls(2), "code": pa.nulls(2)}), file)
+    with pytest.raises(LabError, match="No column holds a text"):
+        check_columns(Columns(), read_source(str(file)).columns)

@@ -91,7 +91,7 @@ def guess_columns(names: Sequence[str]) -> Columns:
 
 def check_columns(columns: Columns, names: Sequence[str]) -> None:
     """Raise ``FieldError`` if a column is missing, or the same is named for instruction and code."""
-    there = f"The columns are: {named(names)}."
+    there = f"The columns are: {named(names)}." if names else "No column holds a text."
     for field in fields(columns):
         name = getattr(columns, field.name)
         if not name and field.name in ("instruction", "code"):
