@@ -171,4 +171,4 @@ def test_a_table_of_empty_columns_is_said_to_hold_no_text(tmp_path: Path) -> Non
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"instruction": pa.nulls(2), "code": pa.nulls(2)}), file)
     with pytest.raises(LabError, match="No column holds a text"):
-        check_columns(Columns(), read_source(str(file)).columns)
+        check_columns(Columns("", ""), read_source(str(file)).columns)
