@@ -227,7 +227,9 @@ def test_the_end_of_a_job_of_one_step_says_nothing_of_the_pace(
     reports = [(0.01, 150.0), (0.98, 356.0), (1.0, 400.0)]  # the last 44 s are no 2% of the work
     told = [{"fraction": fraction, "time": time} for fraction, time in reports]
     monkeypatch.setattr(runner, "progress", lambda _: told)
-    assert "rough" in estimate(runner, "finetune", asked).basis
+    basis = estimate(runner, "finetune", asked).basis
+    assert "rough" in basis
+    assert "finished" not in basis
 
 
 def test_text_from_a_job_is_shown_as_text(runner: Runner) -> None:

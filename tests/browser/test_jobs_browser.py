@@ -103,6 +103,24 @@ def test_a_running_job_is_cancelled_and_resumed_with_the_tabs_buttons(runner: Ru
         page.close()
 
 
+def test_a_form_knows_a_job_that_has_ended_while_it_is_open(runner: Runner, chromium: Any) -> None:
+    with page_of(runner) as url:
+        page = open_jobs(chromium, url)
+        form = page.locator("#jobs-finetune")
+        said = form.locator(".preview").last
+        form.get_by_label("Training samples").fill("17")
+        form.get_by_label("Epochs").fill("12")
+        form.get_by_label("Epochs").blur()
+        expect(said).to_contain_text("no such job has finished here yet", timeout=WAIT)
+        page.get_by_role("button", name="Start fine-tuning").click()
+        expect(page.locator("#jobs-head .state.succeeded")).to_be_visible(timeout=LONG)
+        expect(said).to_contain_text("there is a checkpoint of that name", timeout=WAIT)
+        form.get_by_label("Training samples").fill("18")
+        form.get_by_label("Training samples").blur()
+        expect(said).to_contain_text("from the last job of this kind here", timeout=WAIT)
+        page.close()
+
+
 def test_the_queue_fits_a_phone(runner: Runner, chromium: Any) -> None:
     runner.submit("count", {"to": 2})
     with page_of(runner) as url:
@@ -111,4 +129,6 @@ def test_the_queue_fits_a_phone(runner: Runner, chromium: Any) -> None:
         queue = page.locator("#jobs-queue .wide")
         expect(queue).to_contain_text("Count", timeout=WAIT)
         assert queue.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+        buttons = page.locator(".jobs .actions").filter(has=page.get_by_role("button", name="Delete")).first
+        assert buttons.evaluate("row => getComputedStyle(row).position") != "fixed"
         page.close()

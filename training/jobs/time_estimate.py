@@ -39,12 +39,13 @@ def estimate(runner: Runner, kind: str, arguments: Mapping[str, Any]) -> TimeEst
         ready, each = (statistics.median(part) for part in zip(*paces, strict=True))
         jobs = f"the last {len(paces)} jobs" if len(paces) > 1 else "the last job"
         return TimeEstimate(ready + each * amount, f"from {jobs} of this kind here")
+    missing = (
+        "the last job of this kind was too short to measure" if past else "no such job has finished here yet"
+    )
     rough = _ROUGH.get((kind, str(arguments.get("family"))))
     if rough is None or runner.backend.name != "local":
-        return TimeEstimate(None, "no job of this kind has finished here yet")
-    return TimeEstimate(
-        rough[0] + rough[1] * amount, "a rough figure for 2 CPU cores; no such job has finished here yet"
-    )
+        return TimeEstimate(None, missing)
+    return TimeEstimate(rough[0] + rough[1] * amount, f"a rough figure for 2 CPU cores; {missing}")
 
 
 def estimate_steps(runner: Runner, steps: Sequence[Step]) -> TimeEstimate:

@@ -21,6 +21,7 @@ from pipeline.schema import Checkpoint, LabError
 from training.jobs import ACTIVE, Runner
 from training.jobs.admission import require_launch
 from training.jobs.arguments import evaluated_name
+from ui import asking
 from ui.callbacks import QUIET, form_words, inform
 from ui.callers import caller
 from ui.downloads import Downloads, start_download
@@ -67,10 +68,7 @@ def layout() -> Actions:
         merge = gr.Button("Export merged model", **small)
         hide = gr.Button("Hide in Compare", **small)
         delete = gr.Button("Delete", **small)
-    with gr.Row(visible=False, elem_classes="actions") as sure:
-        gr.HTML('<p class="problem" role="alert">Delete this checkpoint? It cannot be undone.</p>')
-        yes = gr.Button("Yes, delete it", variant="stop", **small)
-        no = gr.Button("Keep it", **small)
+    sure, yes, no = asking.layout("Delete this checkpoint?")
     with gr.Accordion("Rename, push to the hub", open=False) as more:
         with gr.Row(equal_height=False) as own:
             new_name = gr.Textbox(label=_FIELDS["new_name"], info="Its stored runs keep the old one")
@@ -201,8 +199,7 @@ def wire(
     do, given = _Callbacks(lab, runner, redraw, Downloads()), [token, *state]
     file = gr.DownloadButton(visible="hidden", elem_id=_FILE)
     made.hide.click(do.hide, given, shown, **QUIET)
-    made.delete.click(None, None, made.sure, js="() => ({__type__: 'update', visible: true})", **QUIET)
-    made.no.click(None, None, made.sure, js="() => ({__type__: 'update', visible: false})", **QUIET)
+    asking.wire(made.delete, made.sure, made.no.click)
     made.yes.click(do.delete, given, shown, **QUIET)
     made.rename.click(do.rename, [*given, made.new_name], shown, **QUIET)
     exported = made.export.click(do.export, given, file, api_visibility="private")

@@ -12,6 +12,7 @@ import gradio as gr
 from pipeline.schema import LabError
 from training.jobs import Job, Runner
 from training.jobs.admission import Caller, jobs_are_on, require_look
+from ui import asking
 from ui.jobs import job_html
 from ui.jobs import sweep_grid as jobs_sweep
 from ui.jobs.curve import Curve, curve_of, plot
@@ -41,7 +42,7 @@ _BUTTONS = {
 
 @dataclass(frozen=True)
 class Look:
-    """The components that show the queue and the open job."""
+    """The components that show the queue and the open job; ``ended`` is how many jobs have ended."""
 
     queue: gr.HTML
     card: gr.Column
@@ -49,6 +50,7 @@ class Look:
     head: gr.HTML
     curve: gr.LinePlot
     drawn: gr.State
+    ended: gr.State
     body: gr.HTML
     log: gr.Textbox
     buttons: dict[str, gr.Button]
@@ -59,8 +61,8 @@ class Look:
     @property
     def outputs(self) -> list[Any]:
         """All of them, in the order of ``redraw``."""
-        shown = [self.queue, self.opened, self.card, self.head, self.curve, self.drawn, self.body, self.log]
-        return [*shown, *self.buttons.values()]
+        shown = [self.queue, self.opened, self.ended, self.card, self.head, self.curve, self.drawn]
+        return [*shown, self.body, self.log, *self.buttons.values()]
 
 
 def build() -> Look:
@@ -70,14 +72,8 @@ def build() -> Look:
     with gr.Column(elem_classes="card", visible=False) as card:
         head = gr.HTML(elem_id="jobs-head")
         with gr.Row(elem_classes="actions"):
-            buttons = {
-                key: gr.Button(text, visible=False, size="sm", scale=0, min_width=150)
-                for key, text in _BUTTONS.items()
-            }
-        with gr.Row(visible=False, elem_classes="actions") as sure:
-            gr.HTML('<p class="problem" role="alert">Delete this job and its log? It cannot be undone.</p>')
-            yes = gr.Button("Yes, delete it", variant="stop", size="sm", scale=0, min_width=150)
-            no = gr.Button("Keep it", size="sm", scale=0, min_width=150)
+            buttons = {key: gr.Button(text, visible=False, **asking.SMALL) for key, text in _BUTTONS.items()}
+        sure, yes, no = asking.layout("Delete this job and its log?")
         curve = plot()
         body = gr.HTML(js_on_load=_PICK, elem_id="jobs-body")
         log = gr.Textbox(
@@ -89,7 +85,8 @@ def build() -> Look:
             visible=False,
             elem_id="jobs-log",
         )
-    return Look(queue, card, gr.State(""), head, curve, gr.State(None), body, log, buttons, sure, yes, no)
+    opened, drawn, ended = gr.State(""), gr.State(None), gr.State(0)
+    return Look(queue, card, opened, head, curve, drawn, ended, body, log, buttons, sure, yes, no)
 
 
 def redraw(runner: Runner, by: Caller, opened: str, drawn: Drawn | None = None) -> list[Any]:
@@ -115,11 +112,11 @@ def redraw(runner: Runner, by: Caller, opened: str, drawn: Drawn | None = None) 
         require_look(runner.settings, by)
         every = runner.list()
     except LabError as error:
-        return [f'<p class="problem" role="status">{escape(error)}</p>', opened, *empty]
+        return [f'<p class="problem" role="status">{escape(error)}</p>', opened, 0, *empty]
     top = job_html.in_order([job for job in every if job.sweep is None])
     shown = next((job for job in every if job.id == opened), top[0] if top else None)
     if shown is None:
-        return [job_html.queue([], "", now), "", *empty]
+        return [job_html.queue([], "", now), "", 0, *empty]
     curve = curve_of(runner.progress(shown.id))
     current = (shown.id, curve)
     members = [job for job in reversed(every) if job.sweep == shown.id]
@@ -128,6 +125,7 @@ def redraw(runner: Runner, by: Caller, opened: str, drawn: Drawn | None = None) 
     return [
         job_html.queue(top[:_MOST_ROWS], shown.sweep or shown.id, now),
         shown.id,
+        sum(not job.active for job in every),
         gr.Column(visible=True),
         job_html.head(shown, now, _hint(shown, can)),
         gr.skip() if current == drawn else plot(curve),

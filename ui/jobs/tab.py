@@ -17,7 +17,7 @@ from pipeline.schema import BASELINE, LabError
 from pipeline.settings import Settings
 from training.jobs import Runner
 from training.jobs.admission import Caller, jobs_are_on, require_launch, require_look
-from ui import pieces
+from ui import asking, pieces
 from ui.callbacks import QUIET, inform
 from ui.callers import caller
 from ui.choices import family_choices
@@ -48,8 +48,6 @@ _TOKEN_INFO = {
     False: "It allows you to see, start and stop jobs. Ask the person who runs this server for it.",
 }
 """By whether the app listens to its own machine only."""
-_SHOW = "() => ({__type__: 'update', visible: true})"
-_HIDE = "() => ({__type__: 'update', visible: false})"
 _TO_THE_JOB = """() => document.querySelector("#jobs-head").scrollIntoView({ block: "nearest" })"""
 # A log follows its end, unless somebody has scrolled up to read.
 _FOLLOW = """() => setTimeout(() => {
@@ -86,15 +84,16 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
                 for kind, (name, _) in ((kind, _FORMS[kind]) for kind in _FORMS if kind in runner.verbs):
                     with gr.Tab(name, id=kind, elem_id=f"jobs-{kind}") as form_tab:
                         opened.append(form_tab.select)
-                        made[kind] = _form(lab, runner, page, kind, form_tab)
+                        made[kind] = _form(lab, runner, kind)
                         saved.wire(runner, made[kind][0], token)
         with gr.Column(scale=3, min_width=320):
             look = jobs_look.build()
-    _refresh_choices(settings, [tab.select, *opened], [form for form, _ in made.values()])
-    for form, start in made.values():
+    _refresh_choices(settings, [tab.select, look.ended.change, *opened], [form for form, *_ in made.values()])
+    for form_opened, (form, shown, start) in zip(opened, made.values(), strict=True):
+        _keep_fresh(lab, runner, form, shown, [page.load, form_opened, look.ended.change])
         _wire_start(runner, form, start, token, look)
     _wire_look(runner, look, token, tab, navigation)
-    _wire_actions(runner, look, token, [form.key for form, _ in made.values() if form.key])
+    _wire_actions(runner, look, token, [form.key for form, *_ in made.values() if form.key])
     _wire_evaluate(runner, look, token, kinds, made["evaluate"][0])
     _wire_links(runner, look, token, navigation)
 
@@ -137,22 +136,25 @@ def _standing(runner: Runner) -> str:
     return notes
 
 
-def _form(lab: Lab, runner: Runner, page: gr.Blocks, kind: str, tab: gr.Tab) -> tuple[VerbForm, gr.Button]:
+def _form(lab: Lab, runner: Runner, kind: str) -> tuple[VerbForm, gr.HTML, gr.Button]:
     form = jobs_forms.build(lab.settings, kind, runner.verb(kind))
     shown = gr.HTML(elem_classes="preview")
     start = gr.Button(_FORMS[kind][1], variant="primary", interactive=jobs_are_on(runner.settings))
+    return form, shown, start
+
+
+def _keep_fresh(lab: Lab, runner: Runner, form: VerbForm, shown: gr.HTML, events: Sequence[Any]) -> None:
+    """Show the form's preview and choices again at these events too: jobs may have ended, and added some."""
 
     def show(*values: Any) -> str:
-        return preview(lab, runner, kind, *form.read(values))
+        return preview(lab, runner, form.kind, *form.read(values))
 
-    # Also when the form is opened: jobs that ended meanwhile may have added checkpoints and runs.
-    triggers = [page.load, tab.select, *(component.change for component in form.inputs)]
+    triggers = [*events, *(component.change for component in form.inputs)]
     gr.on(triggers, show, form.inputs, shown, trigger_mode="always_last", **QUIET)
-    _follow_family(lab.settings, page, tab, form)
-    return form, start
+    _follow_family(lab.settings, form, events)
 
 
-def _follow_family(settings: Settings, page: gr.Blocks, tab: gr.Tab, form: VerbForm) -> None:
+def _follow_family(settings: Settings, form: VerbForm, events: Sequence[Any]) -> None:
     """Show what the chosen family has: its usual recipe in a fine-tune's form, its checkpoints elsewhere."""
     if form.kind == "finetune":
         names = [name for name in jobs_forms.OF_RECIPE if name in form.fields]
@@ -169,7 +171,7 @@ def _follow_family(settings: Settings, page: gr.Blocks, tab: gr.Tab, form: VerbF
         def list_checkpoints(name: str) -> gr.Dropdown:
             return gr.Dropdown(jobs_forms.evaluable(settings, name))
 
-        gr.on([page.load, tab.select, family.change], list_checkpoints, family, checkpoint, **QUIET)
+        gr.on([*events, family.change], list_checkpoints, family, checkpoint, **QUIET)
         # Only the user's own choice of a family: what fills the form in brings its checkpoint.
         family.input(lambda: BASELINE, None, checkpoint, **QUIET)
 
@@ -288,10 +290,7 @@ def _wire_actions(runner: Runner, look: Look, token: gr.Textbox, keys: Sequence[
     given = [token, look.opened, *keys]
     for name in ("cancel", "resume", "retry"):
         look.buttons[name].click(partial(act, works[name]), given, look.outputs, **QUIET)
-    look.buttons["delete"].click(None, None, look.sure, js=_SHOW, **QUIET)
+    look.yes.click(partial(act, works["delete"]), given, look.outputs, **QUIET)
     # Another job that is opened meanwhile is not the one that was asked about.
-    for event in (look.no.click, look.queue.click, look.body.click):
-        event(None, None, look.sure, js=_HIDE, **QUIET)
-    look.yes.click(partial(act, works["delete"]), given, look.outputs, **QUIET).then(
-        None, None, look.sure, js=_HIDE, **QUIET
-    )
+    leave = (look.yes.click, look.no.click, look.queue.click, look.body.click)
+    asking.wire(look.buttons["delete"], look.sure, *leave)
