@@ -57,7 +57,7 @@ def build(lab: Lab, runner: Runner) -> gr.Blocks:
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(lab, tab, navigation, voter)
             with gr.Tab("Results", id="results") as tab:
-                results.build(lab, presenter, tab, navigation, voter)
+                results.build(lab, runner, presenter, tab, navigation, voter)
             with gr.Tab("Dataset", id="dataset") as tab:
                 dataset.build(lab, tab, navigation)
             with gr.Tab("Checkpoints", id="checkpoints") as tab:

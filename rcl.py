@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.command_line.progress import ProgressBar
 from pipeline.command_line.verbs import run_subcommand
 from pipeline.data.own.__main__ import import_data
+from pipeline.evaluation import own_runs
 from pipeline.evaluation.terminal import compare
 from pipeline.exchange.__main__ import ABOUT, CHECKPOINT_VERBS
 from training.base_model import base_model
@@ -41,8 +42,13 @@ def main() -> int:
     name, *rest = sys.argv[1:] or [""]
     if name == "checkpoints":
         return run_subcommand("rcl checkpoints", ABOUT, CHECKPOINT_VERBS, rest)
+    if name == "runs":
+        return run_subcommand("rcl runs", own_runs.ABOUT, own_runs.RUN_VERBS, rest)
     argv = [name, *(original_spelling(rest) if name == "evaluate" else rest)]
-    about = "Compare a language model and its fine-tunes on research code. See also: rcl checkpoints --help."
+    about = (
+        "Compare a language model and its fine-tunes on research code. See also: rcl checkpoints --help, and "
+        "rcl runs --help."
+    )
     verbs = {"app": app, "bundle": bundle, "compare": compare, "import-data": import_data}
     verbs |= {"base-model": base_model, **{name.replace("_", "-"): verb for name, verb in VERBS.items()}}
     return run_subcommand("rcl", about, verbs, argv if name else [])

@@ -31,7 +31,7 @@ def page_of(runner: Runner) -> Iterator[str]:
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(lab, tab, navigation, voter)
             with gr.Tab("Results", id="results") as tab:
-                results.build(lab, results.lazy_presenter(lab.stored), tab, navigation, voter)
+                results.build(lab, runner, results.lazy_presenter(lab.stored), tab, navigation, voter)
             with gr.Tab("Jobs", id="jobs") as tab:
                 jobs.build(lab, runner, page, tab, navigation)
         navigation.connect(page)

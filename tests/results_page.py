@@ -11,6 +11,8 @@ import pytest
 from pipeline.analysis import Setup
 from pipeline.settings import Settings
 from tests.made_up_runs import bare_settings, make_ladder
+from training.jobs import open_runner
+from training.sweep import VERBS
 from ui import theme
 from ui.api import results as results_api
 from ui.callbacks import Page
@@ -32,7 +34,7 @@ def page_of(settings: Settings) -> Iterator[str]:
             with gr.Tab("About", id="about") as tab:
                 navigation.add_tab("about")
             with gr.Tab("Results", id="results") as tab:
-                results.build(lab, presenter, tab, navigation, voter)
+                results.build(lab, open_runner(settings, VERBS), presenter, tab, navigation, voter)
         navigation.connect(page)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **theme.launch(settings))
     try:

@@ -39,6 +39,7 @@ TESTED = {
     "rcl bundle": "test_results_tab.py",
     "rcl checkpoints": "test_exchange.py",
     "rcl compare": "test_reach.py",
+    "rcl runs": "test_own_runs.py",
     "make app": "test_network.py",
     ".venv/bin/python app.py": "test_network.py",
 }

@@ -309,6 +309,36 @@ def test_the_report_downloads_and_reads_offline(browser_page, chromium, tmp_path
     context.close()
 
 
+def test_a_run_of_ones_own_is_deleted_after_a_question(chromium, tmp_path):
+    settings = bare_settings(tmp_path)
+    make_run(settings, 0)
+    run = make_run(settings, 200, dataset="mine", samples=8)
+    shipped = make_run(settings, 1000, samples=30)
+    (settings.assets / "results").mkdir()
+    shipped.path.rename(settings.assets / "results" / shipped.path.name)
+    with page_of(settings) as url:
+        page = chromium.new_page()
+        page.goto(f"{url}?tab=results&run={run.config.id}&section=runs")
+        field = page.get_by_label("Evaluation set-up")
+        expect(field).to_have_value(re.compile("dataset mine"))
+        rows, delete = page.locator("#results-runs"), page.get_by_role("button", name="Delete this run")
+        rows.get_by_role("button", name="1,000 samples").click()
+        expect(page.get_by_text("came with the app and cannot be deleted")).to_be_visible()
+        expect(delete).not_to_be_visible()
+        rows.get_by_role("button", name="200 samples").click()
+        delete.click()
+        page.get_by_role("button", name="Keep it").click()
+        assert run.path.exists()
+        delete.click()
+        page.get_by_role("button", name="Yes, delete it").click()
+        expect(rows.get_by_role("button", name="200 samples")).to_have_count(0)
+        expect(field).to_have_value(re.compile("dataset packages"))
+        field.click()
+        expect(page.get_by_role("option").filter(has_text="dataset mine")).to_have_count(0)
+        assert not run.path.exists()
+        page.close()
+
+
 def test_an_empty_installation_says_so_and_how_to_make_a_run(chromium, tmp_path):
     with page_of(bare_settings(tmp_path)) as url:
         tab = chromium.new_page()

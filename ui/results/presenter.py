@@ -306,14 +306,18 @@ class Presenter:
             )
         return contaminated
 
-    def config(self, place: str) -> str:
-        """A run's config as JSON."""
+    def run_at(self, place: str) -> Run:
+        """The run at a place of the list of runs."""
         for run in self.runs.stored.runs():
             if tables.place_of(run.config) == place:
-                config = asdict(run.config)
-                samples = config.pop("sample_ids")
-                return json.dumps({**config, "sample_ids": samples}, indent=1)  # the long list last
+                return run
         raise LabError("That run is not there any more. Refresh the page.")
+
+    def config(self, place: str) -> str:
+        """A run's config as JSON."""
+        config = asdict(self.run_at(place).config)
+        samples = config.pop("sample_ids")
+        return json.dumps({**config, "sample_ids": samples}, indent=1)  # the long list last
 
     def export(self, kind: str, key: str, metric: str, left_out: str) -> str:
         """Write an export and return its path."""

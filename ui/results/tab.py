@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipeline.evaluation.stored_runs import StoredRuns
+from training.jobs import Runner
 from ui import pieces
 from ui.callbacks import QUIET
 from ui.downloads import start_download
@@ -16,7 +17,7 @@ from ui.lab import Lab
 from ui.labels import axis_choices
 from ui.markup import escape
 from ui.navigation import Navigation
-from ui.results import address, opened_sample, votes
+from ui.results import address, opened_sample, own_run, votes
 from ui.results.opened_sample import NOTHING_OPEN, PICK, PICK_IN_ADDRESS
 from ui.results.wiring import LABELS, Parts, wire
 
@@ -53,6 +54,7 @@ def lazy_presenter(stored: StoredRuns) -> Callable[[], Presenter]:
 
 def build(
     lab: Lab,
+    runner: Runner,
     presenter: Callable[[], Presenter],
     tab: gr.Tab,
     navigation: Navigation,
@@ -93,13 +95,13 @@ def build(
             with gr.Tab("Votes", id="votes") as section:
                 votes.build(lab.settings, lab.votes, voter, [tab, section])
             with gr.Tab("Runs and export", id="runs"):
-                runs = _runs_tab(presenter, setup, metric, left_out)
+                runs, deleted = _runs_tab(presenter, runner, setup, metric, left_out)
     parts = Parts(
         setup, metric, axis, changed, left_out, none_left_out, empty, body, headline, curve, published, table,
         explanation, passes, pairs, kind, search, threshold, matrix, second, disagreement, agreement,
         contradicted, held, cases, runs,
     )  # fmt: skip
-    wire(presenter, parts, find, tab, refresh)
+    wire(presenter, parts, find, [tab.select, refresh.click, deleted])
     details = [*sample, *case, *other]
     in_address = ("setup", "metric", "axis", "left_out", "kind", "search", "threshold", "second")
     choices = {name: getattr(parts, name) for name in in_address}
@@ -183,9 +185,13 @@ def _against_tab(
 
 
 def _runs_tab(
-    presenter: Callable[[], Presenter], setup: gr.Dropdown, metric: gr.Dropdown, left_out: gr.Textbox
-) -> gr.HTML:
-    """The list of runs, one's config, and the exports."""
+    presenter: Callable[[], Presenter],
+    runner: Runner,
+    setup: gr.Dropdown,
+    metric: gr.Dropdown,
+    left_out: gr.Textbox,
+) -> tuple[gr.HTML, Callable[..., Any]]:
+    """The exports, the list of runs, and the chosen one; also the event after which one is deleted."""
     file = gr.DownloadButton(visible="hidden", elem_id="results-file")
     gr.Markdown(
         "**Export the set-up chosen above**: every score (CSV), every answer with its scores (JSONL), all "
@@ -204,10 +210,4 @@ def _runs_tab(
     gr.Markdown("**All runs**, of every set-up. Choose one to read its whole configuration.")
     with gr.Column(elem_classes="card"):
         runs = _html(js_on_load=PICK, elem_id="results-runs")
-    config = _html()
-
-    def open_run(event: gr.EventData) -> str:
-        return pieces.listing("Configuration of the chosen run", presenter().config(event.id))
-
-    runs.click(open_run, None, config, **QUIET)
-    return runs
+    return runs, own_run.build(presenter, runner, runs)

@@ -54,10 +54,9 @@ def wire(
     presenter: Callable[[], Presenter],
     parts: Parts,
     find: gr.Button,
-    tab: gr.Tab,
-    refresh: gr.Button,
+    again: Sequence[Callable[..., Any]],
 ) -> None:
-    """Show all parts when the tab is opened or a choice changes, and single tables when theirs does."""
+    """Show all parts at the events of ``again`` and when a choice changes; single tables when theirs does."""
     by_name = {field.name: getattr(parts, field.name) for field in fields(parts)}
     left_out = parts.left_out
 
@@ -98,7 +97,8 @@ def wire(
         "concurrency_id": "figures",
         "concurrency_limit": 1,
     }
-    for event in (tab.select, refresh.click, found.success, emptied.success):
+    events: list[Callable[..., Any]] = [*again, found.success, emptied.success]
+    for event in events:
         event(show, figures, drawn, **how)
     # Not ``select``, sent for a click alone, and not ``change``, which is also sent for what a callback
     # sets, while other fields can still be as they were.
