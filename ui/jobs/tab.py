@@ -90,7 +90,7 @@ def build(lab: Lab, runner: Runner, page: gr.Blocks, tab: gr.Tab, navigation: Na
             look = jobs_look.build()
     _refresh_choices(settings, [tab.select, look.ended.change, *opened], [form for form, *_ in made.values()])
     for form_opened, (form, shown, start) in zip(opened, made.values(), strict=True):
-        _keep_fresh(lab, runner, form, shown, [page.load, form_opened, look.ended.change])
+        _keep_fresh(lab, runner, form, shown, [page.load, form_opened], look.ended.change)
         _wire_start(runner, form, start, token, look)
     _wire_look(runner, look, token, tab, navigation)
     _wire_actions(runner, look, token, [form.key for form, *_ in made.values() if form.key])
@@ -143,15 +143,19 @@ def _form(lab: Lab, runner: Runner, kind: str) -> tuple[VerbForm, gr.HTML, gr.Bu
     return form, shown, start
 
 
-def _keep_fresh(lab: Lab, runner: Runner, form: VerbForm, shown: gr.HTML, events: Sequence[Any]) -> None:
-    """Show the form's preview and choices again at these events too: jobs may have ended, and added some."""
+def _keep_fresh(
+    lab: Lab, runner: Runner, form: VerbForm, shown: gr.HTML, events: Sequence[Any], ended: Any
+) -> None:
+    """Show the form's preview and choices again at these events, and when a job has ended."""
 
     def show(*values: Any) -> str:
         return preview(lab, runner, form.kind, *form.read(values))
 
     triggers = [*events, *(component.change for component in form.inputs)]
     gr.on(triggers, show, form.inputs, shown, trigger_mode="always_last", **QUIET)
-    _follow_family(lab.settings, form, events)
+    # Of the callbacks of one event at most one may wait as "always_last" does, and every form hears this one.
+    ended(show, form.inputs, shown, trigger_mode="multiple", **QUIET)
+    _follow_family(lab.settings, form, [*events, ended])
 
 
 def _follow_family(settings: Settings, form: VerbForm, events: Sequence[Any]) -> None:
