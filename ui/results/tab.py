@@ -207,7 +207,10 @@ def _runs_tab(
 
             done = button.click(export, [setup, metric, left_out], file, api_visibility="private")
             done.success(None, js=start_download("results-file"))
-    gr.Markdown("**All runs**, of every set-up. Choose one to read its whole configuration.")
+    gr.Markdown(
+        "**All runs**, of every set-up. Choose one to read its whole configuration, or to "
+        "delete one that was made on this machine."
+    )
     with gr.Column(elem_classes="card"):
         runs = _html(js_on_load=PICK, elem_id="results-runs")
     return runs, own_run.build(presenter, runner, runs)
