@@ -51,7 +51,7 @@ def test_without_the_package_and_the_hub_the_command_that_helps_is_named(
 ) -> None:
     lacking = replace(family, base=replace(gguf, path="no_such_model/model.gguf", command="make it-so"))
     said: list[str] = []
-    with pytest.raises(LabError, match="Run: make it-so"):
+    with pytest.raises(LabError, match="To get it, run: make it-so"):
         base_model_dir(empty, lacking, lambda fraction, message: said.append(message))
     assert said[-1] == "Downloading the base model from the Hugging Face hub (94 MB)"
 

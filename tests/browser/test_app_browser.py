@@ -153,7 +153,10 @@ def status(page: Page) -> Any:
 WRITING = re.compile(r"Writing \d+ of 900 tokens")
 
 
-def test_a_second_visitor_is_served_beside_the_first(page: Page, chromium: Any, app_url: str) -> None:
+def test_a_second_visitor_is_served_beside_the_first(
+    page: Page, chromium: Any, app_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_slowly(monkeypatch)
     ask(page, "Write a class with many long methods for matrices.", 900)
     expect(status(page)).to_have_text(WRITING, timeout=WAIT)
     other = chromium.new_page()

@@ -196,6 +196,7 @@ def test_a_typed_threshold_counts_until_another_metric_is_chosen(browser_page):
     page = browser_page
     page.get_by_role("tab", name="Samples").click()
     threshold, matrix = page.get_by_label("Threshold"), page.locator("#results-matrix")
+    expect(matrix.locator("tbody tr")).to_have_count(60)
     usual = matrix.inner_text()
     threshold.fill("0")
     expect(matrix).not_to_have_text(usual, use_inner_text=True)

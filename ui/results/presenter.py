@@ -145,7 +145,6 @@ class Presenter:
             ),
             "contradicted": gr.Column(visible=bool(held_to)),
             "held": fields.field(held_to, held, case),
-            "cases": self.cases(setup.key, left_out, case),
         }
 
     def open(self, view: View) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _wire_tables(presenter: Callable[[], Presenter], parts: Parts, shown: gr.Sta
     """Draw each table that has fields of its own when one of them changes, and after all the rest.
 
     Of each table one at a time, from the fields as they are then, so that the last answer is that of the last
-    event. What it is drawn of is written back into its field: an earlier answer can have changed that.
+    event. An answer that changes a field is followed by the table of that field.
     """
     follows = gr.State("")
 
@@ -119,36 +119,43 @@ def _wire_tables(presenter: Callable[[], Presenter], parts: Parts, shown: gr.Sta
         with form_words(LABELS):
             return presenter().matrix(*given)
 
-    def disagree(setup: str, metric: str, left_out: str, second: str) -> Updates:
-        table = presenter().disagreement(setup, metric, left_out, second)
-        return {parts.second: second, parts.disagreement: table}
+    def disagree(*given: Any) -> str:
+        return presenter().disagreement(*given)
 
     def hold_against(followed: str, setup: str, metric: str, left_out: str, held: str) -> Updates:
         """What is held against the tests follows the metric when that changes."""
         updates = presenter().against(setup, metric, left_out, held if followed == metric else None)
         return {follows: metric, **{getattr(parts, name): update for name, update in updates.items()}}
 
-    def contradict(setup: str, left_out: str, held: str) -> Updates:
-        return {parts.held: held, parts.cases: presenter().cases(setup, left_out, held)}
+    def contradict(*given: Any) -> str:
+        return presenter().cases(*given)
 
     def draw(
-        table: str, events: Sequence[Callable[..., Any]], callback: Any, inputs: list[Any], drawn: list[Any]
+        table: gr.HTML,
+        callback: Callable[..., str],
+        inputs: list[Any],
+        after: Any,
+        *typed: Callable[..., Any],
     ) -> None:
-        # One listener each, as events that share one are dropped while it is pending. Of the callbacks of one
-        # event at most one may wait as "always_last" does.
-        for event in events:
-            mode = "multiple" if event == shown.change else "always_last"
-            how: dict[str, Any] = {"concurrency_id": table, "concurrency_limit": 1, **QUIET}
-            event(callback, inputs, drawn, trigger_mode=mode, **how)
+        how: dict[str, Any] = {"concurrency_id": table.elem_id, "concurrency_limit": 1, **QUIET}
+        after(callback, inputs, table, trigger_mode="multiple", **how)
+        # One listener each, as events that share one are dropped while it is pending.
+        for event in typed:
+            event(callback, inputs, table, trigger_mode="always_last", **how)
 
-    of, left_out = [parts.setup, parts.metric], parts.left_out
-    narrowed = [shown.change, parts.kind.input, parts.search.change, parts.threshold.input]
-    filtered = [*of, left_out, parts.kind, parts.search, parts.threshold]
-    draw("matrix", narrowed, filter_samples, filtered, [parts.matrix])
-    compared = [*of, left_out, parts.second]
-    both = [parts.second, parts.disagreement]
-    draw("disagreement", [shown.change, parts.second.input], disagree, compared, both)
-    against = [follows, parts.agreement, parts.contradicted, parts.held, parts.cases]
-    draw("cases", [shown.change], hold_against, [follows, *of, left_out, parts.held], against)
-    held = [parts.setup, left_out, parts.held]
-    draw("cases", [parts.held.input], contradict, held, [parts.held, parts.cases])
+    of = [parts.setup, parts.metric, parts.left_out]
+    narrowed = [parts.kind.input, parts.search.change, parts.threshold.input]
+    filtered = [*of, parts.kind, parts.search, parts.threshold]
+    draw(parts.matrix, filter_samples, filtered, shown.change, *narrowed)
+    draw(parts.disagreement, disagree, [*of, parts.second], shown.change, parts.second.input)
+    held = shown.change(
+        hold_against,
+        [follows, *of, parts.held],
+        [follows, parts.agreement, parts.contradicted, parts.held],
+        trigger_mode="multiple",
+        concurrency_id="held",
+        concurrency_limit=1,
+        **QUIET,
+    )
+    against = [parts.setup, parts.left_out, parts.held]
+    draw(parts.cases, contradict, against, held.then, parts.held.input)
