@@ -50,7 +50,7 @@ def test_a_csv_is_previewed_imported_listed_and_deleted(page: Page, tmp_path: Pa
     expect(page.locator("#notice")).to_contain_text("has no files around its code")
     page.get_by_role("tab", name="Dataset").click()
     page.get_by_role("button", name="Delete this dataset").click()
-    page.get_by_role("button", name="Delete it for good").click()
+    page.get_by_role("button", name="Yes, delete it").click()
     expect(page.get_by_label("Dataset", exact=True).locator("visible=true")).to_have_value("packages")
     expect(page.get_by_role("button", name="Delete this dataset")).to_be_hidden()
 

@@ -44,7 +44,7 @@ class _Parts:
     """The components of the tab."""
 
     dataset: gr.Dropdown
-    deleting: list[gr.Button]
+    deleting: list[Any]
     family: gr.Dropdown
     variant: gr.Radio
     query: gr.Textbox
